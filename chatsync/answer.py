@@ -1,0 +1,55 @@
+"""What `apply` will answer to a plan, told beforehand by `diff` and `show`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from chatsync.core import DictState, check_modtime
+from chatsync.errors import ChatsyncError, DisabledError, RefusedError
+from chatsync.limits import refusals
+from chatsync.plan import Plan, Verdict, check_age
+from chatsync.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objection:
+    """One reason why `apply` would not take the plan, and the exit code it would end with."""
+
+    reason: str
+    exit_code: int
+
+
+def check_verdict(plan: Plan) -> None:
+    """Refuse a plan that says no more than that the job is disabled."""
+    if plan.verdict is Verdict.DISABLED:
+        msg = (
+            f"the job is disabled by its mod-time, {plan.modtime}; `chatsync set-modtime --reset` switches it on again"
+        )
+        raise DisabledError(msg)
+
+
+def objections(plan: Plan, settings: Settings, *, now: datetime, state: DictState | None) -> list[Objection]:
+    """List what speaks against applying the plan now.
+
+    `now` is this machine's clock; `state` is None where the databases are not to be asked.
+    """
+    return list(_objections(plan, settings, now=now, state=state))
+
+
+def _objections(plan: Plan, settings: Settings, *, now: datetime, state: DictState | None) -> Iterator[Objection]:
+    checks: list[Callable[[], None]] = [lambda: check_age(plan, now=now, max_age=settings.limits.plan_max_age)]
+    if state is None or not plan.was_read:
+        checks.append(lambda: check_verdict(plan))
+    else:
+        checks.append(lambda: check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time))
+    for check in checks:
+        try:
+            check()
+        except ChatsyncError as error:
+            yield Objection(reason=str(error), exit_code=error.exit_code)
+    try:
+        broken = refusals(plan, settings.limits)
+    except ChatsyncError as error:
+        yield Objection(reason=str(error), exit_code=error.exit_code)
+    else:
+        yield from (Objection(reason=str(refusal), exit_code=RefusedError.exit_code) for refusal in broken)

@@ -1,0 +1,128 @@
+"""Carrying a plan out: shard by shard, batch by batch, and what came of it."""
+
+import threading
+from collections.abc import Callable
+
+from pyroaring import BitMap64
+
+from chatsync.core import check_modtime, chunks
+from chatsync.dict_database import DictDatabase
+from chatsync.errors import (
+    ChatsyncError,
+    OutOfDateError,
+    ShardsFailedError,
+)
+from chatsync.job_lock import JobLock
+from chatsync.parallel import SideBySide
+from chatsync.plan import Plan
+from chatsync.replica_lag import ReplicaLag
+from chatsync.results import ShardResult, nothing_done
+from chatsync.run import Run
+from chatsync.settings import Settings
+from chatsync.shard_database import ShardDatabase
+
+Progress = Callable[[int], None]
+
+
+class Guard:
+    """Says before every batch whether this run may go on writing.
+
+    The lock must be held, the mod-time must be what `diff` saw, and nobody may have asked the
+    run to stop. The first "no" counts for all shards.
+    """
+
+    def __init__(self, *, plan: Plan, lock: JobLock, dict_database: DictDatabase, run: Run) -> None:
+        """Bring together what is asked."""
+        self._plan = plan
+        self._lock = lock
+        self._dict = dict_database
+        self._run = run
+        self._one_at_a_time = threading.Lock()
+        self.refusal: ChatsyncError | None = None
+
+    def check(self) -> None:
+        """Raise the reason why nothing more may be written."""
+        with self._one_at_a_time:
+            if self.refusal is None:
+                try:
+                    self._ask()
+                except ChatsyncError as error:
+                    self.refusal = error
+        if self.refusal is not None:
+            raise self.refusal
+
+    def _ask(self) -> None:
+        self._run.check()
+        self._lock.check()
+        state = self._dict.state()
+        if state.feature_id != self._plan.feature.id:
+            msg = f"the plan is out of date: feature {self._plan.feature.name} has id {state.feature_id}, in the plan {self._plan.feature.id}; run `chatsync diff` again"
+            raise OutOfDateError(msg)
+        check_modtime(seen=self._plan.seen_modtime, state=state, list_time=self._plan.list_time)
+
+
+def check_homes(plan: Plan, dict_database: DictDatabase) -> None:
+    """Refuse a plan whose clients to turn off live on other shards by now, before the first write."""
+    for shard, ids in plan.turn_off.items():
+        moved = ids - dict_database.homes(ids).get(shard, BitMap64())
+        if moved:
+            msg = f"the plan is out of date: {len(moved)} clients to turn off on shard {shard} do not live there (e.g. {moved[0]}); run `chatsync diff` again"
+            raise OutOfDateError(msg)
+
+
+def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progress: Progress) -> list[ShardResult]:
+    """Write the plan's changes on all shards side by side and say what came of each.
+
+    A shard that fails is a result and stops no other one. A signal, the deadline, a lost lock or
+    a moved mod-time ends every shard after the batch in hand; `guard.refusal` then says why.
+    """
+    results = {shard: nothing_done(plan, shard) for shard in settings.databases.shards}
+    tasks = {
+        shard: _shard_task(result, plan=plan, settings=settings, run=run, guard=guard, progress=progress)
+        for shard, result in results.items()
+        if result.failed
+    }
+    with run.finishing():
+        for shard, outcome in SideBySide(tasks, workers=settings.apply.parallel_shards).outcomes(run):
+            if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
+                raise outcome.error
+            results[shard].error = outcome.error
+    return list(results.values())
+
+
+def _shard_task(
+    result: ShardResult, *, plan: Plan, settings: Settings, run: Run, guard: Guard, progress: Progress
+) -> Callable[[], None]:
+    def task() -> None:
+        first = True
+        with (
+            ShardDatabase(settings, result.shard, run, writable=True) as shard,
+            ReplicaLag(settings, result.shard, run) as replica,
+        ):
+            for action, tally in result.tallies.items():
+                for batch in chunks(tally.planned, settings.apply.batch_size):
+                    if not first:
+                        run.wait(settings.apply.pause)
+                    replica.wait()
+                    guard.check()
+                    tally.add(shard.write(action, plan.feature.id, batch))
+                    progress(len(batch))
+                    first = False
+
+    return task
+
+
+def raise_failures(results: list[ShardResult], *, run: Run, guard: Guard) -> None:
+    """End a run that did not do all: the last line names what failed and how much is missing."""
+    failed = [result for result in results if result.failed]
+    if not failed:
+        return
+    missing = sum(result.failed for result in failed)
+    planned = sum(len(tally.planned) for result in results for tally in result.tallies.values())
+    so_far = f"{planned - missing} of {planned} changes are in place, the mod-time was not moved, the next run goes on from here"
+    reason = guard.refusal or run.reason
+    if reason is not None:
+        reason.args = (f"{reason}; {so_far}",)
+        raise reason
+    shards = " | ".join(f"{result.failed} changes missing on shard {result.shard}: {result.error}" for result in failed)
+    raise ShardsFailedError(f"{shards}; {so_far}")

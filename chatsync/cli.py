@@ -1,0 +1,120 @@
+"""The command line: the group, logging, and the one place where an error becomes an exit code."""
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from chatsync import __version__, logs
+from chatsync.errors import ChatsyncError, ExitCode
+from chatsync.session import Session
+
+# Each command is imported when it is called: help is quick, and a run pays for what it uses.
+SECTIONS = {
+    "The main job": {
+        "diff": "Show what would change, or write it to a plan.",
+        "apply": "Make the changes of a plan.",
+        "set-modtime": "Record a list as synced, or switch the job off and on.",
+    },
+    "For people": {
+        "show": "Print a plan and whether apply would take it.",
+        "status": "Show the list, the mod-time, the shards and the last runs.",
+        "explain": "Say whether clients have the chat, and why.",
+        "history": "List what earlier applies changed.",
+    },
+    "For monitoring and set-up": {
+        "check": "Say whether the list is synced, in the way monitoring asks.",
+        "doctor": "Check the configuration and everything it names.",
+        "demo": "Write a small world into a folder and run the job on it.",
+    },
+}
+
+
+class Commands(click.Group):
+    """The commands by section, each in a module named after it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which they are used."""
+        del ctx
+        return [name for commands in SECTIONS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"chatsync.cmd_{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
+@click.option("-v", "--verbose", count=True, help="Log each step and retry; -vv logs all, with tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How log lines look.")
+@click.version_option(__version__)
+@click.pass_obj
+def cli(session: Session, config: Path | None, verbose: int, log_format: str, *, quiet: bool) -> None:
+    """Keep a feature off for exactly the clients that an exclusion list names.
+
+    The main job is `diff --plan P && apply --plan P && set-modtime --plan P`.
+    """
+    if verbose and quiet:
+        msg = "--verbose and --quiet exclude each other"
+        raise click.UsageError(msg)
+    session.config = config
+    logs.set_up(verbosity=-1 if quiet else verbose, output_format=log_format)
+    session.tracebacks = verbose > 1
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit with the code that scripts rely on."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; turn whatever ends it into one line and an exit code."""
+    session = Session()
+    try:
+        code = cli.main(arguments, prog_name="chatsync", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+    except ChatsyncError as error:
+        return _fail(session, str(error), error.exit_code)
+    except click.ClickException as error:
+        return _fail(session, _usage(error), ExitCode.USAGE)
+    except click.Abort:
+        return _fail(session, "not confirmed, nothing was written", ExitCode.FAILED)
+    except BrokenPipeError:
+        # The reader has seen enough; Python must not try to flush once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        return _fail(session, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
+    return code or ExitCode.OK
+
+
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f" (see `{context.command_path} --help`)" if context else ""
+    return f"{error.format_message()}{hint}"
+
+
+def _fail(session: Session, message: str, code: int) -> int:
+    if session.tracebacks:
+        traceback.print_exc()
+    line = " ".join(message.split())
+    click.echo(f"chatsync: {line}", err=True)
+    return code

@@ -1,0 +1,81 @@
+"""`chatsync apply`: make the changes of a plan."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from chatsync.answer import check_verdict, objections
+from chatsync.core import check_modtime
+from chatsync.limits import check_limits
+from chatsync.plan import Plan, Verdict, check_age, check_target, load
+from chatsync.progress import progress_bar
+from chatsync.report import diff_report, results_report
+from chatsync.results import nothing_done
+from chatsync.run import Run
+from chatsync.session import Session
+from chatsync.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Apply this plan; without one, make a diff, show it and ask.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Lift the limits, but for the empty list and must_contain.")
+@click.option("--allow-empty", is_flag=True, help="Accept a list without a single client.")
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@click.pass_obj
+def apply(
+    session: Session, plan_file: Path | None, output_format: str, *, yes: bool, force: bool, allow_empty: bool
+) -> None:
+    """Make the changes of a plan in clients_features, batch by batch on all shards.
+
+    Refuses a plan that is over a limit or no longer true. Ends with what was done on each shard,
+    also when something failed.
+    """
+    with session.begin() as (settings, run):
+        plan = load(plan_file) if plan_file else _plan_of_now(session, settings, run)
+        session.trace_id = plan.trace_id
+        check_target(plan, feature=settings.feature.name, databases=settings.databases)
+        check_age(plan, now=datetime.now(UTC), max_age=settings.limits.plan_max_age)
+        check_verdict(plan)
+        check_limits(plan, settings.limits, force=force, allow_empty=allow_empty)
+        if not plan_file and not yes and plan.changes:
+            click.confirm("Apply these changes?", abort=True, err=True)
+        _apply(plan, settings, run, output_format=output_format)
+
+
+def _plan_of_now(session: Session, settings: Settings, run: Run) -> Plan:
+    """Make a plan and show it on standard error: standard output is for what was done."""
+    from chatsync.planner import make_plan  # noqa: PLC0415  # late, like the applier below
+
+    plan, state = make_plan(settings, run, trace_id=session.trace_id, if_modified=False, progress=progress_bar)
+    against = objections(plan, settings, now=datetime.now(UTC), state=state)
+    click.echo(diff_report(plan, objections=against, now=state.now, output_format="table", limit=None), err=True)
+    check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time)
+    return plan
+
+
+def _apply(plan: Plan, settings: Settings, run: Run, *, output_format: str) -> None:
+    if plan.verdict is Verdict.NOT_MODIFIED:
+        results = [nothing_done(plan, shard) for shard in settings.databases.shards]
+        click.echo(results_report(results, output_format=output_format))
+        return
+    # Late: a run with nothing to do pays for no driver.
+    from chatsync.applier import Guard, apply_plan, check_homes, raise_failures  # noqa: PLC0415
+    from chatsync.dict_database import DictDatabase  # noqa: PLC0415
+    from chatsync.job_lock import job_lock  # noqa: PLC0415
+
+    with DictDatabase(settings, run) as dict_database, job_lock(settings, run) as lock:
+        guard = Guard(plan=plan, lock=lock, dict_database=dict_database, run=run)
+        guard.check()
+        check_homes(plan, dict_database)
+        with progress_bar("applying", plan.changes) as advance:
+            results = apply_plan(plan, settings=settings, run=run, guard=guard, progress=advance)
+    click.echo(results_report(results, output_format=output_format))
+    raise_failures(results, run=run, guard=guard)

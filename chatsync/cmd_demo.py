@@ -1,0 +1,49 @@
+"""`chatsync demo`: write a small world into a folder and run the job on it."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from chatsync.demo_world import write_world
+from chatsync.errors import ChatsyncError
+
+_NEXT = """\
+That was the main job: the list and the databases agree, and the mod-time says so. Try next:
+
+  {chatsync} status
+  echo 4711 >> {folder}/exclusions.csv && {chatsync} diff
+  {chatsync} apply
+  {chatsync} set-modtime --disable && {chatsync} diff --if-modified
+"""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+def demo(folder: Path) -> None:
+    """Write a small world into DIR (SQLite, a list as CSV, a configuration) and run the job on it.
+
+    Everything runs as it would in cron: the demo takes no path of its own.
+    """
+    config = write_world(folder)
+    plan = folder / "plan.json"
+    base = ["chatsync", "-c", str(config)]
+    click.echo(f"A world with 4 shards is in {folder}: see {config} and {folder / 'exclusions.csv'}.")
+    _show_and_run([*base, "diff", "--plan", str(plan), "--limit", "6"])
+    _show_and_run([*base, "apply", "--plan", str(plan)])
+    _show_and_run([*base, "set-modtime", "--plan", str(plan)])
+    _show_and_run([*base, "diff"])
+    click.echo()
+    click.echo(_NEXT.format(chatsync=shlex.join(base), folder=shlex.quote(str(folder))), nl=False)
+
+
+def _show_and_run(command: list[str]) -> None:
+    click.echo()
+    click.secho("$ " + shlex.join(command), bold=True)
+    sys.stdout.flush()
+    done = subprocess.run([sys.executable, "-m", *command], check=False)  # noqa: S603  # our own program
+    if done.returncode:
+        msg = f"`{shlex.join(command)}` ended with exit code {done.returncode}"
+        raise ChatsyncError(msg)

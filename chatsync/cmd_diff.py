@@ -1,0 +1,54 @@
+"""`chatsync diff`: show what would change, or write it to a plan."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from chatsync.answer import objections
+from chatsync.errors import ExitCode
+from chatsync.plan import save
+from chatsync.planner import make_plan
+from chatsync.progress import progress_bar
+from chatsync.report import DEFAULT_LIMIT, diff_report
+from chatsync.session import Session
+
+
+@click.command()
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to FILE.")
+@click.option("--if-modified", is_flag=True, help="Read nothing big when the mod-time says: synced, or disabled.")
+@click.option(
+    "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", help="How to print."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Clients to list (table: {DEFAULT_LIMIT}, csv: all; json is always whole).",
+)
+@click.option("--exit-code", is_flag=True, help=f"Exit with {ExitCode.DIFFERENCE} when there is a difference.")
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    plan_file: Path | None,
+    output_format: str,
+    limit: int | None,
+    *,
+    if_modified: bool,
+    exit_code: bool,
+) -> None:
+    """Compare the exclusion list with the feature state and print the difference.
+
+    Writes nothing but the plan FILE. Also says what `apply` will answer.
+    """
+    session: Session = ctx.obj
+    with session.begin() as (settings, run):
+        plan, state = make_plan(
+            settings, run, trace_id=session.trace_id, if_modified=if_modified, progress=progress_bar
+        )
+        if plan_file:
+            save(plan, plan_file)
+        against = objections(plan, settings, now=datetime.now(UTC), state=state)
+        click.echo(diff_report(plan, objections=against, now=state.now, output_format=output_format, limit=limit))
+    if exit_code and plan.changes:
+        ctx.exit(ExitCode.DIFFERENCE)

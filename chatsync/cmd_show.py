@@ -1,0 +1,35 @@
+"""`chatsync show`: print a plan file."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from chatsync.answer import objections
+from chatsync.plan import load
+from chatsync.report import DEFAULT_LIMIT, diff_report
+from chatsync.session import Session
+
+
+@click.command()
+@click.argument("plan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
+@click.option(
+    "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", help="How to print."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Clients to list (table: {DEFAULT_LIMIT}, csv: all; json is always whole).",
+)
+@click.pass_obj
+def show(session: Session, plan_file: Path, output_format: str, limit: int | None) -> None:
+    """Print a plan FILE as `diff` would, and whether `apply` would take it now.
+
+    Judges by the plan's age and content and the configuration's limits; reads nothing else.
+    """
+    settings = session.settings()
+    plan = load(plan_file)
+    now = datetime.now(UTC)
+    against = objections(plan, settings, now=now, state=None)
+    click.echo(diff_report(plan, objections=against, now=now, output_format=output_format, limit=limit))

@@ -1,0 +1,242 @@
+"""Connections to the databases, and what their errors mean.
+
+MySQL, MariaDB and SQLite behind one face: a unit of work is a function that gets a connection.
+It is tried again when the fault may pass, and its error is told with the place it came from.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from chatsync.dburl import DatabaseUrl
+from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
+from chatsync.run import Run
+
+Value = TypeVar("Value")
+
+GROUP_CONCAT_MAX_LEN = 1024 * 1024
+
+# Error numbers that may pass by themselves. Server and client error references of MySQL and MariaDB.
+# Lock wait timeout, deadlock, and a row that somebody else inserted since we looked.
+_CONFLICTS = frozenset({1205, 1213, 1062})
+_READ_ONLY = frozenset({1290, 1836})  # --read-only, as on a replica during a failover
+_SERVER_AWAY = frozenset({
+    1040,  # too many connections
+    1053,  # server shutdown in progress
+    1158, 1159, 1160, 1161,  # network read and write errors and timeouts, seen by the server
+    1203, 1226,  # this user has too many connections
+    1927,  # connection was killed (MariaDB)
+    2002, 2003, 2005, 2006, 2013, 2055,  # can't connect, unknown host, gone away, lost
+    3169, 4031,  # session was killed, disconnected for inactivity (MySQL)
+})  # fmt: skip
+_WRONG_LOGIN = frozenset({1045, 1698})
+_NO_GRANT = frozenset({1044, 1142, 1143})
+_WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
+_TRANSIENT = _CONFLICTS | _READ_ONLY | _SERVER_AWAY
+
+_CONNECT_SECONDS = 10
+# No statement of ours takes this long without sending a byte; a server that is frozen does.
+_STATEMENT_SECONDS = 60
+
+logger = logging.getLogger(__name__)
+
+
+def error_number(error: BaseException) -> int | None:
+    """Read the server's or driver's error number; None when there is none."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "errno", None)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether trying again may help: a lock conflict, a failover, a server that is away."""
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+        return True
+    return error_number(error) in _TRANSIENT
+
+
+def describe(error: BaseException) -> str:
+    """Put a driver's error on one line: its number and text, without the statement."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    text = getattr(original, "msg", None) or str(original)
+    number = error_number(error)
+    line = " ".join(str(text).split())
+    return f"{line} ({number})" if number is not None and str(number) not in line else line
+
+
+class Database:
+    """One database and the single connection that this program has to it; for one thread at a time."""
+
+    def __init__(self, url: DatabaseUrl, *, name: str, run: Run, writable: bool = False) -> None:
+        """Describe the database; nothing is opened yet. `name` is for people: `shard 2`."""
+        self.url = url
+        self.name = name
+        self.run = run
+        self._engine = _engine(url, writable=writable)
+        self._connection: sa.Connection | None = None
+
+    def __str__(self) -> str:
+        """Name the place as an error message does."""
+        return f"{self.name} ({self.url})"
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file of the embedded default."""
+        return self.url.is_sqlite
+
+    def do(self, work: Callable[[sa.Connection], Value], *, what: str) -> Value:
+        """Do one unit of work, in a transaction when writable, and again after a passing fault.
+
+        Raises DatabaseError that says where, what and why.
+        """
+
+        def attempt() -> Value:
+            try:
+                return self._attempt(work)
+            except DBAPIError:
+                self.close()
+                raise
+
+        try:
+            return self.run.retry(attempt, what=f"{self}: {what}", is_transient=is_transient, describe=describe)
+        except ChatsyncError:
+            raise
+        except (SQLAlchemyError, AttributeError, OSError) as error:
+            raise self.error(error, what=what) from error
+
+    def rows(self, statement: sa.Executable, values: Mapping[str, Any], *, what: str) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+        """Ask one question and return the whole answer; see `do`."""
+        return self.do(lambda connection: connection.execute(statement, values).all(), what=what)
+
+    def _attempt(self, work: Callable[[sa.Connection], Value]) -> Value:
+        self.run.check()
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        with self._connection.begin():
+            return work(self._connection)
+
+    def ask_once(self, work: Callable[[sa.Connection], Value]) -> Value:
+        """Do a unit of work on the connection that is open, without a second attempt.
+
+        For what belongs to that one connection, such as a lock; the driver's error is raised as is.
+        """
+        if self._connection is None:
+            msg = "the connection is closed"
+            raise InvalidRequestError(msg)
+        with self._connection.begin():
+            return work(self._connection)
+
+    def error(self, error: BaseException, *, what: str) -> ChatsyncError:
+        """Turn a driver's error into one that says where, what, why and what to do."""
+        if not isinstance(error, SQLAlchemyError):  # the driver refuses an option of the URL
+            return ConfigError(f"{self}: {describe(error)}; check the options of its URL in [databases]")
+        return DatabaseError(f"{self}: cannot {what}: {describe(error)}{_advice(error)}")
+
+    def close(self) -> None:
+        """Drop the connection; the next unit of work opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError, InvalidRequestError):
+                connection.invalidate()
+                connection.close()
+
+    def __enter__(self) -> Self:
+        """Be closed at the end of a block."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the connection."""
+        self.close()
+
+
+def _advice(error: BaseException) -> str:
+    number = error_number(error)
+    if number in _WRONG_LOGIN:
+        return "; check user and password in [databases]"
+    if number in _NO_GRANT:
+        return "; the README lists the grants"
+    if number in _WRONG_SCHEMA:
+        return "; check the schema in [databases]"
+    if is_transient(error):
+        return "; it was tried again until run.retry_timeout; the next run goes on from here"
+    return ""
+
+
+def _engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
+    if url.is_sqlite:
+        return _sqlite_engine(url, writable=writable)
+    warn_without_c_extension()
+    engine = sa.create_engine(
+        sa.URL.create(
+            "mysql+mysqlconnector",
+            username=url.user or None,
+            password=url.password.reveal() if url.password else None,
+            host=url.host,
+            port=url.port,
+            database=url.database,
+        ),
+        connect_args=_driver_options(url),
+        poolclass=NullPool,
+        isolation_level="READ COMMITTED" if writable else "AUTOCOMMIT",
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def set_session(connection: Any, _record: object) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(f"SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, time_zone = '+00:00'")
+
+    return engine
+
+
+def _driver_options(url: DatabaseUrl) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connection_timeout": _CONNECT_SECONDS,
+        "read_timeout": _STATEMENT_SECONDS,
+        "write_timeout": _STATEMENT_SECONDS,
+        # The driver's default collation is unknown to MariaDB; this one every server has.
+        "charset": "utf8mb4",
+        "collation": "utf8mb4_general_ci",
+    }
+    if "ssl_ca" in url.options:
+        options["ssl_verify_cert"] = True  # a CA that nothing is checked against protects nobody
+    return {**options, **url.options}
+
+
+def warn_without_c_extension() -> None:
+    """Say aloud what the driver keeps to itself: without its C extension it is ten times slower."""
+    import mysql.connector  # noqa: PLC0415  # SQLite needs no MySQL driver
+
+    if not mysql.connector.HAVE_CEXT and not _warned:
+        _warned.append(True)
+        logger.warning("mysql-connector-python runs without its C extension: reading takes about ten times as long")
+
+
+_warned: list[bool] = []
+
+
+def _sqlite_engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
+    engine = sa.create_engine(
+        # mode=rw: a file that is not there is an error, not a new empty database.
+        sa.URL.create("sqlite", database=f"file:{quote(url.database)}", query={"mode": "rw", "uri": "true"}),
+        connect_args={"check_same_thread": False},
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+
+    if writable:
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

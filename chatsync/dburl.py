@@ -1,0 +1,148 @@
+"""Database addresses: how a URL in the configuration is read without ever showing its secrets."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_PATH_OPTIONS = ("ssl_ca", "ssl_cert", "ssl_key")
+_MYSQL = "mysql"
+_SQLITE = "sqlite"
+_MYSQL_PORT = 3306
+_MAX_PORT = 65535
+
+Option = str | int | bool
+
+
+class Secret:
+    """A text that prints as `***` wherever it ends up; `reveal()` is called by drivers only."""
+
+    def __init__(self, value: str) -> None:
+        """Hide `value`."""
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        """Show nothing of it."""
+        return "***"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseUrl:
+    """Where a database is: a MySQL-protocol server or an SQLite file."""
+
+    database: str
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: Secret | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    password_is_literal: bool = False
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file of the embedded default."""
+        return not self.host
+
+    def __str__(self) -> str:
+        """Name the database for people and for the plan's fingerprint: no user, no secret."""
+        return self.database if self.is_sqlite else f"{self.host}:{self.port}/{self.database}"
+
+
+def fill_in(text: str) -> str:
+    """Put environment variables in for `${NAME}`.
+
+    Raises ValueError naming the first one that is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in os.environ:
+            msg = f"the environment variable {name} is not set"
+            raise ValueError(msg)
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def _part(text: str) -> str:
+    """Read one part of a split URL: percent-escapes are the file's, variables are taken as is."""
+    pieces = _VARIABLE.split(text)
+    return "".join(fill_in("${" + piece + "}") if at % 2 else unquote(piece) for at, piece in enumerate(pieces))
+
+
+def parse_url(url: str, *, base: Path) -> DatabaseUrl:
+    """Split `url` first and fill in variables after, so that a password may hold any character.
+
+    `base` is the folder that relative paths start from. Raises ValueError; its text never
+    repeats the URL, which may hold a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in (_MYSQL, _SQLITE):
+        msg = "expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA or sqlite:///FILE"
+        raise ValueError(msg)
+    if scheme == _SQLITE:
+        return _sqlite(rest, base=base)
+    return _mysql(rest, base=base)
+
+
+def _sqlite(rest: str, *, base: Path) -> DatabaseUrl:
+    path = _part(rest.removeprefix("/"))
+    if not rest.startswith("/") or not path or "?" in rest:
+        msg = "expected sqlite:///FILE (relative to the configuration file) or sqlite:////FILE"
+        raise ValueError(msg)
+    return DatabaseUrl(database=str((base / path).resolve()))
+
+
+def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
+    # From the right: a password may hold an "@", a "/" or a "?"; the address after it may not.
+    login, at, address = rest.rpartition("@")
+    user, colon, password = login.partition(":")
+    place, _, query = address.partition("?")
+    server, _, schema = place.partition("/")
+    host, port = _host_and_port(_part(server))
+    if not host or not schema:
+        msg = "a mysql:// URL needs a host and a schema: mysql://USER:PASSWORD@HOST:PORT/SCHEMA"
+        raise ValueError(msg)
+    return DatabaseUrl(
+        host=host,
+        port=port,
+        database=_part(schema),
+        user=_part(user) if at else "",
+        password=Secret(_part(password)) if colon else None,
+        password_is_literal=bool(colon and _VARIABLE.sub("", password)),
+        options=_options(query, base=base),
+    )
+
+
+def _host_and_port(server: str) -> tuple[str, int]:
+    """Split `host`, `host:port`, `[v6]` or `[v6]:port`."""
+    bracketed, _, rest = server.rpartition("]")
+    host, _, port = rest.partition(":")
+    port = port or str(_MYSQL_PORT)
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT):
+        msg = "the port of a mysql:// URL is a number from 1 to 65535"
+        raise ValueError(msg)
+    return bracketed.removeprefix("[") or host, int(port)
+
+
+def _options(query: str, *, base: Path) -> dict[str, Option]:
+    """Read the driver's options; numbers and true/false take their own types."""
+    options: dict[str, Option] = {}
+    for name, raw in parse_qsl(query, keep_blank_values=True):
+        value = fill_in(raw)
+        if name in _PATH_OPTIONS:
+            options[name] = str((base / value).absolute())
+        elif value.lower() in ("true", "false"):
+            options[name] = value.lower() == "true"
+        else:
+            options[name] = int(value) if value.isascii() and value.isdigit() else value
+    return options

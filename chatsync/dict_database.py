@@ -1,0 +1,133 @@
+"""What chatsync asks of and tells the dict database: feature, mod-time, and where clients live."""
+
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import sqlalchemy as sa
+from pyroaring import BitMap64
+from sqlalchemy.exc import IntegrityError
+
+from chatsync.core import DictState, check_modtime, chunks, storable
+from chatsync.databases import Database
+from chatsync.errors import ConfigError, OutOfDateError
+from chatsync.modtime import format_time, parse_property, parse_time
+from chatsync.packed_ids import parse_packed
+from chatsync.run import Run
+from chatsync.settings import Settings
+from chatsync.tables import features, ppc_properties, shard_client_id, utc_now
+
+_LOOKUP_SIZE = 1000
+
+_PROPERTY = ppc_properties.c.name == sa.bindparam("property")
+_FEATURE = features.c.feature_text_id == sa.bindparam("feature")
+
+
+def _one_of(column: sa.ColumnElement[Any], condition: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    return sa.select(column).where(condition).scalar_subquery()
+
+
+# One statement, so that mod-time and clock are of one moment.
+_STATE = sa.select(
+    _one_of(features.c.feature_id, _FEATURE).label("feature_id"),
+    _one_of(sa.func.count(ppc_properties.c.name), _PROPERTY).label("is_set"),
+    _one_of(ppc_properties.c.value, _PROPERTY).label("value"),
+    utc_now().label("now"),
+)
+_HOMES = (
+    sa.select(
+        shard_client_id.c.shard,
+        sa.func.count().label("size"),
+        sa.func.group_concat(shard_client_id.c.ClientID).label("ids"),
+    )
+    .where(shard_client_id.c.ClientID.in_(sa.bindparam("ids", expanding=True)))
+    .group_by(shard_client_id.c.shard)
+)
+_SET = sa.update(ppc_properties).where(_PROPERTY).values(value=sa.bindparam("new"))
+_COMPARE_AND_SET = _SET.where(ppc_properties.c.value == sa.bindparam("old"))
+_ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.bindparam("new"))
+
+
+class DictDatabase:
+    """The dict database, asked in the job's own words."""
+
+    def __init__(self, settings: Settings, run: Run, *, writable: bool = False) -> None:
+        """Describe it; nothing is opened yet. Only a writable one may set the mod-time."""
+        self._settings = settings
+        self._feature = settings.feature.name
+        self._property = settings.modtime.property
+        self.database = Database(settings.databases.dict, name="dict", run=run, writable=writable)
+
+    def __enter__(self) -> Self:
+        """Be closed at the end of a block."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the connection."""
+        self.database.close()
+
+    def state(self) -> DictState:
+        """Read the feature, the mod-time and the clock.
+
+        Raises ConfigError when there is no such feature, PropertyError when the mod-time is no time.
+        """
+        return self._state()[0]
+
+    def _state(self) -> tuple[DictState, str | None]:
+        """Read the state, and the mod-time as it is written there."""
+        values = {"feature": self._feature, "property": self._property}
+        (row,) = self.database.rows(_STATE, values, what="read the feature and the mod-time")
+        if row.feature_id is None:
+            msg = f"feature.name: {self.database} has no feature {self._feature!r} in table features"
+            raise ConfigError(msg)
+        modtime = self._parse(row.value) if row.is_set else None
+        now = parse_time(row.now, timezone=UTC)
+        return DictState(feature_id=row.feature_id, modtime=modtime, now=now), row.value
+
+    def _parse(self, raw: str | None) -> datetime:
+        where, zone = str(self.database), self._settings.timezone
+        return parse_property(raw, name=self._property, where=where, timezone=zone)
+
+    def homes(self, ids: BitMap64) -> dict[int, BitMap64]:
+        """Look up the shard of each client; a client on no shard is in no set of the answer."""
+        found: dict[int, BitMap64] = {}
+        for chunk in chunks(storable(ids), _LOOKUP_SIZE):
+            rows = self.database.rows(_HOMES, {"ids": list(chunk)}, what="look up the shards of clients")
+            for shard, count, packed in rows:
+                found.setdefault(shard, BitMap64()).update(parse_packed(packed, count=count))
+        return found
+
+    def set_modtime(self, value: datetime) -> None:
+        """Write the mod-time whatever stood there: the operator's word."""
+        values = {"property": self._property, "new": format_time(value)}
+
+        def write(connection: sa.Connection) -> None:
+            if not connection.execute(_SET, values).rowcount:
+                connection.execute(_ADD, values)
+
+        self.database.do(write, what="set the mod-time")
+
+    def advance_modtime(self, value: datetime, *, seen: datetime | None) -> bool:
+        """Move the mod-time on from the value that `diff` saw; tell whether it had to be moved.
+
+        A compare-and-set in one statement: what somebody else writes meanwhile stays. Raises
+        DisabledError or OutOfDateError when the mod-time is another one.
+        """
+        state, raw = self._state()
+        if state.modtime == value:
+            return False
+        check_modtime(seen=seen, state=state, list_time=value)
+        values = {"property": self._property, "new": format_time(value), "old": raw}
+
+        def write(connection: sa.Connection) -> bool:
+            if seen is not None:
+                return bool(connection.execute(_COMPARE_AND_SET, values).rowcount)
+            try:
+                return bool(connection.execute(_ADD, values).rowcount)
+            except IntegrityError:  # somebody set it first
+                return False
+
+        if not self.database.do(write, what="move the mod-time on") and self.state().modtime != value:
+            check_modtime(seen=seen, state=self.state(), list_time=value)
+            msg = "the mod-time changed while it was to be moved on; run `chatsync diff` again"
+            raise OutOfDateError(msg)
+        return True

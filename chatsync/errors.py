@@ -1,0 +1,90 @@
+"""Every way in which a command may end, and the exit code that goes with it."""
+
+import enum
+import signal
+
+
+class ExitCode(enum.IntEnum):
+    """What the process says to cron. Scripts rely on the numbers: they never change meaning."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    OUT_OF_DATE = 4
+    DISABLED = 5
+    BUSY = 6
+    DIFFERENCE = 10
+
+
+class ChatsyncError(Exception):
+    """An expected failure. Its text says what failed, where, and what to do, on one line."""
+
+    exit_code: int = ExitCode.FAILED
+
+
+class SourceError(ChatsyncError):
+    """The exclusion list must be read whole, or not at all."""
+
+
+class DatabaseError(ChatsyncError):
+    """Every database must answer: a silent shard is not a shard where nobody is off."""
+
+
+class PropertyError(ChatsyncError):
+    """The mod-time property must hold a time; anything else is not "never synced"."""
+
+
+class OutputError(ChatsyncError):
+    """What a command writes for others (plan, record, output) is written whole."""
+
+
+class DeadlineError(ChatsyncError):
+    """A command ends within `[run] deadline`, retries and waits included."""
+
+
+class LockLostError(ChatsyncError):
+    """Nothing is written without the lock that keeps a second apply away."""
+
+
+class ShardsFailedError(ChatsyncError):
+    """One shard's failure does not stop the others, but the command has failed."""
+
+
+class ConfigError(ChatsyncError):
+    """The configuration is complete, known key by key, and fits the databases."""
+
+    exit_code = ExitCode.USAGE
+
+
+class RefusedError(ChatsyncError):
+    """A plan over a limit is refused as a whole, before the first write."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class OutOfDateError(ChatsyncError):
+    """A plan is applied only while it is still true, and exactly as `diff` wrote it."""
+
+    exit_code = ExitCode.OUT_OF_DATE
+
+
+class DisabledError(ChatsyncError):
+    """A mod-time in the future switches the job off."""
+
+    exit_code = ExitCode.DISABLED
+
+
+class BusyError(ChatsyncError):
+    """One apply at a time for a feature."""
+
+    exit_code = ExitCode.BUSY
+
+
+class StoppedError(ChatsyncError):
+    """SIGTERM and SIGINT end a command after the batch in hand, with 128 + the signal."""
+
+    def __init__(self, signum: int) -> None:
+        """Remember the signal: the exit code is made of it."""
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum

@@ -1,0 +1,100 @@
+"""The limits on a plan: what it may do without a person's word for it. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyroaring import BitMap64
+
+from chatsync.core import some, total, union
+from chatsync.errors import OutOfDateError, RefusedError
+from chatsync.plan import Plan
+from chatsync.settings import Limits
+
+FORCE = "--force"
+ALLOW_EMPTY = "--allow-empty"
+
+# Below this many clients off, `free` covers them all: a list of a handful may well change whole.
+_FEW_OFF = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """One reason why a plan is not applied, and the option that lifts it (None: none does)."""
+
+    reason: str
+    lifted_by: str | None
+
+    def __str__(self) -> str:
+        """Put reason and way out on one line."""
+        way_out = f"{self.lifted_by} lifts it" if self.lifted_by else "no option lifts this"
+        return f"{self.reason}; {way_out}"
+
+
+def refusals(plan: Plan, limits: Limits) -> list[Refusal]:
+    """List every limit that the plan breaks, in the order of the configuration.
+
+    A plan whose sides were not read has no changes and breaks none.
+    """
+    if not plan.was_read:
+        return []
+    return [*_wrong_list(plan, limits), *_too_many_changes(plan, limits)]
+
+
+def check_limits(plan: Plan, limits: Limits, *, force: bool, allow_empty: bool) -> None:
+    """Refuse the plan whole, with all reasons at once, unless the options lift every one."""
+    given = {FORCE: force, ALLOW_EMPTY: allow_empty}
+    standing = [refusal for refusal in refusals(plan, limits) if not given.get(refusal.lifted_by or "")]
+    if standing:
+        raise RefusedError("refused, nothing was written: " + " | ".join(map(str, standing)))
+
+
+def _wrong_list(plan: Plan, limits: Limits) -> Iterator[Refusal]:
+    """Signs that the list is not the list: empty, lacking a known client, full of other things."""
+    listed = plan.exclusions
+    clients, rows = listed.clients or 0, listed.rows or 0
+    if not clients:
+        reason = f"the exclusion list {listed.source} holds no client ({rows} rows): all {plan.off_now} that are off would be turned on"
+        yield Refusal(reason=reason, lifted_by=ALLOW_EMPTY)
+    unchecked = set(limits.must_contain) - set(listed.present) - set(listed.missing)
+    if unchecked:
+        msg = "the plan is out of date: limits.must_contain has changed since; run `chatsync diff` again"
+        raise OutOfDateError(msg)
+    missing = BitMap64(set(listed.missing) & set(limits.must_contain))
+    if missing:
+        reason = f"the list lacks {len(missing)} of the clients of limits.must_contain ({some(missing)}): it is the wrong list"
+        yield Refusal(reason=reason, lifted_by=None)
+    if _over(listed.rejected_count, limits.rejected_percent, rows):
+        share = _share(listed.rejected_count, rows)
+        reason = f"{listed.rejected_count} of {rows} rows hold no client id, {share}, over limits.rejected_percent = {limits.rejected_percent:g}"
+        yield Refusal(reason=reason, lifted_by=FORCE)
+    if _over(len(plan.unknown), limits.unknown_percent, clients):
+        share = _share(len(plan.unknown), clients)
+        reason = f"{len(plan.unknown)} of {clients} listed clients are on no shard ({some(plan.unknown)}), {share}, over limits.unknown_percent = {limits.unknown_percent:g}"
+        yield Refusal(reason=reason, lifted_by=FORCE)
+
+
+def _too_many_changes(plan: Plan, limits: Limits) -> Iterator[Refusal]:
+    off_now = plan.off_now or 0
+    turned_on = total(plan.turn_on)
+    mostly_on = off_now >= _FEW_OFF and turned_on * 2 > off_now
+    percentages_count = plan.changes > limits.free or mostly_on
+    for action, changes, percent, most in (
+        ("turn_on", plan.turn_on, limits.turn_on_percent, limits.turn_on_max),
+        ("turn_off", plan.turn_off, limits.turn_off_percent, limits.turn_off_max),
+    ):
+        count, clients = total(changes), some(union(changes))
+        verb = action.replace("turn_", "turning ")
+        if percentages_count and _over(count, percent, off_now):
+            reason = f"{verb} {count} clients ({clients}) is {_share(count, off_now)} of the {off_now} that are off now, over limits.{action}_percent = {percent:g}"
+            yield Refusal(reason=reason, lifted_by=FORCE)
+        if most is not None and count > most:
+            reason = f"{verb} {count} clients ({clients}) is over limits.{action}_max = {most}"
+            yield Refusal(reason=reason, lifted_by=FORCE)
+
+
+def _over(part: int, percent: float, whole: int) -> bool:
+    return part * 100 > percent * whole
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part * 100 / whole:.3g} %" if whole else "out of all proportion"

@@ -1,0 +1,85 @@
+"""Times: how the mod-time property is read, compared and written. All of it in UTC."""
+
+import enum
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from chatsync.errors import PropertyError
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+DISABLED_FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+_DAY = 86400
+_HOUR = 3600
+_MINUTE = 60
+
+
+class ModTimeState(enum.Enum):
+    """What the mod-time means at a given moment, for a given list."""
+
+    LIST_IS_NEWER = "list is newer"
+    SYNCED = "synced"
+    DISABLED = "disabled"
+
+
+def parse_time(text: str, *, timezone: tzinfo) -> datetime:
+    """Read an ISO 8601 time (a date alone is midnight) as UTC, to the microsecond.
+
+    A time without an offset is in `timezone`. Raises ValueError for anything else.
+    """
+    value = datetime.fromisoformat(text.strip())
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=timezone)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # 9999-12-31T23:59:59-01:00 lies beyond what a datetime holds in UTC
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def format_time(value: datetime) -> str:
+    """Write a time as it stands in plans and in the property: `2026-11-23T10:15:00.123456Z`."""
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def parse_property(raw: str | None, *, name: str, where: str, timezone: tzinfo) -> datetime:
+    """Read the stored mod-time.
+
+    Raises PropertyError when it isn't a time: taking that for "never synced" would switch the
+    job on again after somebody mistyped the date that was to switch it off.
+    """
+    try:
+        return parse_time(raw or "", timezone=timezone)
+    except ValueError:
+        shown = "NULL" if raw is None else repr(raw[:60])
+        msg = (
+            f"property {name} in {where} holds {shown}, which is not a time; "
+            f"put one there with `chatsync set-modtime TIME` (or --reset to sync again)"
+        )
+        raise PropertyError(msg) from None
+
+
+def modtime_state(*, modtime: datetime | None, list_time: datetime, now: datetime) -> ModTimeState:
+    """Tell what the mod-time means. `now` is the dict database's clock; None is "never synced"."""
+    if modtime is not None and modtime > now:
+        return ModTimeState.DISABLED
+    if modtime is not None and modtime >= list_time:
+        return ModTimeState.SYNCED
+    return ModTimeState.LIST_IS_NEWER
+
+
+def short_time(value: datetime) -> str:
+    """Write a time for people: whole seconds, and the date alone at midnight."""
+    text = format_time(value)
+    day, clock = text[:10], text[11:19]
+    return day if clock == "00:00:00" else f"{day} {clock} UTC"
+
+
+def short_span(span: timedelta) -> str:
+    """Write a length of time for people, in its two largest units: `3 h 12 min`."""
+    seconds = int(abs(span.total_seconds()))
+    if seconds >= _DAY:
+        return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
+    if seconds >= _HOUR:
+        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
+    if seconds >= _MINUTE:
+        return f"{seconds // _MINUTE} min {seconds % _MINUTE} s"
+    return f"{seconds} s"

@@ -1,0 +1,82 @@
+"""Tasks side by side: one thread each, one result or one error for each."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from chatsync.errors import DeadlineError
+from chatsync.run import Run
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+# After the deadline a batch in hand may still end well; past this it is left to the server,
+# which rolls it back when the connection goes.
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[Value]):
+    """How a task ended: with a value, or with an error."""
+
+    value: Value | None = None
+    error: Exception | None = None
+
+    def unwrap(self) -> Value:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # None only where Value allows it
+
+
+class SideBySide(Generic[Key, Value]):
+    """Runs tasks at once, at most `workers` at a time.
+
+    The threads are daemons: one that hangs in a driver can't keep the process alive.
+    """
+
+    def __init__(self, tasks: Mapping[Key, Callable[[], Value]], *, workers: int) -> None:
+        """Start the threads."""
+        self._waiting = deque(tasks.items())
+        self._unfinished = dict.fromkeys(tasks)
+        self._done: queue.SimpleQueue[tuple[Key, Outcome[Value]]] = queue.SimpleQueue()
+        for _ in range(min(workers, len(tasks))):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                key, task = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                outcome = Outcome(value=task())
+            except Exception as error:  # noqa: BLE001  # handed to whoever asks for this task
+                outcome = Outcome[Value](error=error)
+            self._done.put((key, outcome))
+
+    def outcomes(self, run: Run) -> Iterator[tuple[Key, Outcome[Value]]]:
+        """Yield each task's outcome as it ends.
+
+        A task that hangs past the deadline yields a DeadlineError in its place.
+        """
+        while self._unfinished:
+            try:
+                key, outcome = self._done.get(timeout=run.remaining + _GRACE_SECONDS)
+            except queue.Empty:
+                break
+            del self._unfinished[key]
+            yield key, outcome
+        for key in self._unfinished:
+            msg = f"the deadline passed (run.deadline = {run.deadline:g} s) without an answer"
+            yield key, Outcome(error=DeadlineError(msg))
+
+    def results(self, run: Run) -> dict[Key, Value]:
+        """Return the value of every task; the first error is raised and stops the others."""
+        values = {}
+        for key, outcome in self.outcomes(run):
+            values[key] = outcome.unwrap()
+        return values

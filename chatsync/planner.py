@@ -1,0 +1,131 @@
+"""Making a plan: read both sides, compare, and say what came of it. Writes nothing."""
+
+import logging
+from datetime import UTC, datetime
+from functools import partial
+
+from pyroaring import BitMap64
+
+from chatsync.core import (
+    DictState,
+    Diff,
+    ExclusionList,
+    ListVersion,
+    compute_diff,
+    not_off_yet,
+    total,
+)
+from chatsync.dict_database import DictDatabase
+from chatsync.exclusions import ListSource, open_list
+from chatsync.modtime import ModTimeState, format_time, modtime_state
+from chatsync.parallel import SideBySide
+from chatsync.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part
+from chatsync.progress import Progress
+from chatsync.run import Run
+from chatsync.settings import Settings
+from chatsync.shard_database import ShardDatabase
+
+# Reading is bounded by the servers; more threads than this only queue up for one interpreter.
+_READERS = 16
+
+logger = logging.getLogger(__name__)
+
+
+def make_plan(
+    settings: Settings, run: Run, *, trace_id: str, if_modified: bool, progress: Progress
+) -> tuple[Plan, DictState]:
+    """Compare the list with the feature state and make a plan of the difference.
+
+    With `if_modified` nothing big is read when the mod-time says that the list is synced or the
+    job disabled. Returns the plan and what the dict database said when it was begun.
+    """
+    with open_list(settings, run) as source, DictDatabase(settings, run) as dict_database:
+        state = dict_database.state()
+        skip = _verdict_unread(source.version, state) if if_modified else None
+        if skip is not None:
+            listed, diff = None, _no_diff(settings)
+        else:
+            listed, diff = _read_and_compare(
+                settings,
+                run,
+                source=source,
+                dict_database=dict_database,
+                feature_id=state.feature_id,
+                progress=progress,
+            )
+    verdict = skip or diff_verdict(diff)
+    logger.info(
+        "diff: %s, %d clients listed, %d off, %d to turn off, %d to turn on, %d unknown",
+        verdict.value,
+        len(listed.ids) if listed else 0,
+        diff.off_now,
+        total(diff.turn_off),
+        total(diff.turn_on),
+        len(diff.unknown),
+    )
+    plan = _plan(settings, source.version, state, listed, diff, verdict=verdict, trace_id=trace_id)
+    return plan, state
+
+
+def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
+    """Tell what the mod-time alone decides; None when both sides must be read."""
+    known = {ModTimeState.DISABLED: Verdict.DISABLED, ModTimeState.SYNCED: Verdict.NOT_MODIFIED}
+    return known.get(modtime_state(modtime=state.modtime, list_time=version.modified, now=state.now))
+
+
+def _no_diff(settings: Settings) -> Diff:
+    nobody = {shard: BitMap64() for shard in settings.databases.shards}
+    return Diff(off_now=0, turn_off=nobody, turn_on=nobody)
+
+
+def _read_and_compare(
+    settings: Settings,
+    run: Run,
+    *,
+    source: ListSource,
+    dict_database: DictDatabase,
+    feature_id: int,
+    progress: Progress,
+) -> tuple[ExclusionList, Diff]:
+    """Read all shards in threads while this one reads the list: no client is used by two threads."""
+    shards = SideBySide(
+        {shard: partial(_read_shard, settings, run, shard, feature_id) for shard in settings.databases.shards},
+        workers=_READERS,
+    )
+    with progress("reading the list", source.version.rows or 0) as advance:
+        listed = source.read(advance)
+    off = shards.results(run)
+    homes = dict_database.homes(not_off_yet(listed.ids, off))
+    return listed, compute_diff(listed.ids, off, homes)
+
+
+def _read_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> BitMap64:
+    with ShardDatabase(settings, shard, run) as database:
+        off = database.read_off(feature_id)
+    logger.info("shard %d: %d clients are off", shard, len(off))
+    return off
+
+
+def _plan(
+    settings: Settings,
+    version: ListVersion,
+    state: DictState,
+    listed: ExclusionList | None,
+    diff: Diff,
+    *,
+    verdict: Verdict,
+    trace_id: str,
+) -> Plan:
+    return Plan(
+        created_at=format_time(datetime.now(UTC)),
+        verdict=verdict,
+        feature=PlanFeature(name=settings.feature.name, id=state.feature_id),
+        exclusions=list_part(version, listed, settings.limits.must_contain),
+        modtime=format_time(state.modtime) if state.modtime else None,
+        off_now=diff.off_now if listed else None,
+        turn_off=diff.turn_off,
+        turn_on=diff.turn_on,
+        unknown=diff.unknown,
+        target=fingerprint(settings.databases),
+        trace_id=trace_id,
+    )

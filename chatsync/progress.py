@@ -1,0 +1,34 @@
+"""Progress bars on standard error, for a person at a terminal and nobody else."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import click
+
+Advance = Callable[[int], None]
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+
+# Below this many rows or changes the work is done before a bar can be read.
+_WORTH_A_BAR = 50_000
+
+
+@contextmanager
+def progress_bar(label: str, length: int) -> Iterator[Advance]:
+    """Show how far along `length` a piece of work is; the yielded function may be called by any thread."""
+    if not sys.stderr.isatty() or length < _WORTH_A_BAR:
+        yield _say_nothing
+        return
+    one_at_a_time = threading.Lock()
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+
+        def advance(steps: int) -> None:
+            with one_at_a_time:
+                bar.update(steps)
+
+        yield advance
+
+
+def _say_nothing(_steps: int) -> None:
+    pass

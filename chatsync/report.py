@@ -1,0 +1,186 @@
+"""How plans and results are shown: tables for people, JSON and CSV for programs."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from pyroaring import BitMap64
+from tabulate import tabulate
+
+from chatsync.answer import Objection
+from chatsync.core import total
+from chatsync.modtime import ModTimeState, modtime_state, short_span, short_time
+from chatsync.plan import Plan, Verdict, to_document
+from chatsync.results import Action, ShardResult
+
+DEFAULT_LIMIT = 20
+_REJECTED_SHOWN = 5
+
+
+def diff_report(
+    plan: Plan, *, objections: Sequence[Objection], now: datetime, output_format: str, limit: int | None
+) -> str:
+    """Show a plan and what `apply` will say to it. `now` is the dict database's clock."""
+    if output_format == "json":
+        return json.dumps({**to_document(plan), "apply": _answer_document(objections)}, ensure_ascii=False)
+    if output_format == "csv":
+        return _csv(plan, limit)
+    parts = [_heading(plan, now)]
+    if plan.was_read:
+        parts += [_totals(plan), *_clients(plan, DEFAULT_LIMIT if limit is None else limit), *_left_out(plan)]
+    parts.append(_answer(plan, objections))
+    return "\n\n".join(parts)
+
+
+def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datetime) -> str:
+    """Say in words what the mod-time means right now."""
+    state = modtime_state(modtime=modtime, list_time=list_time, now=now)
+    if modtime is None:
+        return "not set: no list was ever synced"
+    if state is ModTimeState.DISABLED:
+        return f"the job is disabled until {short_time(modtime)}"
+    if state is ModTimeState.SYNCED:
+        later = "" if modtime == list_time else f", with {short_span(modtime - list_time)} to spare"
+        return f"synced{later}"
+    return f"list is newer by {short_span(list_time - modtime)}"
+
+
+def _heading(plan: Plan, now: datetime) -> str:
+    listed = plan.exclusions
+    ago = short_span(now - plan.list_time)
+    rows = "rows not counted" if listed.rows is None else f"{listed.rows} rows"
+    if plan.was_read:
+        rows = f"{listed.clients} clients in {rows}: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
+    off = f"{plan.off_now} clients off now" if plan.was_read else "state not read"
+    meaning = modtime_meaning(plan.seen_modtime, list_time=plan.list_time, now=now)
+    shown = short_time(plan.seen_modtime) if plan.seen_modtime else "none"
+    return tabulate(
+        [
+            ("list", listed.source),
+            ("", f"modified {short_time(plan.list_time)}, {ago} ago"),
+            ("", rows),
+            ("feature", f"{plan.feature.name} (id {plan.feature.id}), {off}"),
+            ("mod-time", f"{shown}: {meaning}"),
+        ],
+        tablefmt="plain",
+        disable_numparse=True,
+    )
+
+
+def _totals(plan: Plan) -> str:
+    rows = [(str(shard), len(plan.turn_off[shard]), len(plan.turn_on[shard])) for shard in plan.turn_off]
+    rows.append(("total", total(plan.turn_off), total(plan.turn_on)))
+    return tabulate(rows, headers=("shard", "turn off", "turn on"), tablefmt="simple")
+
+
+def _client_rows(plan: Plan) -> Iterator[tuple[str, int, int]]:
+    for action, sets in (("turn_off", plan.turn_off), ("turn_on", plan.turn_on)):
+        for shard, ids in sets.items():
+            for client in ids:
+                yield action, shard, client
+
+
+def _first(plan: Plan, limit: int | None) -> list[tuple[str, int, int]]:
+    rows = _client_rows(plan)
+    return [row for row, _ in zip(rows, range(plan.changes if limit is None else limit), strict=False)]
+
+
+def _clients(plan: Plan, limit: int) -> Iterator[str]:
+    rows = _first(plan, limit)
+    if rows:
+        shown = [(action.replace("_", " "), shard, client) for action, shard, client in rows]
+        yield tabulate(shown, headers=("action", "shard", "client"), tablefmt="simple")
+    if plan.changes > len(rows):
+        yield f"… and {plan.changes - len(rows)} more (--limit {plan.changes} shows all)"
+
+
+def _left_out(plan: Plan) -> Iterator[str]:
+    listed = plan.exclusions
+    if listed.rejected_count:
+        rows = [(item.row, item.value, item.reason) for item in listed.rejected[:_REJECTED_SHOWN]]
+        table = tabulate(rows, headers=("row", "value", "rejected because"), tablefmt="simple", disable_numparse=True)
+        more = listed.rejected_count - len(rows)
+        yield table + (f"\n… and {more} more rejected rows" if more else "")
+    if plan.unknown:
+        yield f"{len(plan.unknown)} listed clients are on no shard and left out: {_few(plan.unknown)}"
+
+
+def _few(ids: BitMap64) -> str:
+    shown = ", ".join(map(str, ids[:DEFAULT_LIMIT]))
+    more = len(ids) - DEFAULT_LIMIT
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _answer(plan: Plan, objections: Sequence[Objection]) -> str:
+    if objections:
+        lines = [f"  exit {objection.exit_code}: {objection.reason}" for objection in objections]
+        return "\n".join(["apply will refuse this:", *lines])
+    return {
+        Verdict.CHANGES: f"apply will make {plan.changes} changes.",
+        Verdict.IN_SYNC: "In sync: nothing to change.",
+        Verdict.NOT_MODIFIED: "The list was not modified since the last sync: nothing to do.",
+        Verdict.DISABLED: "Disabled: nothing to do.",
+    }[plan.verdict]
+
+
+def _answer_document(objections: Sequence[Objection]) -> dict[str, Any]:
+    return {
+        "exit_code": objections[0].exit_code if objections else 0,
+        "objections": [{"exit_code": item.exit_code, "reason": item.reason} for item in objections],
+    }
+
+
+def _csv(plan: Plan, limit: int | None) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("action", "shard", "client_id"))
+    writer.writerows(_first(plan, limit))
+    return out.getvalue().removesuffix("\n")
+
+
+def results_report(results: Sequence[ShardResult], *, output_format: str) -> str:
+    """Show what was done on each shard."""
+    if output_format == "json":
+        return json.dumps(results_document(results))
+    rows = [_result_row(str(result.shard), [result]) for result in results]
+    rows.append(_result_row("total", results))
+    headers = ("shard", "planned", "turned off", "turned on", "already so", "failed")
+    return tabulate(rows, headers=headers, tablefmt="simple")
+
+
+def _result_row(name: str, results: Sequence[ShardResult]) -> tuple[str, int, int, int, int, int]:
+    def count(field: str, *actions: Action) -> int:
+        return sum(len(getattr(result.tallies[action], field)) for result in results for action in actions)
+
+    return (
+        name,
+        count("planned", *Action),
+        count("changed", Action.TURN_OFF),
+        count("changed", Action.TURN_ON),
+        count("already", *Action),
+        sum(result.failed for result in results),
+    )
+
+
+def results_document(results: Sequence[ShardResult]) -> dict[str, Any]:
+    """Describe what was done: for each shard, for each action, the four counts."""
+    return {"shards": {str(result.shard): _result_document(result) for result in results}}
+
+
+def _result_document(result: ShardResult) -> dict[str, Any]:
+    actions = {
+        action.value: {
+            "planned": len(tally.planned),
+            "changed": len(tally.changed),
+            "already": len(tally.already),
+            "failed": tally.failed,
+        }
+        for action, tally in result.tallies.items()
+    }
+    totals = {
+        key: sum(counts[key] for counts in actions.values()) for key in ("planned", "changed", "already", "failed")
+    }
+    return {**totals, **actions, "error": str(result.error) if result.error else None}

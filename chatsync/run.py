@@ -1,0 +1,144 @@
+"""One command's run: its deadline, the signals that stop it, and how it tries again."""
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+from chatsync.errors import ChatsyncError, DeadlineError, StoppedError
+from chatsync.settings import Settings
+
+Value = TypeVar("Value")
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """The time budget of one command and its wish to stop, shared by all its threads.
+
+    SIGINT, SIGTERM and the deadline (SIGALRM) raise in the main thread at once, except inside
+    `finishing()`, where they only set the wish and the workers end after the batch in hand.
+    """
+
+    def __init__(self, *, deadline: float, retry_timeout: float) -> None:
+        """Start the clock: `deadline` and `retry_timeout` are in seconds."""
+        self.deadline = deadline
+        self.retry_timeout = retry_timeout
+        self._end = time.monotonic() + deadline
+        self._stopping = threading.Event()
+        self._reason: ChatsyncError | None = None
+        self._finishing = False
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left before the deadline, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def reason(self) -> ChatsyncError | None:
+        """Why the run is to stop; None while it may go on."""
+        if self._reason is None and not self.remaining:
+            self._stop(self._late())
+        return self._reason
+
+    def check(self) -> None:
+        """Raise StoppedError or DeadlineError once the run is to stop."""
+        if self.reason is not None:
+            raise self.reason
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not past the deadline nor past a signal: those raise."""
+        self._stopping.wait(min(seconds, self.remaining))
+        self.check()
+
+    def cancel(self, reason: ChatsyncError) -> None:
+        """Make every thread of this run stop at its next check."""
+        self._stop(reason)
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Answer to signals and to the deadline inside the block; main thread only."""
+        before = {number: signal.signal(number, self._on_signal) for number in (*_STOP_SIGNALS, signal.SIGALRM)}
+        signal.setitimer(signal.ITIMER_REAL, max(self.remaining, 0.001))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Let the batch in hand end: inside, a signal is a wish and no exception."""
+        self._finishing = True
+        try:
+            yield
+        finally:
+            self._finishing = False
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+            self._stop(StoppedError(number))
+        else:
+            self._stop(self._late())
+        if not self._finishing:
+            self.check()
+
+    def _late(self) -> DeadlineError:
+        return DeadlineError(f"the deadline passed: run.deadline = {self.deadline:g} s")
+
+    def _stop(self, reason: ChatsyncError) -> None:
+        self._reason = self._reason or reason
+        self._stopping.set()
+
+    def retry(
+        self,
+        attempt: Callable[[], Value],
+        *,
+        what: str,
+        is_transient: Callable[[BaseException], bool],
+        describe: Callable[[BaseException], str] = str,
+    ) -> Value:
+        """Call `attempt` until it works, fails for good, or `run.retry_timeout` is used up.
+
+        Waits 0.2 s at first and 10 s at most, with jitter, each one a line in the log. The last
+        error is raised as it came; a DeadlineError says what was being waited for, and why.
+        """
+        import tenacity  # noqa: PLC0415  # late: a run that has nothing to do tries nothing again
+
+        last = ""
+
+        def log(state: tenacity.RetryCallState) -> None:
+            nonlocal last
+            error = state.outcome.exception() if state.outcome else None
+            last = describe(error) if error else ""
+            seconds = state.next_action.sleep if state.next_action else 0.0
+            message = "%s: attempt %d failed, trying again in %.1f s: %s"
+            logger.info(message, what, state.attempt_number, seconds, last)
+
+        retrying = tenacity.Retrying(
+            sleep=self.wait,
+            stop=tenacity.stop_after_delay(self.retry_timeout),
+            wait=tenacity.wait_exponential_jitter(initial=0.2, max=10, jitter=0.5),
+            retry=tenacity.retry_if_exception(is_transient),
+            before_sleep=log,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except DeadlineError as error:
+            because = f", which last failed with: {last}" if last else ""
+            msg = f"{error} while waiting for {what}{because}"
+            raise DeadlineError(msg) from None
+
+
+def start_run(settings: Settings) -> Run:
+    """Start the clock of a command as its configuration says."""
+    return Run(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)
