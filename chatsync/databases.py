@@ -6,7 +6,7 @@ It is tried again when the fault may pass, and its error is told with the place 
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -27,12 +27,14 @@ GROUP_CONCAT_MAX_LEN = 1024 * 1024
 _CONFLICTS = frozenset({1205, 1213, 1062})
 _READ_ONLY = frozenset({1290, 1836})  # --read-only, as on a replica during a failover
 _SERVER_AWAY = frozenset({
+    -1,  # the driver's own: the connection is not available any more
     1040,  # too many connections
     1053,  # server shutdown in progress
     1158, 1159, 1160, 1161,  # network read and write errors and timeouts, seen by the server
     1203, 1226,  # this user has too many connections
     1927,  # connection was killed (MariaDB)
     2002, 2003, 2005, 2006, 2013, 2055,  # can't connect, unknown host, gone away, lost
+    3024,  # the driver's read_timeout, without its C extension
     3169, 4031,  # session was killed, disconnected for inactivity (MySQL)
 })  # fmt: skip
 _WRONG_LOGIN = frozenset({1045, 1698})
@@ -97,51 +99,63 @@ class Database:
 
         def attempt() -> Value:
             try:
+                self.run.check()
+                if self._connection is None:
+                    self._connection = self._engine.connect()
                 return self._attempt(work)
-            except DBAPIError:
+            except BaseException:
                 self.close()
                 raise
 
-        try:
+        with self._explained(what):
             return self.run.retry(attempt, what=f"{self}: {what}", is_transient=is_transient, describe=describe)
-        except ChatsyncError:
-            raise
-        except (SQLAlchemyError, AttributeError, OSError) as error:
-            raise self.error(error, what=what) from error
 
-    def rows(self, statement: sa.Executable, values: Mapping[str, Any], *, what: str) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    def rows(
+        self, statement: sa.Executable, values: Mapping[str, Any], *, what: str
+    ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """Ask one question and return the whole answer; see `do`."""
         return self.do(lambda connection: connection.execute(statement, values).all(), what=what)
 
-    def _attempt(self, work: Callable[[sa.Connection], Value]) -> Value:
-        self.run.check()
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        with self._connection.begin():
-            return work(self._connection)
+    def do_once(self, work: Callable[[sa.Connection], Value], *, what: str) -> Value:
+        """Do a unit of work on the connection that is open, never on another one.
 
-    def ask_once(self, work: Callable[[sa.Connection], Value]) -> Value:
-        """Do a unit of work on the connection that is open, without a second attempt.
-
-        For what belongs to that one connection, such as a lock; the driver's error is raised as is.
+        For what belongs to that one connection, such as a lock.
         """
+        with self._explained(what):
+            return self._attempt(work)
+
+    def _attempt(self, work: Callable[[sa.Connection], Value]) -> Value:
         if self._connection is None:
-            msg = "the connection is closed"
+            msg = "the connection was lost"
             raise InvalidRequestError(msg)
         with self._connection.begin():
             return work(self._connection)
 
-    def error(self, error: BaseException, *, what: str) -> ChatsyncError:
-        """Turn a driver's error into one that says where, what, why and what to do."""
-        if not isinstance(error, SQLAlchemyError):  # the driver refuses an option of the URL
-            return ConfigError(f"{self}: {describe(error)}; check the options of its URL in [databases]")
-        return DatabaseError(f"{self}: cannot {what}: {describe(error)}{_advice(error)}")
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn the driver's errors into ours, which say where, what, why and what to do."""
+        try:
+            yield
+        except ChatsyncError:
+            raise
+        except AttributeError as error:
+            if "Unsupported argument" not in str(error):
+                raise
+            msg = f"{self}: {describe(error)}; check the options of its URL in [databases]"
+            raise ConfigError(msg) from error
+        except Exception as error:
+            # The C extension lets some errors of commit and rollback out in a class of its own.
+            if not isinstance(error, SQLAlchemyError) and error_number(error) is None:
+                raise
+            msg = f"{self}: cannot {what}: {describe(error)}{_advice(error)}"
+            raise DatabaseError(msg) from error
 
     def close(self) -> None:
         """Drop the connection; the next unit of work opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(SQLAlchemyError, InvalidRequestError):
+            # invalidate() hangs up; close() alone would roll back first, and wait for a frozen server.
+            with contextlib.suppress(SQLAlchemyError):
                 connection.invalidate()
                 connection.close()
 
@@ -189,9 +203,20 @@ def _engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def set_session(connection: Any, _record: object) -> None:
         with contextlib.closing(connection.cursor()) as cursor:
+            if "ssl_ca" in url.options:
+                _refuse_plain_text(cursor, url)
             cursor.execute(f"SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, time_zone = '+00:00'")
 
     return engine
+
+
+def _refuse_plain_text(cursor: Any, url: DatabaseUrl) -> None:
+    """Go no further without TLS: the driver takes plain text from a server that has none."""
+    cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+    row = cursor.fetchone()
+    if not row or not row[1]:
+        msg = f"{url}: the server does not speak TLS, but its URL in [databases] has ssl_ca"
+        raise DatabaseError(msg)
 
 
 def _driver_options(url: DatabaseUrl) -> dict[str, Any]:

@@ -140,7 +140,11 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
     for name, raw in parse_qsl(query, keep_blank_values=True):
         value = fill_in(raw)
         if name in _PATH_OPTIONS:
-            options[name] = str((base / value).absolute())
+            path = (base / value).absolute()
+            if not path.is_file():  # the driver would go on without it
+                msg = f"{name}: there is no file {path}"
+                raise ValueError(msg)
+            options[name] = str(path)
         elif value.lower() in ("true", "false"):
             options[name] = value.lower() == "true"
         else:

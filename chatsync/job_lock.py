@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO, Protocol, Self
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
-from chatsync.databases import Database, describe
+from chatsync.databases import Database
 from chatsync.errors import BusyError, DatabaseError, LockLostError, OutputError
 from chatsync.run import Run
 from chatsync.settings import Settings
@@ -75,12 +74,12 @@ class ServerLock:
     def check(self) -> None:
         """Ask the server over the very connection that holds the lock; never reconnect."""
         try:
-            if self._database.ask_once(lambda connection: connection.execute(_IS_MINE, self._values).scalar()):
+            if self._database.do_once(self._is_mine, what="see the lock of the job"):
                 return
-            reason = "the server says that somebody else holds it"
-        except SQLAlchemyError as error:
-            reason = describe(error)
-        msg = f"{self._database}: lost the lock of the job ({reason}); stopped before the next batch"
+            reason = f"{self._database}: the lock of the job is not held any more"
+        except DatabaseError as error:
+            reason = str(error)
+        msg = f"{reason}; stopped before the next batch"
         raise LockLostError(msg)
 
     def _keep_open(self, connection: sa.Connection) -> None:
@@ -88,6 +87,9 @@ class ServerLock:
 
     def _get(self, connection: sa.Connection) -> int | None:
         return connection.execute(_GET, self._values).scalar()
+
+    def _is_mine(self, connection: sa.Connection) -> bool:
+        return bool(connection.execute(_IS_MINE, self._values).scalar())
 
     def _holder(self) -> str:
         rows = self._database.rows(_HOLDER, self._values, what="see who holds the lock of the job")

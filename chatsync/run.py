@@ -126,7 +126,7 @@ class Run:
         retrying = tenacity.Retrying(
             sleep=self.wait,
             stop=tenacity.stop_after_delay(self.retry_timeout),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=10, jitter=0.5),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=10, jitter=0.5),
             retry=tenacity.retry_if_exception(is_transient),
             before_sleep=log,
             reraise=True,

@@ -123,7 +123,7 @@ class ShardDatabase:
 def _write(connection: sa.Connection, action: Action, feature_id: int, ids: BitMap64) -> BitMap64:
     """Change the rows that are not so yet, leave the others alone, and say which were changed."""
     rows = connection.execute(_ROWS, {"feature": feature_id, "ids": list(ids)})
-    enabled = dict(rows.tuples().all())
+    enabled = {client: value for client, value in rows}  # noqa: C416  # a Row is no pair to dict()
     if action is Action.TURN_ON:
         todo = BitMap64([client for client, value in enabled.items() if value == _OFF])
         _update(connection, feature_id, todo, enabled=_ON)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.job import Job, SqliteFiles
+from tests.schema import World, create_world
+from tests.servers import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.job import Databases
+
+LOCAL = {None, "", b"", "localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "::1", b"::1"}
+
+
+def pytest_configure() -> None:
+    # SIGTERM ends the run as Ctrl-C does: fixtures clean up after themselves.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.addaudithook(stay_on_this_machine)
+
+
+def stay_on_this_machine(event: str, args: tuple[object, ...]) -> None:
+    address = args[1] if event == "socket.connect" else args[:1] if event == "socket.getaddrinfo" else None
+    if isinstance(address, tuple) and address[0] not in LOCAL:
+        raise RuntimeError(f"a test reached for {address[0]!r}; tests use no network")
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def second_running_server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: Server) -> Server:
+    """One server for the whole run, alive again if the last test killed or froze it."""
+    running_server.recover()
+    return running_server
+
+
+@pytest.fixture
+def second_server(second_running_server: Server) -> Server:
+    second_running_server.recover()
+    return second_running_server
+
+
+@pytest.fixture(scope="session")
+def made_world(running_server: Server) -> World:
+    running_server.recover()
+    return create_world(running_server)
+
+
+@pytest.fixture
+def world(server: Server, made_world: World) -> World:  # noqa: ARG001 - the server has to be there
+    """Empty databases `ppcdict` and `ppc1` .. `ppc4` on one server."""
+    made_world.clear()
+    return made_world
+
+
+@pytest.fixture
+def wide_world(server: Server, second_server: Server) -> World:
+    """The same on two servers: `ppcdict`, `ppc2` and `ppc4` on the first, `ppc1` and `ppc3` on the second."""
+    return create_world(server, second_server)
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def any_databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
+    """Empty databases of each kind in turn."""
+    return SqliteFiles(tmp_path) if request.param == "sqlite" else request.getfixturevalue("world")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A job on SQLite files, with an empty list."""
+    return Job(tmp_path, SqliteFiles(tmp_path))
+
+
+@pytest.fixture
+def server_job(world: World, tmp_path: Path) -> Job:
+    """A job on a real server, with an empty list."""
+    return Job(tmp_path, world)

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Python and isn't here yet: a MariaDB server, and promtool. The services that come
+# with them don't matter: the tests start servers of their own.
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/usr/local/sbin:/usr/libexec
+
+found() { [[ -n $(type -P "$@") ]]; }
+
+missing=()
+[[ -n ${CHATSYNC_TEST_MYSQLD:-} ]] || found mariadbd mysqld || missing+=(mariadb-server)
+found promtool || missing+=(prometheus)
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+if ! found apt-get; then
+    echo "$0: no apt-get here; please install a MariaDB server and promtool (Debian: ${missing[*]})" >&2
+    exit 1
+fi
+root=(env)
+if [[ $(id -u) -ne 0 ]]; then
+    if ! found sudo; then
+        echo "$0: neither root nor sudo; please have somebody run: apt-get install --no-install-recommends ${missing[*]}" >&2
+        exit 1
+    fi
+    root=(sudo)
+fi
+"${root[@]}" apt-get --quiet update
+"${root[@]}" DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes install --no-install-recommends "${missing[@]}"
