@@ -4,7 +4,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -114,6 +113,8 @@ def _usage(error: click.ClickException) -> str:
 
 def _fail(session: Session, message: str, code: int) -> int:
     if session.tracebacks:
+        import traceback  # noqa: PLC0415  # late, so that help is quick
+
         traceback.print_exc()
     line = " ".join(message.split())
     click.echo(f"chatsync: {line}", err=True)

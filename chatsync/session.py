@@ -1,14 +1,18 @@
 """One invocation of the program: its global options, its configuration, its run."""
 
-import uuid
-from collections.abc import Iterator
+from __future__ import annotations
+
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chatsync.config import find_config, load
-from chatsync.run import Run, start_run
-from chatsync.settings import Settings
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from chatsync.run import Run
+    from chatsync.settings import Settings
 
 
 @dataclass
@@ -17,15 +21,19 @@ class Session:
 
     config: Path | None = None
     tracebacks: bool = False
-    trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    trace_id: str = field(default_factory=lambda: os.urandom(16).hex())
 
     def settings(self) -> Settings:
         """Load the configuration; only commands that need it do, so that help works without."""
+        from chatsync.config import find_config, load  # noqa: PLC0415  # late, so that help is quick
+
         return load(find_config(self.config))
 
     @contextmanager
     def begin(self) -> Iterator[tuple[Settings, Run]]:
         """Load the configuration and start the clock of a command; signals count from here on."""
+        from chatsync.run import start_run  # noqa: PLC0415  # late, as above
+
         settings = self.settings()
         run = start_run(settings)
         with run.watching():
