@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from pyroaring import BitMap64
 
-from chatsync.core import check_modtime, chunks
+from chatsync.core import check_modtime, chunks, some
 from chatsync.dict_database import DictDatabase
 from chatsync.errors import (
     ChatsyncError,
@@ -56,8 +56,8 @@ class Guard:
         self._lock.check()
         state = self._dict.state()
         if state.feature_id != self._plan.feature.id:
-            msg = f"the plan is out of date: feature {self._plan.feature.name} has id {state.feature_id}, in the plan {self._plan.feature.id}; run `chatsync diff` again"
-            raise OutOfDateError(msg)
+            feature = self._plan.feature
+            raise OutOfDateError(f"feature {feature.name} has id {state.feature_id}, in the plan {feature.id}")
         check_modtime(seen=self._plan.seen_modtime, state=state, list_time=self._plan.list_time)
 
 
@@ -66,8 +66,8 @@ def check_homes(plan: Plan, dict_database: DictDatabase) -> None:
     for shard, ids in plan.turn_off.items():
         moved = ids - dict_database.homes(ids).get(shard, BitMap64())
         if moved:
-            msg = f"the plan is out of date: {len(moved)} clients to turn off on shard {shard} do not live there (e.g. {moved[0]}); run `chatsync diff` again"
-            raise OutOfDateError(msg)
+            who = f"{len(moved)} clients to turn off on shard {shard} ({some(moved)})"
+            raise OutOfDateError(f"{who} do not live there")
 
 
 def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progress: Progress) -> list[ShardResult]:
@@ -119,7 +119,8 @@ def raise_failures(results: list[ShardResult], *, run: Run, guard: Guard) -> Non
         return
     missing = sum(result.failed for result in failed)
     planned = sum(len(tally.planned) for result in results for tally in result.tallies.values())
-    so_far = f"{planned - missing} of {planned} changes are in place, the mod-time was not moved, the next run goes on from here"
+    done = f"{planned - missing} of {planned} changes are in place"
+    so_far = f"{done}, the mod-time was not moved, the next run goes on from here"
     reason = guard.refusal or run.reason
     if reason is not None:
         reason.args = (f"{reason}; {so_far}",)

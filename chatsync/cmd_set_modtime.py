@@ -72,6 +72,7 @@ def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
     from chatsync.verify import check_changes_are_there  # noqa: PLC0415
 
     with DictDatabase(settings, run, writable=True) as dict_database:
+        dict_database.check_enabled()
         check_changes_are_there(plan, settings, run)
         moved = dict_database.advance_modtime(plan.list_time, seen=plan.seen_modtime)
     return f"mod-time {'moved to' if moved else 'is already'} {format_time(plan.list_time)}"

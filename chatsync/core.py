@@ -12,9 +12,7 @@ from pyroaring import BitMap64
 from chatsync.errors import ConfigError, DisabledError, OutOfDateError
 from chatsync.modtime import (
     DISABLED_FOREVER,
-    ModTimeState,
     format_time,
-    modtime_state,
     short_time,
 )
 
@@ -159,13 +157,10 @@ def check_modtime(*, seen: datetime | None, state: DictState, list_time: datetim
         raise DisabledError(disabled_message(modtime))
     if modtime != seen:
         was, now = (format_time(value) if value else "not set" for value in (seen, modtime))
-        msg = f"the plan is out of date: the mod-time was {was} and is now {now}; run `chatsync diff` again"
-        raise OutOfDateError(msg)
-    if modtime_state(modtime=modtime, list_time=list_time, now=state.now) is not ModTimeState.SYNCED:
-        return
+        raise OutOfDateError(f"the mod-time was {was} and is now {now}")
     if modtime is not None and modtime > list_time:
-        msg = (
-            f"the plan is out of date: its list was modified {format_time(list_time)}, and the mod-time says "
-            f"that one of {format_time(modtime)} is synced; if that is wrong, `chatsync set-modtime --reset`"
+        listed, synced = format_time(list_time), format_time(modtime)
+        raise OutOfDateError(
+            f"its list is of {listed}, and by the mod-time one of {synced} is synced",
+            way_out="if that is wrong, `chatsync set-modtime --reset`",
         )
-        raise OutOfDateError(msg)

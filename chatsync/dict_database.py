@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from pyroaring import BitMap64
 from sqlalchemy.exc import IntegrityError
 
-from chatsync.core import DictState, check_modtime, chunks, storable
+from chatsync.core import DictState, check_modtime, chunks, disabled_message, storable
 from chatsync.databases import Database
-from chatsync.errors import ConfigError, OutOfDateError
+from chatsync.errors import ConfigError, DisabledError, OutOfDateError
 from chatsync.modtime import format_time, parse_property, parse_time
 from chatsync.packed_ids import parse_packed
 from chatsync.run import Run
@@ -72,6 +72,12 @@ class DictDatabase:
         """
         return self._state()[0]
 
+    def check_enabled(self) -> None:
+        """Raise DisabledError while the mod-time is in the future of this database's clock."""
+        state = self.state()
+        if state.modtime is not None and state.modtime > state.now:
+            raise DisabledError(disabled_message(state.modtime))
+
     def _state(self) -> tuple[DictState, str | None]:
         """Read the state, and the mod-time as it is written there."""
         values = {"feature": self._feature, "property": self._property}
@@ -128,6 +134,5 @@ class DictDatabase:
 
         if not self.database.do(write, what="move the mod-time on") and self.state().modtime != value:
             check_modtime(seen=seen, state=self.state(), list_time=value)
-            msg = "the mod-time changed while it was to be moved on; run `chatsync diff` again"
-            raise OutOfDateError(msg)
+            raise OutOfDateError("the mod-time changed while it was to be moved on")
         return True

@@ -68,6 +68,10 @@ class OutOfDateError(ChatsyncError):
 
     exit_code = ExitCode.OUT_OF_DATE
 
+    def __init__(self, reason: str, *, way_out: str = "run `chatsync diff` again") -> None:
+        """Say why the plan does not hold, and what to do, which is nearly always the same."""
+        super().__init__(f"the plan is out of date: {reason}; {way_out}")
+
 
 class DisabledError(ChatsyncError):
     """A mod-time in the future switches the job off."""

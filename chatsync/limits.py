@@ -17,7 +17,7 @@ ALLOW_EMPTY = "--allow-empty"
 _FEW_OFF = 10
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Refusal:
     """One reason why a plan is not applied, and the option that lifts it (None: none does)."""
 
@@ -49,28 +49,26 @@ def check_limits(plan: Plan, limits: Limits, *, force: bool, allow_empty: bool) 
 
 
 def _wrong_list(plan: Plan, limits: Limits) -> Iterator[Refusal]:
-    """Signs that the list is not the list: empty, lacking a known client, full of other things."""
+    """Find signs that the list is not the list: empty, lacking a known client, full of other things."""
     listed = plan.exclusions
     clients, rows = listed.clients or 0, listed.rows or 0
     if not clients:
-        reason = f"the exclusion list {listed.source} holds no client ({rows} rows): all {plan.off_now} that are off would be turned on"
-        yield Refusal(reason=reason, lifted_by=ALLOW_EMPTY)
+        what = f"the exclusion list {listed.source} holds no client ({rows} rows)"
+        yield Refusal(f"{what}: all {plan.off_now} that are off would be turned on", ALLOW_EMPTY)
     unchecked = set(limits.must_contain) - set(listed.present) - set(listed.missing)
     if unchecked:
-        msg = "the plan is out of date: limits.must_contain has changed since; run `chatsync diff` again"
-        raise OutOfDateError(msg)
+        raise OutOfDateError("limits.must_contain has changed since")
     missing = BitMap64(set(listed.missing) & set(limits.must_contain))
     if missing:
-        reason = f"the list lacks {len(missing)} of the clients of limits.must_contain ({some(missing)}): it is the wrong list"
-        yield Refusal(reason=reason, lifted_by=None)
+        what = f"the list lacks {len(missing)} clients of limits.must_contain ({some(missing)})"
+        yield Refusal(f"{what}: it is the wrong list", None)
     if _over(listed.rejected_count, limits.rejected_percent, rows):
-        share = _share(listed.rejected_count, rows)
-        reason = f"{listed.rejected_count} of {rows} rows hold no client id, {share}, over limits.rejected_percent = {limits.rejected_percent:g}"
-        yield Refusal(reason=reason, lifted_by=FORCE)
+        what = f"{listed.rejected_count} of {rows} rows hold no client id, {_share(listed.rejected_count, rows)}"
+        yield Refusal(f"{what}, over limits.rejected_percent = {limits.rejected_percent:g}", FORCE)
     if _over(len(plan.unknown), limits.unknown_percent, clients):
-        share = _share(len(plan.unknown), clients)
-        reason = f"{len(plan.unknown)} of {clients} listed clients are on no shard ({some(plan.unknown)}), {share}, over limits.unknown_percent = {limits.unknown_percent:g}"
-        yield Refusal(reason=reason, lifted_by=FORCE)
+        who = f"{len(plan.unknown)} of {clients} listed clients ({some(plan.unknown)})"
+        what = f"{who} are on no shard, {_share(len(plan.unknown), clients)}"
+        yield Refusal(f"{what}, over limits.unknown_percent = {limits.unknown_percent:g}", FORCE)
 
 
 def _too_many_changes(plan: Plan, limits: Limits) -> Iterator[Refusal]:
@@ -82,14 +80,13 @@ def _too_many_changes(plan: Plan, limits: Limits) -> Iterator[Refusal]:
         ("turn_on", plan.turn_on, limits.turn_on_percent, limits.turn_on_max),
         ("turn_off", plan.turn_off, limits.turn_off_percent, limits.turn_off_max),
     ):
-        count, clients = total(changes), some(union(changes))
-        verb = action.replace("turn_", "turning ")
+        count = total(changes)
+        what = f"{action.replace('turn_', 'turning ')} {count} clients ({some(union(changes))})"
         if percentages_count and _over(count, percent, off_now):
-            reason = f"{verb} {count} clients ({clients}) is {_share(count, off_now)} of the {off_now} that are off now, over limits.{action}_percent = {percent:g}"
-            yield Refusal(reason=reason, lifted_by=FORCE)
+            share = f"{_share(count, off_now)} of the {off_now} that are off now"
+            yield Refusal(f"{what} is {share}, over limits.{action}_percent = {percent:g}", FORCE)
         if most is not None and count > most:
-            reason = f"{verb} {count} clients ({clients}) is over limits.{action}_max = {most}"
-            yield Refusal(reason=reason, lifted_by=FORCE)
+            yield Refusal(f"{what} is over limits.{action}_max = {most}", FORCE)
 
 
 def _over(part: int, percent: float, whole: int) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from pyroaring import BitMap64
 
 from chatsync.core import MAX_CLIENT_ID, MAX_LIST_ID, Diff, ExclusionList, ListVersion, Rejected, total
-from chatsync.errors import OutOfDateError
+from chatsync.errors import OutOfDateError, SourceError
 from chatsync.files import write_whole
 from chatsync.modtime import format_time, short_span
 from chatsync.settings import Databases
@@ -47,8 +47,8 @@ class PlanFeature(_Part, frozen=True, kw_only=True):
 class PlanExclusions(_Part, frozen=True, kw_only=True):
     """The version of the list that the plan was made from.
 
-    `clients` and `duplicates` are null when the rows were not read, and `rows` when nobody knows. `present` and `missing` are
-    the clients of `limits.must_contain`, by whether the list holds them.
+    `clients` and `duplicates` are null when the rows were not read, and `rows` when nobody knows.
+    `present` and `missing` are the clients of `limits.must_contain`, by whether the list holds them.
     """
 
     source: str
@@ -159,10 +159,11 @@ def load(path: Path) -> Plan:
     """
     try:
         return from_document(json.loads(path.read_bytes(), object_pairs_hook=_no_doubles))
+    except OSError as error:
+        raise SourceError(f"cannot read the plan {path}: {error.strerror}") from None
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        msg = f"plan {path} was cut short, edited or is no plan ({reason}); run `chatsync diff --plan` again"
-        raise OutOfDateError(msg) from None
+        raise OutOfDateError(f"{path} was cut short, edited or is no plan ({reason})") from None
 
 
 def from_document(document: Any) -> Plan:
@@ -230,15 +231,12 @@ def check_age(plan: Plan, *, now: datetime, max_age: float) -> None:
         return
     when = f"{short_span(age)} {'old' if age > timedelta(0) else 'ahead of this clock'}"
     limit = short_span(timedelta(seconds=max_age))
-    msg = f"the plan is out of date: it is {when}, over limits.plan_max_age = {limit}; run `chatsync diff` again"
-    raise OutOfDateError(msg)
+    raise OutOfDateError(f"it is {when}, over limits.plan_max_age = {limit}")
 
 
 def check_target(plan: Plan, *, feature: str, databases: Databases) -> None:
     """Refuse a plan that was made for another feature or for other databases."""
     if plan.feature.name != feature:
-        msg = f"the plan is for feature {plan.feature.name}, the configuration for {feature}; run `chatsync diff` again"
-        raise OutOfDateError(msg)
+        raise OutOfDateError(f"it is for feature {plan.feature.name}, the configuration for {feature}")
     if plan.target != fingerprint(databases) or not {*plan.turn_off, *plan.turn_on} <= set(databases.shards):
-        msg = "the plan is for other databases than [databases] names (hosts, schemas or shards differ); run `chatsync diff` again"
-        raise OutOfDateError(msg)
+        raise OutOfDateError("it is for other databases than [databases] names: shards, hosts or schemas differ")

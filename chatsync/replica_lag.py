@@ -52,8 +52,9 @@ class ReplicaLag:
                 return
             shown = "does not replicate" if lag is None else f"lags {lag:g} s"
             if time.monotonic() >= give_up:
-                msg = f"{self._database} {shown}, over apply.max_lag = {self._apply.max_lag:g} s, for {self._apply.max_lag_wait:g} s (apply.max_lag_wait)"
-                raise DatabaseError(msg)
+                limit = f"apply.max_lag = {self._apply.max_lag:g} s"
+                patience = f"apply.max_lag_wait = {self._apply.max_lag_wait:g} s"
+                raise DatabaseError(f"{self._database} {shown}, over {limit}, and did so for {patience}")
             logger.info("%s %s, waiting", self._database, shown)
             self._run.wait(_POLL_SECONDS)
 

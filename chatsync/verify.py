@@ -22,11 +22,10 @@ def check_changes_are_there(plan: Plan, settings: Settings, run: Run) -> None:
     missing = SideBySide(tasks, workers=settings.apply.parallel_shards).results(run)
     short = [f"{count} on shard {shard}" for shard, count in sorted(missing.items()) if count]
     if short:
-        msg = (
-            f"{sum(missing.values())} of the plan's {plan.changes} changes are missing: {', '.join(short)}; "
-            "the mod-time was not moved; run `chatsync diff` and `chatsync apply` again"
+        raise OutOfDateError(
+            f"{sum(missing.values())} of its {plan.changes} changes are missing, {', '.join(short)}",
+            way_out="the mod-time was not moved; run `chatsync diff` and `chatsync apply` again",
         )
-        raise OutOfDateError(msg)
 
 
 def _missing(plan: Plan, settings: Settings, run: Run, shard: int) -> int:
