@@ -16,15 +16,19 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chatsync import cli
 from tests.schema import create_sqlite
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FEATURE, FEATURE_ID, OTHER_FEATURE_ID = "checked_support_chat", 217, 42
 PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
 COMMAND = [sys.executable, "-m", "chatsync"]
+
+Rows = list[tuple[Any, ...]]
 
 
 class Databases(Protocol):
@@ -36,7 +40,7 @@ class Databases(Protocol):
     @property
     def shard_urls(self) -> Mapping[str, str]: ...
 
-    def sql(self, database: str, statement: str, *args: object) -> list[tuple[Any, ...]]: ...
+    def sql(self, database: str, statement: str, *args: object) -> Rows: ...
 
 
 class SqliteFiles:
@@ -53,7 +57,7 @@ class SqliteFiles:
     def shard_urls(self) -> Mapping[str, str]:
         return {name.removeprefix("ppc"): f"sqlite:///{file}" for name, file in self.files.items() if name != "ppcdict"}
 
-    def sql(self, database: str, statement: str, *args: object) -> list[tuple[Any, ...]]:
+    def sql(self, database: str, statement: str, *args: object) -> Rows:
         with closing(sqlite3.connect(self.files[database])) as connection, connection:
             return connection.execute(statement.replace("%s", "?"), args).fetchall()
 
@@ -109,10 +113,10 @@ class Job:
         if modified is not None:
             os.utime(self.list_file, (modified, modified))
 
-    def dict_sql(self, statement: str, *args: object) -> list[tuple[Any, ...]]:
+    def dict_sql(self, statement: str, *args: object) -> Rows:
         return self.databases.sql("ppcdict", statement, *args)
 
-    def shard_sql(self, shard: int, statement: str, *args: object) -> list[tuple[Any, ...]]:
+    def shard_sql(self, shard: int, statement: str, *args: object) -> Rows:
         return self.databases.sql(f"ppc{shard}", statement, *args)
 
     def settle(self, clients: Mapping[int, int]) -> None:
@@ -134,8 +138,10 @@ class Job:
     def rows(self) -> set[tuple[int, int, int, int]]:
         """Read every row of every shard: (shard, client, feature, is_enabled)."""
         return {
-            (shard, *row) for shard in self.shards for row in self.shard_sql(shard, "SELECT * FROM clients_features")
-        }  # type: ignore[misc]
+            (shard, client, feature, enabled)
+            for shard in self.shards
+            for client, feature, enabled in self.shard_sql(shard, "SELECT * FROM clients_features")
+        }
 
     def off(self) -> set[int]:
         """Read who is off."""
@@ -189,11 +195,9 @@ class Job:
 
     def chain(self, *apply_options: str) -> Result:
         """Run the main job as cron does: each step only when the one before went well."""
-        for step in (lambda: self.diff("--if-modified"), lambda: self.apply(*apply_options), self.set_modtime):
-            result = step()
-            if result.code:
-                return result
-        return result
+        result = self.diff("--if-modified")
+        result = result if result.code else self.apply(*apply_options)
+        return result if result.code else self.set_modtime()
 
     def plan(self) -> dict[str, Any]:
         """Read the plan file."""
