@@ -9,6 +9,7 @@ import pytest
 from tests.job import Job, SqliteFiles
 from tests.schema import World, create_world
 from tests.servers import Server
+from tests.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,14 @@ def stay_on_this_machine(event: str, args: tuple[object, ...]) -> None:
     address = args[1] if event == "socket.connect" else args[:1] if event == "socket.getaddrinfo" else None
     if isinstance(address, tuple) and address[0] not in LOCAL:
         raise RuntimeError(f"a test reached for {address[0]!r}; tests use no network")
+
+
+@pytest.fixture(autouse=True)
+def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the tests from seeing how this machine is set up."""
+    for name in ("CHATSYNC_CONFIG", "YT_PROXY", "YT_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +88,13 @@ def wide_world(server: Server, second_server: Server) -> World:
 def any_databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
     """Empty databases of each kind in turn."""
     return SqliteFiles(tmp_path) if request.param == "sqlite" else request.getfixturevalue("world")
+
+
+@pytest.fixture
+def yt() -> Iterator[YtProxy]:
+    """A YT cluster, empty."""
+    with YtProxy() as proxy:
+        yield proxy
 
 
 @pytest.fixture

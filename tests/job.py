@@ -24,8 +24,11 @@ from tests.schema import create_sqlite
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.yt_proxy import YtProxy
+
 FEATURE, FEATURE_ID, OTHER_FEATURE_ID = "checked_support_chat", 217, 42
 PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
+TABLE = "//home/sales/exclusions"
 COMMAND = [sys.executable, "-m", "chatsync"]
 
 Rows = list[tuple[Any, ...]]
@@ -85,6 +88,7 @@ class Job:
         self.list_file = folder / "exclusions.csv"
         self.plan_file = folder / "plan.json"
         self.environment: dict[str, str] = {}
+        self.exclusions: Mapping[str, Any] = {"file": str(self.list_file)}
         self.shards = sorted(map(int, databases.shard_urls))
         for number, name in ((FEATURE_ID, FEATURE), (OTHER_FEATURE_ID, "another_feature")):
             self.dict_sql(
@@ -99,13 +103,18 @@ class Job:
     def configure(self, **sections: Mapping[str, Any]) -> None:
         """Write the configuration: the valid one, with these sections changed or added."""
         document: dict[str, Any] = {
-            "exclusions": {"file": str(self.list_file)},
+            "exclusions": self.exclusions,
             "databases": {"dict": self.databases.dict_url, "shards": dict(self.databases.shard_urls)},
         }
         for name, section in sections.items():
             document[name] = {**document.get(name, {}), **section} if name != "exclusions" else dict(section)
         self.config.write_text(_toml(document), encoding="utf-8")
         self.config.chmod(0o600)
+
+    def keep_list_in(self, yt: YtProxy, **keys: Any) -> None:
+        """Configure the table `tests.yt_proxy` has at TABLE as the list, from now on."""
+        self.exclusions = {"proxy": yt.url, "path": TABLE, **keys}
+        self.configure()
 
     def list(self, cells: Iterable[object], *, modified: float | None = None) -> None:
         """Write the list as a file; `modified` is in seconds since 1970."""
