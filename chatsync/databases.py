@@ -6,6 +6,7 @@ It is tried again when the fault may pass, and its error is told with the place 
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -16,11 +17,12 @@ from sqlalchemy.pool import NullPool
 
 from chatsync.dburl import DatabaseUrl
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
+from chatsync.parallel import off_main_thread
 from chatsync.run import Run
 
 Value = TypeVar("Value")
 
-GROUP_CONCAT_MAX_LEN = 1024 * 1024
+GROUP_CONCAT_MAX_LEN = 3 * 1024 * 1024
 
 # Error numbers that may pass by themselves. Server and client error references of MySQL and MariaDB.
 # Lock wait timeout, deadlock, and a row that somebody else inserted since we looked.
@@ -43,8 +45,8 @@ _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _READ_ONLY | _SERVER_AWAY
 
 _CONNECT_SECONDS = 10
-# No statement of ours takes this long without sending a byte; a server that is frozen does.
-_STATEMENT_SECONDS = 60
+# No small statement takes this long without sending a byte; a server that is frozen does.
+STATEMENT_SECONDS = 60
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +76,20 @@ def describe(error: BaseException) -> str:
 class Database:
     """One database and the single connection that this program has to it; for one thread at a time."""
 
-    def __init__(self, url: DatabaseUrl, *, name: str, run: Run, writable: bool = False) -> None:
-        """Describe the database; nothing is opened yet. `name` is for people: `shard 2`."""
+    def __init__(
+        self, url: DatabaseUrl, *, name: str, run: Run, writable: bool = False, patience: int = STATEMENT_SECONDS
+    ) -> None:
+        """Describe the database; nothing is opened yet.
+
+        `name` is for people: `shard 2`. `patience` is how many seconds a statement may take
+        without sending a byte before the server is taken for dead.
+        """
         self.url = url
         self.name = name
         self.run = run
-        self._engine = _engine(url, writable=writable)
+        self._engine = _engine(url, writable=writable, patience=patience)
         self._connection: sa.Connection | None = None
+        self._is_busy = False
 
     def __str__(self) -> str:
         """Name the place as an error message does."""
@@ -98,14 +107,8 @@ class Database:
         """
 
         def attempt() -> Value:
-            try:
-                self.run.check()
-                if self._connection is None:
-                    self._connection = self._engine.connect()
-                return self._attempt(work)
-            except BaseException:
-                self.close()
-                raise
+            self.run.check()
+            return self._attempt(work, may_connect=True)
 
         with self._explained(what):
             return self.run.retry(attempt, what=f"{self}: {what}", is_transient=is_transient, describe=describe)
@@ -122,14 +125,26 @@ class Database:
         For what belongs to that one connection, such as a lock.
         """
         with self._explained(what):
-            return self._attempt(work)
+            return self._attempt(work, may_connect=False)
 
-    def _attempt(self, work: Callable[[sa.Connection], Value]) -> Value:
-        if self._connection is None:
-            msg = "the connection was lost"
-            raise InvalidRequestError(msg)
-        with self._connection.begin():
-            return work(self._connection)
+    def _attempt(self, work: Callable[[sa.Connection], Value], *, may_connect: bool) -> Value:
+        def attempt() -> Value:
+            try:
+                if self._connection is None:
+                    if not may_connect:
+                        msg = "the connection was lost"
+                        raise InvalidRequestError(msg)
+                    self._connection = self._engine.connect()
+                with self._connection.begin():
+                    return work(self._connection)
+            except BaseException:
+                self.close()
+                raise
+            finally:
+                self._is_busy = False
+
+        self._is_busy = True
+        return off_main_thread(attempt)
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -148,10 +163,14 @@ class Database:
             if not isinstance(error, SQLAlchemyError) and error_number(error) is None:
                 raise
             msg = f"{self}: cannot {what}: {describe(error)}{_advice(error)}"
-            raise DatabaseError(msg) from error
+            failure = DatabaseError(msg)
+            failure.database = self.name
+            raise failure from error
 
     def close(self) -> None:
         """Drop the connection; the next unit of work opens a new one."""
+        if self._is_busy and threading.current_thread() is threading.main_thread():
+            return  # left behind in a thread; a second thread in one connection crashes the driver
         connection, self._connection = self._connection, None
         if connection is not None:
             # invalidate() hangs up; close() alone would roll back first, and wait for a frozen server.
@@ -181,7 +200,7 @@ def _advice(error: BaseException) -> str:
     return ""
 
 
-def _engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
+def _engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
     if url.is_sqlite:
         return _sqlite_engine(url, writable=writable)
     warn_without_c_extension()
@@ -194,7 +213,7 @@ def _engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
             port=url.port,
             database=url.database,
         ),
-        connect_args=_driver_options(url),
+        connect_args=_driver_options(url, patience=patience),
         poolclass=NullPool,
         isolation_level="READ COMMITTED" if writable else "AUTOCOMMIT",
         hide_parameters=True,
@@ -219,11 +238,11 @@ def _refuse_plain_text(cursor: Any, url: DatabaseUrl) -> None:
         raise DatabaseError(msg)
 
 
-def _driver_options(url: DatabaseUrl) -> dict[str, Any]:
+def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
     options: dict[str, Any] = {
         "connection_timeout": _CONNECT_SECONDS,
-        "read_timeout": _STATEMENT_SECONDS,
-        "write_timeout": _STATEMENT_SECONDS,
+        "read_timeout": patience,
+        "write_timeout": patience,
         # The driver's default collation is unknown to MariaDB; this one every server has.
         "charset": "utf8mb4",
         "collation": "utf8mb4_general_ci",

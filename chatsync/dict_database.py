@@ -14,9 +14,9 @@ from chatsync.modtime import format_time, parse_property, parse_time
 from chatsync.packed_ids import parse_packed
 from chatsync.run import Run
 from chatsync.settings import Settings
-from chatsync.tables import features, ppc_properties, shard_client_id, utc_now
+from chatsync.tables import features, packed, ppc_properties, shard_client_id, utc_now
 
-_LOOKUP_SIZE = 1000
+_LOOKUP_SIZE = 5000
 
 _PROPERTY = ppc_properties.c.name == sa.bindparam("property")
 _FEATURE = features.c.feature_text_id == sa.bindparam("feature")
@@ -34,11 +34,7 @@ _STATE = sa.select(
     utc_now().label("now"),
 )
 _HOMES = (
-    sa.select(
-        shard_client_id.c.shard,
-        sa.func.count().label("size"),
-        sa.func.group_concat(shard_client_id.c.ClientID).label("ids"),
-    )
+    sa.select(shard_client_id.c.shard, *packed(shard_client_id.c.ClientID))
     .where(shard_client_id.c.ClientID.in_(sa.bindparam("ids", expanding=True)))
     .group_by(shard_client_id.c.shard)
 )
@@ -98,8 +94,8 @@ class DictDatabase:
         found: dict[int, BitMap64] = {}
         for chunk in chunks(storable(ids), _LOOKUP_SIZE):
             rows = self.database.rows(_HOMES, {"ids": list(chunk)}, what="look up the shards of clients")
-            for shard, count, packed in rows:
-                found.setdefault(shard, BitMap64()).update(parse_packed(packed, count=count))
+            for shard, *pack in rows:
+                found[shard] = found.get(shard, BitMap64()) | parse_packed([pack], where=self.database)
         return found
 
     def set_modtime(self, value: datetime) -> None:

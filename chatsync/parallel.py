@@ -23,13 +23,34 @@ class Outcome(Generic[Value]):
     """How a task ended: with a value, or with an error."""
 
     value: Value | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def unwrap(self) -> Value:
         """Return the value, or raise the error."""
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]  # None only where Value allows it
+
+
+def _outcome_of(task: Callable[[], Value]) -> Outcome[Value]:
+    try:
+        return Outcome(value=task())
+    except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the task
+        return Outcome(error=error)
+
+
+def off_main_thread(task: Callable[[], Value]) -> Value:
+    """Do a task that may hang in a driver without making the main thread deaf.
+
+    Python hears signals, and with them the deadline, in the main thread alone and never inside a
+    driver's C code. So the task gets a thread of its own there, which is left behind when a signal
+    raises; in any other thread the task is simply done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return task()
+    done: queue.SimpleQueue[Outcome[Value]] = queue.SimpleQueue()
+    threading.Thread(target=lambda: done.put(_outcome_of(task)), daemon=True).start()
+    return done.get().unwrap()
 
 
 class SideBySide(Generic[Key, Value]):
@@ -52,11 +73,7 @@ class SideBySide(Generic[Key, Value]):
                 key, task = self._waiting.popleft()
             except IndexError:
                 return
-            try:
-                outcome = Outcome(value=task())
-            except Exception as error:  # noqa: BLE001  # handed to whoever asks for this task
-                outcome = Outcome[Value](error=error)
-            self._done.put((key, outcome))
+            self._done.put((key, _outcome_of(task)))
 
     def outcomes(self, run: Run) -> Iterator[tuple[Key, Outcome[Value]]]:
         """Yield each task's outcome as it ends.

@@ -1,62 +1,52 @@
 """What chatsync asks of and tells one shard: who is off there, and turn these off or on."""
 
-from typing import Self
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
 
 import sqlalchemy as sa
 from pyroaring import BitMap64
 
 from chatsync.core import chunks
-from chatsync.databases import Database
+from chatsync.databases import STATEMENT_SECONDS, Database
 from chatsync.packed_ids import parse_packed
 from chatsync.results import Action, Written
 from chatsync.run import Run
 from chatsync.settings import Settings
-from chatsync.tables import clients_features
+from chatsync.tables import clients_features, packed
 
-# Ids of one page: at most 11 bytes each, so a page stays below GROUP_CONCAT_MAX_LEN, and that
-# below the smallest max_allowed_packet that servers are run with.
-PAGE_SIZE = 50_000
-LOOKUP_SIZE = 1000
+# Ids of one packed text: 2**18 of at most 11 bytes each stay below GROUP_CONCAT_MAX_LEN, and that
+# below the smallest default of max_allowed_packet.
+_BLOCK_BITS = 18
+# Packed texts read at once: each costs a little by itself, however few ids it holds.
+_PACKS_AT_ONCE = 64
+_LOOKUP_SIZE = 5000
+# A scan of a large shard sends nothing before it is done.
+_SCAN_SECONDS = 300
 
 _OFF = 0
 _ON = 1
 
+Check = Callable[[], None]
+
 _client = clients_features.c.ClientID
-_enabled = clients_features.c.is_enabled
-_of_feature = clients_features.c.feature_id == sa.bindparam("feature")
-
-_page = (
-    sa.select(_client)
-    .where(_of_feature, _enabled == _OFF, _client > sa.bindparam("after"))
-    .order_by(_client)
-    .limit(sa.bindparam("size"))
-    .subquery()
-)
-_PAGE = sa.select(
-    sa.func.count().label("size"),
-    sa.func.max(_page.c.ClientID).label("last"),
-    sa.func.group_concat(_page.c.ClientID).label("ids"),
+_OFF_PACKED = (
+    sa.select(*packed(_client))
+    .where(clients_features.c.feature_id == sa.bindparam("feature"), clients_features.c.is_enabled == _OFF)
+    .group_by(_client.bitwise_rshift(sa.literal_column(str(_BLOCK_BITS))))
+    .execution_options(stream_results=True, max_row_buffer=_PACKS_AT_ONCE)
 )
 
-
-_OFF_AMONG = sa.select(
-    sa.func.count().label("size"),
-    sa.func.group_concat(_client).label("ids"),
-).where(_of_feature, _enabled == _OFF, _client.in_(sa.bindparam("ids", expanding=True)))
-
+# Where clients are named one by one, the primary key is the way to their rows: `+ 0` keeps the
+# optimizer from the index on feature_id, over which it would also lock rows of other clients.
+_OFF_AMONG = """SELECT ClientID FROM clients_features
+    WHERE feature_id + 0 = {mark} AND ClientID IN ({marks}) AND is_enabled = 0"""
 # FOR UPDATE: between looking and writing nobody else changes these rows. Under READ COMMITTED it
-# locks the rows alone and no gaps between them, so that other writers of the table are left in peace.
-_ROWS = (
-    sa.select(_client, _enabled).where(_of_feature, _client.in_(sa.bindparam("ids", expanding=True))).with_for_update()
-)
-_UPDATE = (
-    sa.update(clients_features)
-    .where(_of_feature, _client.in_(sa.bindparam("ids", expanding=True)))
-    .values(is_enabled=sa.bindparam("enabled"))
-)
-_INSERT = sa.insert(clients_features).values(
-    ClientID=sa.bindparam("client"), feature_id=sa.bindparam("feature"), is_enabled=_OFF
-)
+# locks the rows alone and no gaps between them, so that other writers are left in peace.
+_ROWS = """SELECT ClientID, is_enabled FROM clients_features
+    WHERE feature_id + 0 = {mark} AND ClientID IN ({marks}){for_update}"""
+_UPDATE = "UPDATE clients_features SET is_enabled = {enabled} WHERE feature_id + 0 = {mark} AND ClientID IN ({marks})"
+_INSERT = "INSERT INTO clients_features (ClientID, feature_id, is_enabled) VALUES {rows}"
 
 
 class ShardDatabase:
@@ -65,7 +55,10 @@ class ShardDatabase:
     def __init__(self, settings: Settings, shard: int, run: Run, *, writable: bool = False) -> None:
         """Describe it; nothing is opened yet. Only a writable one may change rows."""
         url = settings.databases.shards[shard]
-        self.database = Database(url, name=f"shard {shard}", run=run, writable=writable)
+        patience = STATEMENT_SECONDS if writable else _SCAN_SECONDS
+        self.database = Database(url, name=f"shard {shard}", run=run, writable=writable, patience=patience)
+        self._mark = "?" if url.is_sqlite else "%s"
+        self._for_update = "" if url.is_sqlite else " FOR UPDATE"
 
     def __enter__(self) -> Self:
         """Be closed at the end of a block."""
@@ -76,41 +69,43 @@ class ShardDatabase:
         self.database.close()
 
     def read_off(self, feature_id: int) -> BitMap64:
-        """Read who is off here, page by page in the order of ids.
+        """Read who is off here, packed by the server into texts of neighbouring ids."""
 
-        The server packs each page into one text with its count; a text that a server limit cut
-        short does not fit its count and is an error.
-        """
-        off = BitMap64()
-        after, count = 0, PAGE_SIZE
-        while count == PAGE_SIZE:
-            values = {"feature": feature_id, "after": after, "size": PAGE_SIZE}
-            (page,) = self.database.rows(_PAGE, values, what="read who is off")
-            count, after = page.size, page.last
-            if count:
-                off.update(parse_packed(page.ids, count=count))
-        return off
+        def scan(connection: sa.Connection) -> BitMap64:
+            off = BitMap64()
+            for packs in connection.execute(_OFF_PACKED, {"feature": feature_id}).partitions(_PACKS_AT_ONCE):
+                self.database.run.check()
+                off |= parse_packed(packs, where=self.database)
+            return off
+
+        return self.database.do(scan, what="read who is off")
 
     def off_among(self, feature_id: int, ids: BitMap64) -> BitMap64:
         """Say which of these clients are off here, by asking for them alone."""
         off = BitMap64()
-        for chunk in chunks(ids, LOOKUP_SIZE):
-            values = {"feature": feature_id, "ids": list(chunk)}
-            (row,) = self.database.rows(_OFF_AMONG, values, what="see who is off")
-            if row.size:
-                off.update(parse_packed(row.ids, count=row.size))
+        for chunk in chunks(ids, _LOOKUP_SIZE):
+            ask = partial(self._on_these, statement=_OFF_AMONG, feature_id=feature_id, ids=chunk)
+            off.update(client for (client,) in self.database.do(ask, what="see who is off"))
         return off
 
-    def write(self, action: Action, feature_id: int, ids: BitMap64) -> Written:
+    def write(
+        self, action: Action, feature_id: int, ids: BitMap64, *, may_begin: Check, may_commit: Check
+    ) -> Written:
         """Turn one batch of clients off or on in one transaction.
 
         Rows that are already so are left alone. After a connection that was lost during the
-        commit, the next attempt finds out whether it went through.
+        commit, the next attempt finds out whether it went through. `may_begin` is asked before
+        every attempt and `may_commit` after the rows were written, as either may have waited long
+        for a server or for a lock on a row; what they raise ends the batch with nothing written.
         """
         committing = BitMap64()
+        change = self._turn_off if action is Action.TURN_OFF else self._turn_on
 
         def batch(connection: sa.Connection) -> BitMap64:
-            todo = _write(connection, action, feature_id, ids)
+            may_begin()
+            rows = self._on_these(connection, statement=_ROWS, feature_id=feature_id, ids=ids)
+            todo = change(connection, feature_id, ids, dict(rows))
+            may_commit()
             committing.update(todo)
             return todo
 
@@ -119,23 +114,33 @@ class ShardDatabase:
         changed = todo | committing
         return Written(changed=changed, already=ids - changed)
 
+    def _turn_off(self, connection: sa.Connection, feature_id: int, ids: BitMap64, enabled: dict[int, int]) -> BitMap64:
+        """Update the rows that are on, insert those that are missing, and say whose these were."""
+        to_update = BitMap64([client for client, value in enabled.items() if value != _OFF])
+        to_insert = ids - BitMap64(list(enabled))
+        if to_update:
+            self._on_these(connection, statement=_UPDATE, feature_id=feature_id, ids=to_update, enabled=_OFF)
+        if to_insert:
+            rows = ", ".join([f"({self._mark}, {self._mark}, {_OFF})"] * len(to_insert))
+            values = tuple(value for client in to_insert for value in (client, feature_id))
+            connection.exec_driver_sql(_INSERT.format(rows=rows), values)
+        return to_update | to_insert
 
-def _write(connection: sa.Connection, action: Action, feature_id: int, ids: BitMap64) -> BitMap64:
-    """Change the rows that are not so yet, leave the others alone, and say which were changed."""
-    rows = connection.execute(_ROWS, {"feature": feature_id, "ids": list(ids)})
-    enabled = {client: value for client, value in rows}  # noqa: C416  # a Row is no pair to dict()
-    if action is Action.TURN_ON:
-        todo = BitMap64([client for client, value in enabled.items() if value == _OFF])
-        _update(connection, feature_id, todo, enabled=_ON)
-        return todo
-    to_update = BitMap64([client for client, value in enabled.items() if value != _OFF])
-    to_insert = ids - BitMap64(list(enabled))
-    _update(connection, feature_id, to_update, enabled=_OFF)
-    if to_insert:
-        connection.execute(_INSERT, [{"client": client, "feature": feature_id} for client in to_insert])
-    return to_update | to_insert
+    def _turn_on(self, connection: sa.Connection, feature_id: int, ids: BitMap64, enabled: dict[int, int]) -> BitMap64:
+        """Update the rows that are off, and say whose these were; who has no row is on."""
+        to_update = ids & BitMap64([client for client, value in enabled.items() if value == _OFF])
+        if to_update:
+            self._on_these(connection, statement=_UPDATE, feature_id=feature_id, ids=to_update, enabled=_ON)
+        return to_update
 
+    def _on_these(
+        self, connection: sa.Connection, *, statement: str, feature_id: int, ids: BitMap64, enabled: int = _OFF
+    ) -> list[Any]:
+        """Execute a statement on the rows of these clients, every id bound; return the rows it answers with.
 
-def _update(connection: sa.Connection, feature_id: int, ids: BitMap64, *, enabled: int) -> None:
-    if ids:
-        connection.execute(_UPDATE, {"feature": feature_id, "ids": list(ids), "enabled": enabled})
+        As text: building a construct of a thousand values takes longer than the server needs for them.
+        """
+        marks = ", ".join([self._mark] * len(ids))
+        sql = statement.format(mark=self._mark, marks=marks, enabled=enabled, for_update=self._for_update)
+        result = connection.exec_driver_sql(sql, (feature_id, *ids))
+        return [tuple(row) for row in result] if result.returns_rows else []

@@ -42,6 +42,11 @@ clients_features = sa.Table(
 )
 
 
+def packed(column: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[Any], ...]:
+    """Select ids packed into one text, with their count and their sum to check it by."""
+    return sa.func.count(column), sa.func.sum(column), sa.func.group_concat(column)
+
+
 class utc_now(FunctionElement[str]):  # noqa: N801  # named like the SQL function it stands for
     """The server's clock in UTC as text, to the microsecond (SQLite: to the millisecond)."""
 
