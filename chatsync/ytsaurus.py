@@ -145,8 +145,8 @@ class Table:
         return ListVersion(
             source=str(self),
             modified=parse_time(about["modification_time"], timezone=UTC),
-            revision=about.get("revision"),
-            rows=about["row_count"],
+            revision=int(about["revision"]),  # the client's integers are no plain ones
+            rows=int(about["row_count"]),
         )
 
     def close(self) -> None:
