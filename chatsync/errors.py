@@ -17,6 +17,15 @@ class ExitCode(enum.IntEnum):
     DIFFERENCE = 10
 
 
+class CheckStatus(enum.IntEnum):
+    """What `check` says to monitoring, as exit code too (Monitoring Plugins guidelines, "Return Codes")."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
 class ChatsyncError(Exception):
     """An expected failure. Its text says what failed, where, and what to do, on one line."""
 
@@ -27,16 +36,30 @@ class SourceError(ChatsyncError):
     """The exclusion list must be read whole, or not at all."""
 
 
+class SourceAwayError(SourceError):
+    """Where the list is kept does not answer, which says nothing about the list itself."""
+
+
 class DatabaseError(ChatsyncError):
     """Every database must answer: a silent shard is not a shard where nobody is off."""
+
+    database: str = ""  # which one: "dict" or "shard 2"
 
 
 class PropertyError(ChatsyncError):
     """The mod-time property must hold a time; anything else is not "never synced"."""
 
 
+class IncompleteError(ChatsyncError):
+    """A report that lacks a part shows the others, says which one, and has failed."""
+
+
 class OutputError(ChatsyncError):
     """What a command writes for others (plan, record, output) is written whole."""
+
+
+class RecordError(ChatsyncError):
+    """A run record is taken whole, as the run wrote it, or not at all."""
 
 
 class DeadlineError(ChatsyncError):
@@ -53,6 +76,12 @@ class ShardsFailedError(ChatsyncError):
 
 class ConfigError(ChatsyncError):
     """The configuration is complete, known key by key, and fits the databases."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnknownRunError(ChatsyncError):
+    """A recorded run is named so that it can be no other one."""
 
     exit_code = ExitCode.USAGE
 
