@@ -59,14 +59,26 @@ class Commands(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
+def _keep_log_format(ctx: click.Context, _option: click.Parameter, value: str) -> None:
+    """Remember the format as soon as it is read: a wrong command name is told in it already."""
+    ctx.ensure_object(Session).log_format = value
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration file.")
 @click.option("-v", "--verbose", count=True, help="Log each step and retry; -vv logs all, with tracebacks.")
 @click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How log lines look.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    expose_value=False,
+    callback=_keep_log_format,
+    help="How log lines look.",
+)
 @click.version_option(__version__)
-@click.pass_obj
-def cli(session: Session, config: Path | None, verbose: int, log_format: str, *, quiet: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None, verbose: int, *, quiet: bool) -> None:
     """Keep a feature off for exactly the clients that an exclusion list names.
 
     The main job is `diff --plan P && apply --plan P && set-modtime --plan P`.
@@ -74,9 +86,11 @@ def cli(session: Session, config: Path | None, verbose: int, log_format: str, *,
     if verbose and quiet:
         msg = "--verbose and --quiet exclude each other"
         raise click.UsageError(msg)
+    session: Session = ctx.obj
     session.config = config
-    logs.set_up(verbosity=-1 if quiet else verbose, output_format=log_format)
+    session.method = ctx.invoked_subcommand or ""
     session.tracebacks = verbose > 1
+    logs.set_up(session, verbosity=-1 if quiet else verbose, output_format=session.log_format)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -91,17 +105,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = cli.main(arguments, prog_name="chatsync", standalone_mode=False, obj=session)
         sys.stdout.flush()
     except ChatsyncError as error:
-        return _fail(session, str(error), error.exit_code)
+        code = _fail(session, str(error), error.exit_code)
     except click.ClickException as error:
-        return _fail(session, _usage(error), ExitCode.USAGE)
+        code = _fail(session, _usage(error), ExitCode.USAGE)
     except click.Abort:
-        return _fail(session, "not confirmed, nothing was written", ExitCode.FAILED)
+        code = _fail(session, "not confirmed, nothing was written", ExitCode.FAILED)
     except BrokenPipeError:
         # The reader has seen enough; Python must not try to flush once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        code = 128 + signal.SIGPIPE
     except OSError as error:
-        return _fail(session, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
+        code = _fail(session, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
+    except Exception as bug:
+        if session.log_format == "text":
+            raise
+        session.tracebacks = True
+        code = _fail(session, f"a bug: {bug!r}", ExitCode.FAILED)
     return code or ExitCode.OK
 
 
@@ -112,10 +131,13 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _fail(session: Session, message: str, code: int) -> int:
-    if session.tracebacks:
+    line = "chatsync: " + " ".join(message.split())
+    error = sys.exception() if session.tracebacks else None
+    if session.log_format == "json":
+        line = logs.failure(line, session, error=error, exit_code=code)
+    elif error:
         import traceback  # noqa: PLC0415  # late, so that help is quick
 
-        traceback.print_exc()
-    line = " ".join(message.split())
-    click.echo(f"chatsync: {line}", err=True)
+        traceback.print_exception(error)
+    click.echo(line, err=True)
     return code

@@ -1,7 +1,9 @@
 """`chatsync diff`: show what would change, or write it to a plan."""
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +13,11 @@ from chatsync.plan import save
 from chatsync.planner import make_plan
 from chatsync.progress import progress_bar
 from chatsync.report import DEFAULT_LIMIT, diff_report
-from chatsync.session import Session
+
+if TYPE_CHECKING:
+    from chatsync.session import Session
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -48,6 +54,7 @@ def diff(
         )
         if plan_file:
             save(plan, plan_file)
+            logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})
         against = objections(plan, settings, now=datetime.now(UTC), state=state)
         click.echo(diff_report(plan, objections=against, now=state.now, output_format=output_format, limit=limit))
     if exit_code and plan.changes:

@@ -1,5 +1,6 @@
 """`chatsync set-modtime`: record a list as synced, or switch the job off and on."""
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from chatsync.plan import Plan, Verdict, check_age, check_target, load
 from chatsync.run import Run
 from chatsync.session import Session
 from chatsync.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -56,6 +59,7 @@ def _set(value: datetime, settings: Settings, run: Run) -> str:
 
     with DictDatabase(settings, run, writable=True) as dict_database:
         dict_database.set_modtime(value)
+    logger.info("mod-time set to %s by hand", format_time(value), extra={"modtime": format_time(value)})
     return f"mod-time set to {format_time(value)}"
 
 
@@ -75,4 +79,8 @@ def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
         dict_database.check_enabled()
         check_changes_are_there(plan, settings, run)
         moved = dict_database.advance_modtime(plan.list_time, seen=plan.seen_modtime)
-    return f"mod-time {'moved to' if moved else 'is already'} {format_time(plan.list_time)}"
+    value = format_time(plan.list_time)
+    done = f"mod-time {'moved to' if moved else 'is already'} {value}"
+    event = {"changes": plan.changes, "modtime": value}
+    logger.info("%s: all %d changes are in place, %s", settings.modtime.property, plan.changes, done, extra=event)
+    return done

@@ -7,6 +7,7 @@ the operating system frees in the same way. The lock is never waited for.
 
 import fcntl
 import hashlib
+import logging
 import os
 import socket
 from pathlib import Path
@@ -18,6 +19,8 @@ from chatsync.databases import Database
 from chatsync.errors import BusyError, DatabaseError, LockLostError, OutputError
 from chatsync.run import Run
 from chatsync.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _MAX_NAME = 64  # MySQL's limit for the name of a lock
 
@@ -65,6 +68,7 @@ class ServerLock:
             raise DatabaseError(msg)
         if not got:
             raise BusyError(f"another apply is running: {self._holder()}; nothing was written")
+        logger.info("lock taken: %s on %s", self._values["name"], self._database)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -134,6 +138,7 @@ class FileLock:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         self._file = file
+        logger.info("lock taken: %s", self._path)
         return self
 
     def __exit__(self, *_exception: object) -> None:

@@ -1,22 +1,113 @@
-"""Logging set-up: short aligned lines for people, or one JSON object a line for machines."""
+"""Logging: short aligned lines for people, or one JSON object a line for machines.
+
+Every line names the chain (trace id, carried in the plan), so that a search for it tells the
+story of `diff`, `apply` and `set-modtime`, whichever machine they ran on.
+"""
+
+from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
+import traceback
+from typing import Any, Protocol
 
 ROOT = "chatsync"
-# The YT client's own logger; its records go where ours go, and no further.
-_YT = "Yt"
+SERVICE = "chatsync"
+
+_SHORT_ID = 8
+# What every record has; the rest came with `extra=` and is a field of the event.
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+# Libraries that have something to say: by themselves they would write beside our format. Below
+# a warning they tell of rows and requests, so they are kept to warnings, with -vv too.
+_OTHERS = ("mysql.connector", "sqlalchemy", "yt.packages.urllib3")
 
 
-def set_up(*, verbosity: int, output_format: str) -> None:
+class Invocation(Protocol):
+    """What a line says about the command that it comes from; the ids may change on the way."""
+
+    method: str
+    trace_id: str
+    span_id: str
+
+
+def set_up(invocation: Invocation, *, verbosity: int, output_format: str) -> None:
     """Send log records to standard error.
 
     `verbosity`: -1 errors only, 0 warnings, 1 one line a step and every retry, 2 all there is.
     """
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    logger = logging.getLogger(ROOT)
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+    handler.setFormatter((JsonFormatter if output_format == "json" else TextFormatter)(invocation))
+    for name in (ROOT, *_OTHERS):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+        logger.setLevel(level if name == ROOT else max(level, logging.WARNING))
+
+
+def failure(line: str, invocation: Invocation, *, error: BaseException | None, exit_code: int) -> str:
+    """Make the JSON object of a command's last words; `error` brings its traceback along."""
+    record = logging.makeLogRecord({
+        "name": f"{ROOT}.cli",
+        "levelno": logging.ERROR,
+        "levelname": "ERROR",
+        "msg": line,
+        "exit_code": exit_code,
+        "exc_info": (type(error), error, error.__traceback__) if error else None,
+    })  # fmt: skip
+    return JsonFormatter(invocation).format(record)
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-23T10:30:00Z INFO    3f2a9c1d shard 1: …`: when, how bad, which chain, what."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        """Take the ids from `invocation` at the time of each line."""
+        super().__init__()
+        self._invocation = invocation
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Lay out one record."""
+        trace = self._invocation.trace_id[:_SHORT_ID]
+        line = f"{_utc(record.created)}Z {record.levelname:<7} {trace} {record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: the fixed fields first, then those of the event."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        """Take the ids from `invocation` at the time of each line."""
+        super().__init__()
+        self._invocation = invocation
+        self._host = os.uname().nodename
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Turn one record into an object; a field of the event can't stand in for a fixed one."""
+        import json  # noqa: PLC0415  # late: text lines need none of it
+
+        fixed = self._fixed(record)
+        event = {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in fixed}
+        if record.exc_info:
+            event["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps({**fixed, **event}, ensure_ascii=False, default=str)
+
+    def _fixed(self, record: logging.LogRecord) -> dict[str, Any]:
+        return {
+            "log_time": f"{_utc(record.created)}.{int(record.created % 1 * 1_000_000):06}Z",
+            "host": self._host,
+            "service": SERVICE,
+            "method": self._invocation.method,
+            "trace_id": self._invocation.trace_id,
+            "span_id": self._invocation.span_id,
+            "prefix": f"{ROOT}[{record.process or os.getpid()}]",
+            "log_level": record.levelname,
+            "class_name": record.name,
+            "message": record.getMessage(),
+        }
+
+
+def _utc(created: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))

@@ -1,6 +1,7 @@
 """Making a plan: read both sides, compare, and say what came of it. Writes nothing."""
 
 import logging
+import time
 from datetime import UTC, datetime
 from functools import partial
 
@@ -54,17 +55,24 @@ def make_plan(
                 progress=progress,
             )
     verdict = skip or diff_verdict(diff)
-    logger.info(
-        "diff: %s, %d clients listed, %d off, %d to turn off, %d to turn on, %d unknown",
-        verdict.value,
-        len(listed.ids) if listed else 0,
-        diff.off_now,
-        total(diff.turn_off),
-        total(diff.turn_on),
-        len(diff.unknown),
-    )
     plan = _plan(settings, source.version, state, listed, diff, verdict=verdict, trace_id=trace_id)
+    _log(plan)
     return plan, state
+
+
+def _log(plan: Plan) -> None:
+    """Say what the diff found; null counts stand for sides that were not read."""
+    counts = {
+        "clients": plan.exclusions.clients,
+        "off": plan.off_now,
+        "turn_off": total(plan.turn_off),
+        "turn_on": total(plan.turn_on),
+        "unknown": len(plan.unknown),
+        "rejected": plan.exclusions.rejected_count,
+    }
+    shown = ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items() if count is not None)
+    found = shown if plan.was_read else "nothing was read"
+    logger.info("diff: %s, %s", plan.verdict.value, found, extra={"verdict": plan.verdict.value, **counts})
 
 
 def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
@@ -94,15 +102,20 @@ def _read_and_compare(
     )
     with progress("reading the list", source.version.rows or 0) as advance:
         listed = source.read(advance)
+    numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
+    logger.info("%s: %d clients in %d rows", source.version.source, len(listed.ids), listed.rows, extra=numbers)
     off = shards.results(run)
     homes = dict_database.homes(not_off_yet(listed.ids, off))
     return listed, compute_diff(listed.ids, off, homes)
 
 
 def _read_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> BitMap64:
+    began = time.monotonic()
     with ShardDatabase(settings, shard, run) as database:
         off = database.read_off(feature_id)
-    logger.info("shard %d: %d clients are off", shard, len(off))
+    seconds = time.monotonic() - began
+    event = {"shard": shard, "off": len(off), "seconds": round(seconds, 3)}
+    logger.info("shard %d: %d clients are off, read in %.1f s", shard, len(off), seconds, extra=event)
     return off
 
 

@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """What the commands share: where the configuration is, and the id of the chain."""
+    """What the commands share: where the configuration is, and what log lines say of the command.
+
+    `trace_id` is that of the chain: `diff` makes it, the others take it from the plan. `method` is
+    the command's name, `span_id` is its own.
+    """
 
     config: Path | None = None
     tracebacks: bool = False
+    log_format: str = "text"
+    method: str = ""
     trace_id: str = field(default_factory=lambda: os.urandom(16).hex())
+    span_id: str = field(default_factory=lambda: os.urandom(8).hex())
 
     def settings(self) -> Settings:
         """Load the configuration; only commands that need it do, so that help works without."""
