@@ -1,6 +1,8 @@
 """Carrying a plan out: shard by shard, batch by batch, and what came of it."""
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 
 from pyroaring import BitMap64
@@ -11,24 +13,27 @@ from chatsync.errors import (
     ChatsyncError,
     OutOfDateError,
     ShardsFailedError,
+    StoppedError,
 )
 from chatsync.job_lock import JobLock
 from chatsync.parallel import SideBySide
 from chatsync.plan import Plan
 from chatsync.replica_lag import ReplicaLag
-from chatsync.results import ShardResult, nothing_done
+from chatsync.results import Action, ShardResult, nothing_done
 from chatsync.run import Run
 from chatsync.settings import Settings
 from chatsync.shard_database import ShardDatabase
 
 Progress = Callable[[int], None]
 
+logger = logging.getLogger(__name__)
+
 
 class Guard:
-    """Says before every batch whether this run may go on writing.
+    """Says before every batch, and again before its commit, whether this run may write it.
 
-    The lock must be held, the mod-time must be what `diff` saw, and nobody may have asked the
-    run to stop. The first "no" counts for all shards.
+    The lock must be held, the mod-time must be what `diff` saw, and, but for a batch in hand,
+    nobody may have asked the run to stop. The first "no" counts for all shards.
     """
 
     def __init__(self, *, plan: Plan, lock: JobLock, dict_database: DictDatabase, run: Run) -> None:
@@ -41,7 +46,12 @@ class Guard:
         self.refusal: ChatsyncError | None = None
 
     def check(self) -> None:
-        """Raise the reason why nothing more may be written."""
+        """Raise the reason why no other batch may be written."""
+        self._run.check()
+        self.check_ours()
+
+    def check_ours(self) -> None:
+        """Raise the reason why not even the batch in hand may be written."""
         with self._one_at_a_time:
             if self.refusal is None:
                 try:
@@ -52,7 +62,6 @@ class Guard:
             raise self.refusal
 
     def _ask(self) -> None:
-        self._run.check()
         self._lock.check()
         state = self._dict.state()
         if state.feature_id != self._plan.feature.id:
@@ -62,7 +71,12 @@ class Guard:
 
 
 def check_homes(plan: Plan, dict_database: DictDatabase) -> None:
-    """Refuse a plan whose clients to turn off live on other shards by now, before the first write."""
+    """Refuse a plan whose clients to turn off live on other shards by now, before the first write.
+
+    An undo turns rows off where they are, for there a run turned them on, and adds none.
+    """
+    if plan.undo_of:
+        return
     for shard, ids in plan.turn_off.items():
         moved = ids - dict_database.homes(ids).get(shard, BitMap64())
         if moved:
@@ -82,12 +96,28 @@ def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progre
         for shard, result in results.items()
         if result.failed
     }
+    began = time.monotonic()
     with run.finishing():
         for shard, outcome in SideBySide(tasks, workers=settings.apply.parallel_shards).outcomes(run):
             if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
                 raise outcome.error
             results[shard].error = outcome.error
+            _log(f"shard {shard}", [results[shard]], began=began, shard=shard)
+    _log("apply", list(results.values()), began=began)
     return list(results.values())
+
+
+def _log(who: str, results: list[ShardResult], *, began: float, **event: int) -> None:
+    """Say what was done on one shard, or on all of them."""
+    seconds = time.monotonic() - began
+    counts = {
+        "turned_off": sum(len(result.tallies[Action.TURN_OFF].changed) for result in results),
+        "turned_on": sum(len(result.tallies[Action.TURN_ON].changed) for result in results),
+        "already": sum(len(tally.already) for result in results for tally in result.tallies.values()),
+        "failed": sum(result.failed for result in results),
+    }
+    message = "%s: turned off %d, turned on %d, already so %d, missing %d, after %.1f s"
+    logger.info(message, who, *counts.values(), seconds, extra={**event, **counts, "seconds": round(seconds, 3)})
 
 
 def _shard_task(
@@ -104,26 +134,34 @@ def _shard_task(
                     if not first:
                         run.wait(settings.apply.pause)
                     replica.wait()
-                    guard.check()
-                    tally.add(shard.write(action, plan.feature.id, batch))
+                    written = shard.write(
+                        action, plan.feature.id, batch, may_begin=guard.check, may_commit=guard.check_ours
+                    )
+                    tally.add(written)
                     progress(len(batch))
                     first = False
 
     return task
 
 
-def raise_failures(results: list[ShardResult], *, run: Run, guard: Guard) -> None:
-    """End a run that did not do all: the last line names what failed and how much is missing."""
+def failure(plan: Plan, results: list[ShardResult], *, run: Run, guard: Guard) -> ChatsyncError | None:
+    """Return the error of a run that did not do all, or was told to stop: what failed and what is missing."""
+    reason = guard.refusal or run.reason
     failed = [result for result in results if result.failed]
-    if not failed:
-        return
+    if not failed and not isinstance(reason, StoppedError):
+        return None
     missing = sum(result.failed for result in failed)
     planned = sum(len(tally.planned) for result in results for tally in result.tallies.values())
     done = f"{planned - missing} of {planned} changes are in place"
-    so_far = f"{done}, the mod-time was not moved, the next run goes on from here"
-    reason = guard.refusal or run.reason
-    if reason is not None:
-        reason.args = (f"{reason}; {so_far}",)
-        raise reason
-    shards = " | ".join(f"{result.failed} changes missing on shard {result.shard}: {result.error}" for result in failed)
-    raise ShardsFailedError(f"{shards}; {so_far}")
+    the_rest = "the same --undo again does the rest" if plan.undo_of else "the next run goes on from here"
+    so_far = f"{done}, the mod-time was not moved, {the_rest}"
+    what = " | ".join([*([str(reason)] if reason else []), *(_missing(result, reason) for result in failed)])
+    error = reason or ShardsFailedError()
+    error.args = (f"{what}; {so_far}",)
+    return error
+
+
+def _missing(result: ShardResult, reason: ChatsyncError | None) -> str:
+    """Say how much a shard lacks, and why, where it has a reason of its own."""
+    why = "" if result.error is None or result.error is reason else f": {result.error}"
+    return f"{result.failed} changes missing on shard {result.shard}{why}"

@@ -67,15 +67,22 @@ def _apply(plan: Plan, settings: Settings, run: Run, *, output_format: str) -> N
         click.echo(results_report(results, output_format=output_format))
         return
     # Late: a run with nothing to do pays for no driver.
-    from chatsync.applier import Guard, apply_plan, check_homes, raise_failures  # noqa: PLC0415
+    from chatsync.applier import Guard, apply_plan, check_homes, failure  # noqa: PLC0415
     from chatsync.dict_database import DictDatabase  # noqa: PLC0415
     from chatsync.job_lock import job_lock  # noqa: PLC0415
+    from chatsync.recorder import Recorder  # noqa: PLC0415
 
     with DictDatabase(settings, run) as dict_database, job_lock(settings, run) as lock:
         guard = Guard(plan=plan, lock=lock, dict_database=dict_database, run=run)
         guard.check()
         check_homes(plan, dict_database)
-        with progress_bar("applying", plan.changes) as advance:
-            results = apply_plan(plan, settings=settings, run=run, guard=guard, progress=advance)
+        recorder = Recorder(settings, plan)
+        # Once something may be written, a signal must not keep the record from being written too.
+        with run.finishing():
+            recorder.start()
+            with progress_bar("applying", plan.changes) as advance:
+                results = apply_plan(plan, settings=settings, run=run, guard=guard, progress=advance)
+            error = recorder.end(results, failure(plan, results, run=run, guard=guard))
     click.echo(results_report(results, output_format=output_format))
-    raise_failures(results, run=run, guard=guard)
+    if error is not None:
+        raise error

@@ -33,10 +33,13 @@ class Refusal:
 def refusals(plan: Plan, limits: Limits) -> list[Refusal]:
     """List every limit that the plan breaks, in the order of the configuration.
 
-    A plan whose sides were not read has no changes and breaks none.
+    A plan whose sides were not read has no changes and breaks none. An undo comes from a record and
+    no list, so nothing is asked of the list; how much it changes counts as for any plan.
     """
     if not plan.was_read:
         return []
+    if plan.undo_of:
+        return list(_too_many_changes(plan, limits))
     return [*_wrong_list(plan, limits), *_too_many_changes(plan, limits)]
 
 

@@ -64,7 +64,10 @@ class PlanExclusions(_Part, frozen=True, kw_only=True):
 
 
 class Plan(_Part, frozen=True, kw_only=True):
-    """The diff, with everything needed to apply it later and to refuse it when it is not true."""
+    """The diff, with everything needed to apply it later and to refuse it when it is not true.
+
+    `undo_of` is there only in a plan that comes from no list: it puts back what that run changed.
+    """
 
     created_at: str
     verdict: Verdict
@@ -77,6 +80,7 @@ class Plan(_Part, frozen=True, kw_only=True):
     unknown: BitMap64
     target: str
     trace_id: str
+    undo_of: str | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
 
     @property
@@ -158,12 +162,16 @@ def load(path: Path) -> Plan:
     Raises OutOfDateError for one that is cut short, edited, or of a version we don't know.
     """
     try:
-        return from_document(json.loads(path.read_bytes(), object_pairs_hook=_no_doubles))
+        plan = from_document(json.loads(path.read_bytes(), object_pairs_hook=_no_doubles))
     except OSError as error:
         raise SourceError(f"cannot read the plan {path}: {error.strerror}") from None
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise OutOfDateError(f"{path} was cut short, edited or is no plan ({reason})") from None
+    if plan.undo_of:
+        way_out = f"run `chatsync apply --undo {plan.undo_of}`"
+        raise OutOfDateError(f"{path} is the undo of a run, which is made anew each time", way_out=way_out)
+    return plan
 
 
 def from_document(document: Any) -> Plan:
@@ -175,7 +183,7 @@ def from_document(document: Any) -> Plan:
     if document.get("sha256") != _hash(body):
         msg = "its sha256 does not match"
         raise ValueError(msg)
-    plan = msgspec.convert(body, Plan, str_keys=True, dec_hook=_id_set)
+    plan = msgspec.convert(body, Plan, str_keys=True, dec_hook=id_set)
     _ = plan.list_time, plan.seen_modtime, _utc(plan.created_at)
     _check_ids(plan)
     return plan
@@ -189,7 +197,7 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _id_set(kind: type, value: Any) -> BitMap64:
+def id_set(kind: type, value: Any) -> BitMap64:
     """Read a JSON array of ids, which must be whole numbers in ascending order."""
     if kind is not BitMap64:
         raise NotImplementedError(kind)
@@ -209,7 +217,8 @@ def _check_ids(plan: Plan) -> None:
     if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
         msg = f"a client id above {MAX_CLIENT_ID}"
         raise ValueError(msg)
-    if len(BitMap64().union(*plan.turn_off.values())) != total(plan.turn_off):
+    # A run may have turned a client on wherever it had a row, and its undo turns it off there again.
+    if not plan.undo_of and len(BitMap64().union(*plan.turn_off.values())) != total(plan.turn_off):
         msg = "a client is turned off on two shards"
         raise ValueError(msg)
     if BitMap64().union(*plan.turn_off.values()) & BitMap64().union(*plan.turn_on.values()):

@@ -76,11 +76,11 @@ class Run:
     @contextlib.contextmanager
     def finishing(self) -> Iterator[None]:
         """Let the batch in hand end: inside, a signal is a wish and no exception."""
-        self._finishing = True
+        before, self._finishing = self._finishing, True
         try:
             yield
         finally:
-            self._finishing = False
+            self._finishing = before
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number in _STOP_SIGNALS:
@@ -121,7 +121,8 @@ class Run:
             last = describe(error) if error else ""
             seconds = state.next_action.sleep if state.next_action else 0.0
             message = "%s: attempt %d failed, trying again in %.1f s: %s"
-            logger.info(message, what, state.attempt_number, seconds, last)
+            event = {"attempt": state.attempt_number, "seconds": round(seconds, 3)}
+            logger.info(message, what, state.attempt_number, seconds, last, extra=event)
 
         retrying = tenacity.Retrying(
             sleep=self.wait,

@@ -41,6 +41,8 @@ _OFF_PACKED = (
 # optimizer from the index on feature_id, over which it would also lock rows of other clients.
 _OFF_AMONG = """SELECT ClientID FROM clients_features
     WHERE feature_id + 0 = {mark} AND ClientID IN ({marks}) AND is_enabled = 0"""
+_ROWS_SEEN = """SELECT ClientID, is_enabled FROM clients_features
+    WHERE feature_id + 0 = {mark} AND ClientID IN ({marks})"""
 # FOR UPDATE: between looking and writing nobody else changes these rows. Under READ COMMITTED it
 # locks the rows alone and no gaps between them, so that other writers are left in peace.
 _ROWS = """SELECT ClientID, is_enabled FROM clients_features
@@ -87,6 +89,14 @@ class ShardDatabase:
             ask = partial(self._on_these, statement=_OFF_AMONG, feature_id=feature_id, ids=chunk)
             off.update(client for (client,) in self.database.do(ask, what="see who is off"))
         return off
+
+    def rows_among(self, feature_id: int, ids: BitMap64) -> dict[int, bool]:
+        """Read the rows of these clients: whether each says on. A client without a row is not in the answer."""
+        rows: dict[int, bool] = {}
+        for chunk in chunks(ids, _LOOKUP_SIZE):
+            ask = partial(self._on_these, statement=_ROWS_SEEN, feature_id=feature_id, ids=chunk)
+            rows.update((client, value != _OFF) for client, value in self.database.do(ask, what="read rows of clients"))
+        return rows
 
     def write(
         self, action: Action, feature_id: int, ids: BitMap64, *, may_begin: Check, may_commit: Check
