@@ -1,0 +1,131 @@
+"""What a database account may do, read from SHOW GRANTS, held against what the job needs. Pure.
+
+MySQL and MariaDB print the same grammar with different words around it (MySQL 8.4 Reference
+Manual, "SHOW GRANTS Statement"; MariaDB Knowledge Base, "SHOW GRANTS"). Both list the privileges
+of the roles that are active as lines of their own, so that a line's grantee is of no interest.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_NAME = r'(?:`(?:[^`]|``)*`|"(?:[^"]|"")*"|\*)'
+# A line without ON gives a role, one with ON ''@'' a proxy: neither lets anybody read a table.
+_LINE = re.compile(rf"(GRANT|REVOKE) (.+?) ON ((?:[A-Z]+ )*)({_NAME})\.({_NAME}) (?:TO|FROM) ", re.IGNORECASE)
+_PRIVILEGE = re.compile(r"([A-Z_][A-Z_ ]*[A-Z])\s*(?:\(([^)]*)\))?\s*(?:,|$)", re.IGNORECASE)
+_ALL = "ALL PRIVILEGES"
+_NOTHING = "USAGE"
+_ANY = "*"
+_GRANT_OPTION = "GRANT OPTION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A privilege that the job can't do without, and the columns it is used on."""
+
+    privilege: str
+    database: str
+    table: str
+    columns: frozenset[str]
+
+    def __str__(self) -> str:
+        """Name it as a GRANT statement does."""
+        return f"{self.privilege} ON {self.database}.{self.table}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """One privilege at one place. `database` is a pattern unless `table` is named; `*` is any."""
+
+    privilege: str
+    database: str
+    table: str = _ANY
+    columns: frozenset[str] | None = None
+    routine: bool = False
+
+    def covers(self, need: Need) -> bool:
+        """Tell whether this alone satisfies the need."""
+        return (
+            not self.routine
+            and self.privilege in (need.privilege, _ALL)
+            and self.reaches(need.database)
+            and self.table in (_ANY, need.table.lower())
+            and (self.columns is None or need.columns <= self.columns)
+        )
+
+    def reaches(self, database: str) -> bool:
+        """Tell whether the database's name fits; wildcards count where no table is named."""
+        if self.database == _ANY:
+            return True
+        if self.table != _ANY:
+            return self.database == database.lower()
+        return re.fullmatch(_pattern(self.database), database, re.IGNORECASE) is not None
+
+    def is_just(self, need: Need) -> bool:
+        """Tell whether this gives the need on its own table and nothing beyond."""
+        return self.table != _ANY and self.privilege == need.privilege and self.covers(need)
+
+    def __str__(self) -> str:
+        """Name it as SHOW GRANTS does."""
+        return f"{self.privilege} ON {self.database}.{self.table}"
+
+
+class Grants:
+    """All that one account may do."""
+
+    def __init__(self, grants: Iterable[Grant], revoked: Iterable[Grant] = ()) -> None:
+        """Take what is granted, and what partial revokes take away from the global ones (MySQL 8)."""
+        self._grants = list(grants)
+        self._revoked = list(revoked)
+
+    def missing(self, needs: Iterable[Need]) -> list[Need]:
+        """List the needs that nothing satisfies, in their order."""
+        return [need for need in needs if not any(self._gives(grant, need) for grant in self._grants)]
+
+    def _gives(self, grant: Grant, need: Need) -> bool:
+        taken = grant.database == _ANY and any(revoke.covers(need) for revoke in self._revoked)
+        return grant.covers(need) and not taken
+
+    def surplus(self, needs: Iterable[Need]) -> list[Grant]:
+        """List what is granted beyond the needs, wider grants than theirs included."""
+        wanted = list(needs)
+        return [grant for grant in self._grants if not any(grant.is_just(need) for need in wanted)]
+
+
+def parse_grants(lines: Iterable[str]) -> Grants:
+    """Read the answer of SHOW GRANTS; lines that concern no database are left out."""
+    granted: list[Grant] = []
+    revoked: list[Grant] = []
+    for line in lines:
+        match = _LINE.match(line)
+        if match:
+            (granted if match[1].upper() == "GRANT" else revoked).extend(_read(line, match))
+    return Grants(granted, revoked)
+
+
+def _read(line: str, match: re.Match[str]) -> Iterator[Grant]:
+    kind, database, table = match[3].strip().upper(), _unquote(match[4]), _unquote(match[5])
+    routine = kind not in ("", "TABLE")
+    for name, columns in _PRIVILEGE.findall(match[2]):
+        privilege = _ALL if name.upper() == "ALL" else name.upper()
+        if privilege != _NOTHING:
+            yield Grant(privilege=privilege, database=database, table=table, columns=_columns(columns), routine=routine)
+    if line.upper().rstrip(";").endswith("WITH GRANT OPTION"):
+        yield Grant(privilege=_GRANT_OPTION, database=database, table=table, routine=routine)
+
+
+def _columns(text: str) -> frozenset[str] | None:
+    return frozenset(_unquote(name.strip()) for name in text.split(",")) if text else None
+
+
+def _unquote(name: str) -> str:
+    quote = name[0]
+    plain = name[1:-1].replace(quote * 2, quote) if quote in '`"' else name
+    return plain.lower()  # as servers with lower_case_table_names print it
+
+
+def _pattern(name: str) -> str:
+    r"""Turn a database name of GRANT into a regular expression: `%` and `_` are wildcards, `\_` is not."""
+    wildcards = {"%": ".*", "_": "."}
+    parts = re.findall(r"\\.|.", name)
+    return "".join(re.escape(part[1:]) if len(part) > 1 else wildcards.get(part, re.escape(part)) for part in parts)
