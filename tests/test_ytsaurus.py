@@ -181,10 +181,10 @@ def test_an_empty_table_is_an_empty_list(yt_job: Job, yt: YtProxy, version: dict
 def test_a_table_overwritten_while_it_is_read_gives_the_old_rows_with_the_old_time(
     yt_job: Job, yt: YtProxy, moment: str, kind: str
 ) -> None:
-    cells = {"int64": ([1, 2], [2, 3]), "string": (["1", "2"], ["2", "3"])}[kind]
-    yt.write(TABLE, ids=cells[0], modified=MODIFIED, **schema(kind))
+    cell: type[int | str] = {"int64": int, "string": str}[kind]
+    yt.write(TABLE, ids=map(cell, (1, 2)), modified=MODIFIED, **schema(kind))
     yt_job.settle({1: 1, 2: 2, 3: 3})
-    yt.on(moment, lambda: yt.overwrite(TABLE, ids=cells[1], modified=LATER))
+    yt.on(moment, lambda: yt.overwrite(TABLE, ids=map(cell, (2, 3)), modified=LATER))
 
     assert yt_job.chain("--force").code == 0
 

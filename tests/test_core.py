@@ -1,0 +1,158 @@
+"""Properties of the rules, on sets of every shape."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroaring import BitMap64
+
+from chatsync.core import Diff, ExclusionList, ListVersion, Rejected, chunks, compute_diff, not_off_yet, storable
+from chatsync.errors import ConfigError
+from chatsync.modtime import format_time
+from chatsync.plan import Plan, PlanFeature, diff_verdict, from_document, list_part, to_document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+SHARDS = (1, 2, 3)
+NOW = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
+
+ids = st.integers(1, 60) | st.integers(2**32 - 3, 2**32 - 1)
+sets = st.sets(ids, max_size=40)
+off_states = st.fixed_dictionaries(dict.fromkeys(SHARDS, sets))
+homes_of_all = st.dictionaries(ids, st.sampled_from(SHARDS), max_size=40)
+
+
+def bitmaps(sets: Mapping[int, set[int]]) -> dict[int, BitMap64]:
+    return {shard: BitMap64(sorted(members)) for shard, members in sets.items()}
+
+
+def by_shard(homes: Mapping[int, int], asked: BitMap64) -> dict[int, BitMap64]:
+    """Answer as shard_client_id would."""
+    return {
+        shard: BitMap64([client for client in asked if homes.get(client) == shard])
+        for shard in SHARDS
+        if any(homes.get(client) == shard for client in asked)
+    }
+
+
+def diff_of(listed: BitMap64, off: Mapping[int, BitMap64], homes: Mapping[int, int]) -> Diff:
+    return compute_diff(listed, off, by_shard(homes, not_off_yet(listed, off)))
+
+
+def plan_of(diff: Diff, listed: BitMap64, rejected: tuple[Rejected, ...] = ()) -> Plan:
+    version = ListVersion(source="hahn://home/list", modified=NOW, revision=7, rows=len(listed) + len(rejected))
+    read = ExclusionList(
+        version=version, rows=version.rows or 0, ids=listed, rejected=rejected, rejected_count=len(rejected)
+    )
+    return Plan(
+        created_at=format_time(NOW),
+        verdict=diff_verdict(diff),
+        feature=PlanFeature(name="checked_support_chat", id=217),
+        exclusions=list_part(version, read, (1, 61)),
+        modtime=None,
+        off_now=diff.off_now,
+        turn_off=diff.turn_off,
+        turn_on=diff.turn_on,
+        unknown=diff.unknown,
+        target="sha256:0",
+        trace_id="trace",
+    )
+
+
+@given(listed=sets, off=off_states, homes=homes_of_all)
+def test_apply_then_diff_is_empty(listed: set[int], off: dict[int, set[int]], homes: dict[int, int]) -> None:
+    listed_ids, before = BitMap64(listed), bitmaps(off)
+    diff = diff_of(listed_ids, before, homes)
+
+    after = {shard: (before[shard] | diff.turn_off[shard]) - diff.turn_on[shard] for shard in SHARDS}
+    again = diff_of(listed_ids, after, homes)
+
+    assert not any([*again.turn_off.values(), *again.turn_on.values()])
+    assert again.unknown == diff.unknown
+    assert BitMap64().union(*after.values()) == listed_ids - diff.unknown
+
+
+@given(listed=sets, off=off_states, homes=homes_of_all)
+def test_who_is_to_change_is_each_in_one_place(
+    listed: set[int], off: dict[int, set[int]], homes: dict[int, int]
+) -> None:
+    diff = diff_of(BitMap64(listed), bitmaps(off), homes)
+
+    assert set(diff.turn_off) == set(diff.turn_on) == set(SHARDS)
+    for shard in SHARDS:
+        everywhere_off = set().union(*off.values())
+        assert set(diff.turn_off[shard]) == {c for c in listed - everywhere_off if homes.get(c) == shard}
+        assert set(diff.turn_on[shard]) == off[shard] - listed
+    assert set(diff.unknown) == {c for c in listed - everywhere_off if c not in homes}
+    assert diff.off_now == len(everywhere_off)
+
+
+@given(listed=sets, off=off_states, homes=homes_of_all, chance=st.randoms(use_true_random=False))
+def test_shuffled_input_gives_the_same_bytes(
+    listed: set[int], off: dict[int, set[int]], homes: dict[int, int], chance: Random
+) -> None:
+    def shuffled(members: set[int]) -> BitMap64:
+        order = sorted(members)
+        chance.shuffle(order)
+        return BitMap64(order)
+
+    def document() -> str:
+        listed_ids = shuffled(listed)
+        shards = list(SHARDS)
+        chance.shuffle(shards)
+        diff = diff_of(listed_ids, {shard: shuffled(off[shard]) for shard in shards}, homes)
+        return json.dumps(to_document(plan_of(diff, listed_ids)))
+
+    assert document() == document()
+
+
+@given(
+    listed=sets,
+    off=off_states,
+    homes=homes_of_all,
+    rejected=st.lists(st.builds(Rejected, row=st.integers(0), value=st.text(), reason=st.text()), max_size=3),
+)
+def test_a_plan_file_round_trips(
+    listed: set[int], off: dict[int, set[int]], homes: dict[int, int], rejected: list[Rejected]
+) -> None:
+    listed_ids = BitMap64(listed)
+    plan = plan_of(diff_of(listed_ids, bitmaps(off), homes), listed_ids, tuple(rejected))
+
+    text = json.dumps(to_document(plan))
+    again = from_document(json.loads(text))
+
+    assert again == plan
+    assert json.dumps(to_document(again)) == text
+
+
+def test_nothing_and_nobody() -> None:
+    nobody = {shard: BitMap64() for shard in SHARDS}
+
+    assert compute_diff(BitMap64(), nobody, {}) == Diff(off_now=0, turn_off=nobody, turn_on=nobody)
+
+
+def test_a_shard_that_was_forgotten_is_named_with_its_clients() -> None:
+    listed, off = BitMap64([1, 2, 3, 4, 5]), {1: BitMap64([1])}
+
+    with pytest.raises(ConfigError, match=r"^shard 7 is missing from databases.shards: 4 .* \(2, 3, 4, …\)"):
+        compute_diff(listed, off, {7: BitMap64([2, 3, 4, 5])})
+
+
+@given(members=sets, size=st.integers(1, 50))
+def test_chunks_cut_without_loss(members: set[int], size: int) -> None:
+    pieces = [list(piece) for piece in chunks(BitMap64(members), size)]
+
+    assert [client for piece in pieces for client in piece] == sorted(members)
+    assert all(len(piece) == size for piece in pieces[:-1])
+    assert all(pieces)
+
+
+def test_only_what_a_column_holds_is_storable() -> None:
+    assert list(storable(BitMap64([1, 2**32 - 1, 2**32, 2**63 - 1]))) == [1, 2**32 - 1]
