@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from chatsync import __version__, logs
-from chatsync.errors import ChatsyncError, ExitCode
+from chatsync.errors import ChatsyncError, CheckStatus, ExitCode
 from chatsync.session import Session
 
 # Each command is imported when it is called: help is quick, and a run pays for what it uses.
@@ -33,6 +33,9 @@ SECTIONS = {
         "demo": "Write a small world into a folder and run the job on it.",
     },
 }
+
+
+CHECK = "check"
 
 
 class Commands(click.Group):
@@ -99,12 +102,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; turn whatever ends it into one line and an exit code."""
+    """Run one command and leave its metrics, whatever ended it."""
     session = Session()
+    code: int = ExitCode.FAILED  # that of a bug, whose traceback goes on from here
+    try:
+        code = _run(session, arguments)
+    finally:
+        session.end(code)
+    return code
+
+
+def _run(session: Session, arguments: Sequence[str] | None) -> int:
+    """Run one command; turn whatever ends it into one line and an exit code."""
     try:
         code = cli.main(arguments, prog_name="chatsync", standalone_mode=False, obj=session)
         sys.stdout.flush()
     except ChatsyncError as error:
+        session.note_failure(error)
         code = _fail(session, str(error), error.exit_code)
     except click.ClickException as error:
         code = _fail(session, _usage(error), ExitCode.USAGE)
@@ -117,7 +131,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         code = _fail(session, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
     except Exception as bug:
-        if session.log_format == "text":
+        if session.log_format == "text" and session.method != CHECK:
             raise
         session.tracebacks = True
         code = _fail(session, f"a bug: {bug!r}", ExitCode.FAILED)
@@ -131,6 +145,8 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _fail(session: Session, message: str, code: int) -> int:
+    if session.method == CHECK:
+        code = CheckStatus.UNKNOWN  # where 1 and 2 say something else to monitoring
     line = "chatsync: " + " ".join(message.split())
     error = sys.exception() if session.tracebacks else None
     if session.log_format == "json":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chatsync import metrics
 from chatsync.answer import objections
 from chatsync.errors import ExitCode
 from chatsync.plan import save
@@ -49,9 +50,16 @@ def diff(
     """
     session: Session = ctx.obj
     with session.begin() as (settings, run):
+        off: dict[int, int] = {}
         plan, state = make_plan(
-            settings, run, trace_id=session.trace_id, if_modified=if_modified, progress=progress_bar
+            settings,
+            run,
+            trace_id=session.trace_id,
+            if_modified=if_modified,
+            progress=progress_bar,
+            count_off=off.__setitem__,
         )
+        session.note(metrics.of_diff(plan, now=state.now, off=off))
         if plan_file:
             save(plan, plan_file)
             logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from chatsync import metrics
 from chatsync.answer import check_verdict
 from chatsync.modtime import DISABLED_FOREVER, NEVER, format_time, parse_time
 from chatsync.plan import Plan, Verdict, check_age, check_target, load
@@ -34,6 +35,7 @@ def set_modtime(session: Session, time: str | None, plan_file: Path | None, *, d
     TIME is ISO 8601, a date alone is its midnight, and without an offset it is in
     modtime.timezone. A TIME in the future switches the job off until then.
     """
+    session.is_step = plan_file is not None
     if sum((time is not None, plan_file is not None, disable, reset)) != 1:
         msg = "give one of TIME, --plan, --disable and --reset"
         raise click.UsageError(msg)
@@ -41,7 +43,9 @@ def set_modtime(session: Session, time: str | None, plan_file: Path | None, *, d
         if plan_file:
             click.echo(_record(load(plan_file), settings, run, session))
         else:
-            click.echo(_set(_operators_time(time, settings, disable=disable), settings, run))
+            value = _operators_time(time, settings, disable=disable)
+            click.echo(_set(value, settings, run))
+            session.note(metrics.of_modtime(value, now=datetime.now(UTC)))
 
 
 def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> datetime:
@@ -79,6 +83,7 @@ def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
         dict_database.check_enabled()
         check_changes_are_there(plan, settings, run)
         moved = dict_database.advance_modtime(plan.list_time, seen=plan.seen_modtime)
+    session.note(metrics.of_modtime(plan.list_time, now=datetime.now(UTC)))
     value = format_time(plan.list_time)
     done = f"mod-time {'moved to' if moved else 'is already'} {value}"
     event = {"changes": plan.changes, "modtime": value}

@@ -72,6 +72,18 @@ def load(path: Path) -> Settings:
     return settings
 
 
+def metrics_file(path: Path) -> str:
+    """Read `metrics.textfile` alone, from a file that may be wrong elsewhere; empty where there is none.
+
+    So that a run which ends with a wrong configuration is seen in the metrics too.
+    """
+    try:
+        textfile = tomllib.loads(path.read_text(encoding="utf-8"))["metrics"]["textfile"]
+        return _path(fill_in(textfile), base=path.absolute().parent)
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
 def _custom_type(kind: type, value: object) -> object:
     if kind is Seconds:
         return Seconds.parse(value)
@@ -135,7 +147,7 @@ def _settings(file: File, *, path: Path) -> Settings:
         run=file.run,
         records=msgspec.structs.replace(file.records, dir=_path(file.records.dir, base=base)),
         metrics=msgspec.structs.replace(file.metrics, textfile=_path(file.metrics.textfile, base=base)),
-        monitoring=file.monitoring,
+        monitoring=msgspec.structs.replace(file.monitoring, state_file=_path(file.monitoring.state_file, base=base)),
     )
 
 

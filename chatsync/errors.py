@@ -62,6 +62,10 @@ class RecordError(ChatsyncError):
     """A run record is taken whole, as the run wrote it, or not at all."""
 
 
+class PushError(ChatsyncError):
+    """What monitoring is to know has reached it, or the check has failed."""
+
+
 class DeadlineError(ChatsyncError):
     """A command ends within `[run] deadline`, retries and waits included."""
 

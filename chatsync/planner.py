@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -29,16 +30,29 @@ from chatsync.shard_database import ShardDatabase
 # Reading is bounded by the servers; more threads than this only queue up for one interpreter.
 _READERS = 16
 
+CountOff = Callable[[int, int], None]
+
 logger = logging.getLogger(__name__)
 
 
+def _nobody_asks(_shard: int, _count: int) -> None:
+    pass
+
+
 def make_plan(
-    settings: Settings, run: Run, *, trace_id: str, if_modified: bool, progress: Progress
+    settings: Settings,
+    run: Run,
+    *,
+    trace_id: str,
+    if_modified: bool,
+    progress: Progress,
+    count_off: CountOff = _nobody_asks,
 ) -> tuple[Plan, DictState]:
     """Compare the list with the feature state and make a plan of the difference.
 
     With `if_modified` nothing big is read when the mod-time says that the list is synced or the
-    job disabled. Returns the plan and what the dict database said when it was begun.
+    job disabled. `count_off` is told each shard that was read and how many are off there. Returns
+    the plan and what the dict database said when it was begun.
     """
     with open_list(settings, run) as source, DictDatabase(settings, run) as dict_database:
         state = dict_database.state()
@@ -53,6 +67,7 @@ def make_plan(
                 dict_database=dict_database,
                 feature_id=state.feature_id,
                 progress=progress,
+                count_off=count_off,
             )
     verdict = skip or diff_verdict(diff)
     plan = _plan(settings, source.version, state, listed, diff, verdict=verdict, trace_id=trace_id)
@@ -94,6 +109,7 @@ def _read_and_compare(
     dict_database: DictDatabase,
     feature_id: int,
     progress: Progress,
+    count_off: CountOff,
 ) -> tuple[ExclusionList, Diff]:
     """Read all shards in threads while this one reads the list: no client is used by two threads."""
     shards = SideBySide(
@@ -105,6 +121,8 @@ def _read_and_compare(
     numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
     logger.info("%s: %d clients in %d rows", source.version.source, len(listed.ids), listed.rows, extra=numbers)
     off = shards.results(run)
+    for shard, ids in off.items():
+        count_off(shard, len(ids))
     homes = dict_database.homes(not_off_yet(listed.ids, off))
     return listed, compute_diff(listed.ids, off, homes)
 

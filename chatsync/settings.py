@@ -113,11 +113,12 @@ class Metrics(Section, frozen=True, kw_only=True):
 
 
 class Monitoring(Section, frozen=True, kw_only=True):
-    """How the check names itself to monitoring, and what it lets pass."""
+    """How the check names itself to monitoring, what it lets pass, and where it remembers what it saw."""
 
     host: str = ""
     service: Name = "jobs.CheckedSupportChatSyncJob.working.production"
     drift_tolerance: Count = 0
+    state_file: str = ""
 
 
 class DatabaseUrls(Section, frozen=True, kw_only=True):

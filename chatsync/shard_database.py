@@ -30,12 +30,16 @@ _ON = 1
 Check = Callable[[], None]
 
 _client = clients_features.c.ClientID
+_IS_OFF = (clients_features.c.feature_id == sa.bindparam("feature"), clients_features.c.is_enabled == _OFF)
 _OFF_PACKED = (
     sa.select(*packed(_client))
-    .where(clients_features.c.feature_id == sa.bindparam("feature"), clients_features.c.is_enabled == _OFF)
+    .where(*_IS_OFF)
     .group_by(_client.bitwise_rshift(sa.literal_column(str(_BLOCK_BITS))))
     .execution_options(stream_results=True, max_row_buffer=_PACKS_AT_ONCE)
 )
+
+_COUNT_OFF = sa.select(sa.func.count()).select_from(clients_features).where(*_IS_OFF)
+_ANY = sa.select(_client).limit(1)
 
 # Where clients are named one by one, the primary key is the way to their rows: `+ 0` keeps the
 # optimizer from the index on feature_id, over which it would also lock rows of other clients.
@@ -81,6 +85,15 @@ class ShardDatabase:
             return off
 
         return self.database.do(scan, what="read who is off")
+
+    def probe(self) -> None:
+        """See that the shard answers and its table may be read."""
+        self.database.rows(_ANY, {}, what="read clients_features")
+
+    def count_off(self, feature_id: int) -> int:
+        """Count who is off here."""
+        ((count,),) = self.database.rows(_COUNT_OFF, {"feature": feature_id}, what="count who is off")
+        return int(count)
 
     def off_among(self, feature_id: int, ids: BitMap64) -> BitMap64:
         """Say which of these clients are off here, by asking for them alone."""

@@ -23,7 +23,7 @@ from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
 from yt.wrapper.http_helpers import get_retriable_errors
 
 from chatsync.core import ExclusionList, ListVersion
-from chatsync.errors import ChatsyncError, SourceError
+from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
 from chatsync.ids import IdCollector
 from chatsync.modtime import parse_time
 from chatsync.run import Run
@@ -84,26 +84,29 @@ def _one_line(text: str) -> str:
     return re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", first)[:300]
 
 
-def find_token(section: Exclusions) -> str:
-    """Find the token: $YT_TOKEN, else ~/.yt/token, else `exclusions.token_file`; may be empty."""
+def find_token(section: Exclusions) -> tuple[str, str]:
+    """Find the token and say where: $YT_TOKEN, else ~/.yt/token, else `exclusions.token_file`.
+
+    Both texts are empty where there is none: a cluster may do without.
+    """
     if os.environ.get("YT_TOKEN"):
-        return os.environ["YT_TOKEN"].strip()
+        return os.environ["YT_TOKEN"].strip(), "$YT_TOKEN"
     for path in (Path("~/.yt/token").expanduser(), Path(section.token_file)):
         try:
             if path.is_file():
-                return path.read_text(encoding="utf-8").strip()
+                return path.read_text(encoding="utf-8").strip(), str(path)
         except OSError as error:
             msg = f"cannot read the YT token in {path}: {error.strerror}"
             raise SourceError(msg) from None
     if section.token_file:
         msg = f"exclusions.token_file: there is no file {section.token_file}"
         raise SourceError(msg)
-    return ""
+    return "", ""
 
 
 def _client(section: Exclusions) -> yt.wrapper.YtClient:
     """Make a client of our own: the global configuration is left alone."""
-    token = find_token(section)
+    token, _ = find_token(section)
     config = {**_CONFIG, "enable_token": bool(token)}
     return yt.wrapper.YtClient(proxy=section.proxy, token=token or None, config=config)
 
@@ -173,7 +176,7 @@ class Table:
         return collector.finish(self.version)
 
     def _collect(self, progress: Advance) -> IdCollector:
-        column_type = self._column_type()
+        column_type = self.column_type()
         collector = IdCollector()
         if column_type in _INTEGERS:
             try:
@@ -188,8 +191,11 @@ class Table:
             self._read_pieces(collector, self._read_rows, progress)
         return collector
 
-    def _column_type(self) -> str | None:
-        """Read the column's type from the schema; None when the schema doesn't speak of it."""
+    def column_type(self) -> str | None:
+        """Read the column's type from the schema; None when the schema doesn't speak of it.
+
+        Raises SourceError when the schema says that there is no such column.
+        """
         schema = self._about.get("schema") or []
         columns = {column["name"]: column.get("type") for column in schema}
         strict = getattr(schema, "attributes", {}).get("strict", bool(columns))
@@ -280,6 +286,9 @@ def _quiet_the_client() -> None:
     """Send the client's log where ours goes: by itself it writes to standard error."""
     yt.logger.LOGGER.handlers[:] = []
     yt.logger.LOGGER.parent = logger
+    yt.logger.LOGGER.propagate = True
+    # Its own level lets through what ours would not, since a parent's level binds no child.
+    yt.logger.LOGGER.setLevel(logging.DEBUG if logger.isEnabledFor(logging.DEBUG) else logging.WARNING)
 
 
 def _explain(error: BaseException, section: Exclusions) -> SourceError:
@@ -292,7 +301,7 @@ def _explain(error: BaseException, section: Exclusions) -> SourceError:
     if isinstance(error, YtError) and error.is_resolve_error():
         return SourceError(f"{where}: there is no such table: {why}; ask its owners, or mend exclusions.path")
     if is_transient(error):
-        return SourceError(
+        return SourceAwayError(
             f"{where}: the cluster is away or too busy: {why}; it was tried again until run.retry_timeout"
         )
     return SourceError(f"{where}: cannot read the list: {why}")
