@@ -378,7 +378,7 @@ def test_a_cluster_that_stays_busy_is_given_up_in_time(yt_job: Job, yt: YtProxy)
 
 @pytest.mark.parametrize("kind", ["int64", "string"])
 def test_a_short_read_is_an_error_and_no_shorter_list(yt_job: Job, yt: YtProxy, kind: str) -> None:
-    yt_job.settle_off({client: 1 for client in range(1, 31)})
+    yt_job.settle_off(dict.fromkeys(range(1, 31), 1))
     yt.write(TABLE, ids=[str(n) if kind == "string" else n for n in range(1, 31)], modified=MODIFIED, **schema(kind))
     yt.cut_rows(29)
 
