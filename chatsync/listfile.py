@@ -76,7 +76,7 @@ class ListFile:
         fields = [field.strip() for field in next(csv.reader([text]), [])]
         if self._column in fields:
             return fields
-        if len(fields) > 1 or _NAME.fullmatch(text):
+        if len(fields) > 1 or (fields and _NAME.fullmatch(fields[0])):
             msg = f"{self} has no column {self._column!r}: its header is {text[:100]!r}; check exclusions.column"
             raise SourceError(msg)
         return []
