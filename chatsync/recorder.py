@@ -83,12 +83,19 @@ class Recorder:
                 logger.info("record %s written", self._records.path(record.id), extra={"run": record.id})
             else:
                 self._records.remove(record.id)
-            self._records.prune(now=datetime.now(UTC))
-        except ChatsyncError as problem:
+        except OutputError as problem:
             if error is None:
                 return problem
             error.args = (f"{error}; and {problem}",)
+        else:
+            self._prune()
         return error
+
+    def _prune(self) -> None:
+        try:
+            self._records.prune(now=datetime.now(UTC))
+        except ChatsyncError as error:
+            logger.warning("old records stay: %s", error)
 
 
 def _outcome(error: ChatsyncError | None) -> Outcome:

@@ -93,6 +93,11 @@ class Record(_Part, frozen=True, kw_only=True):
         return datetime.fromisoformat(self.started)
 
     @property
+    def finished(self) -> datetime | None:
+        """When the run ended; None while it is `started`."""
+        return datetime.fromisoformat(self.ended) if self.ended else None
+
+    @property
     def is_open(self) -> bool:
         """Whether the run never said what it changed."""
         return self.outcome is Outcome.STARTED
@@ -130,7 +135,7 @@ def from_document(document: Any) -> Record:
         raise ValueError(msg)
     plan = plans.from_document(document.get("plan"))
     record = msgspec.convert({**document, "plan": plan}, Record, str_keys=True, dec_hook=plans.id_set)
-    _ = record.began
+    _ = record.began, record.finished
     for number, shard in record.shards.items():
         for action, planned in ((Action.TURN_OFF, plan.turn_off), (Action.TURN_ON, plan.turn_on)):
             # The plan's own hash vouches for its ids; a run changes no others.
@@ -166,13 +171,15 @@ class Records:
         return self.folder / f"{run}.json"
 
     def runs(self) -> list[str]:
-        """List the ids of the recorded runs, the newest first. Raises RecordError."""
-        if self._folder is None:
-            return []
+        """List the ids of the recorded runs, the newest first. Raises ConfigError, RecordError."""
         try:
-            names = [path.stem for path in self._folder.glob("*.json") if _NAME.fullmatch(path.stem)]
+            names = [
+                path.stem for path in self.folder.iterdir() if path.suffix == ".json" and _NAME.fullmatch(path.stem)
+            ]
+        except FileNotFoundError:  # the first run makes it
+            return []
         except OSError as error:
-            msg = f"cannot read the records in {self._folder}: {error.strerror}; see records.dir"
+            msg = f"cannot read the records in {self.folder}: {error.strerror}; see records.dir"
             raise RecordError(msg) from None
         return sorted(names, reverse=True)
 

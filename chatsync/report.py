@@ -30,8 +30,8 @@ def diff_report(
         return _csv(plan, limit)
     parts = [_heading(plan, now)]
     if plan.was_read:
-        parts += [_totals(plan), *_clients(plan, DEFAULT_LIMIT if limit is None else limit), *_left_out(plan)]
-    parts.append(_answer(plan, objections))
+        parts += [totals_table(plan), *client_tables(plan, DEFAULT_LIMIT if limit is None else limit), *_left_out(plan)]
+    parts.append(answer_line(plan, objections))
     return "\n\n".join(parts)
 
 
@@ -70,7 +70,8 @@ def _heading(plan: Plan, now: datetime) -> str:
     )
 
 
-def _totals(plan: Plan) -> str:
+def totals_table(plan: Plan) -> str:
+    """Show how many clients are turned off and on, per shard and in total."""
     rows = [(str(shard), len(plan.turn_off[shard]), len(plan.turn_on[shard])) for shard in plan.turn_off]
     rows.append(("total", total(plan.turn_off), total(plan.turn_on)))
     return tabulate(rows, headers=("shard", "turn off", "turn on"), tablefmt="simple")
@@ -88,7 +89,8 @@ def _first(plan: Plan, limit: int | None) -> list[tuple[str, int, int]]:
     return [row for row, _ in zip(rows, range(plan.changes if limit is None else limit), strict=False)]
 
 
-def _clients(plan: Plan, limit: int) -> Iterator[str]:
+def client_tables(plan: Plan, limit: int) -> Iterator[str]:
+    """Show the first `limit` changes, and how many more there are; nothing for a plan without changes."""
     rows = _first(plan, limit)
     if rows:
         shown = [(action.replace("_", " "), shard, client) for action, shard, client in rows]
@@ -105,16 +107,18 @@ def _left_out(plan: Plan) -> Iterator[str]:
         more = listed.rejected_count - len(rows)
         yield table + (f"\n… and {more} more rejected rows" if more else "")
     if plan.unknown:
-        yield f"{len(plan.unknown)} listed clients are on no shard and left out: {_few(plan.unknown)}"
+        yield f"{len(plan.unknown)} listed clients are on no shard and left out: {few(plan.unknown)}"
 
 
-def _few(ids: BitMap64) -> str:
+def few(ids: BitMap64) -> str:
+    """Name the first clients of a set, and how many more there are."""
     shown = ", ".join(map(str, ids[:DEFAULT_LIMIT]))
     more = len(ids) - DEFAULT_LIMIT
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _answer(plan: Plan, objections: Sequence[Objection]) -> str:
+def answer_line(plan: Plan, objections: Sequence[Objection]) -> str:
+    """Say what `apply` will do with the plan, or why it will not."""
     if objections:
         lines = [f"  exit {objection.exit_code}: {objection.reason}" for objection in objections]
         return "\n".join(["apply will refuse this:", *lines])

@@ -1,0 +1,107 @@
+"""Gathering what there is to know about single clients. Writes nothing and takes no lock."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from pyroaring import BitMap64
+
+from chatsync.core import ExclusionList, ListVersion, storable
+from chatsync.dict_database import DictDatabase
+from chatsync.errors import ChatsyncError, SourceError
+from chatsync.exclusions import open_list
+from chatsync.explain import ClientFacts, JobFacts, may_be_refused
+from chatsync.history import deeds, listed_since
+from chatsync.limits import refusals
+from chatsync.parallel import SideBySide
+from chatsync.planner import make_plan
+from chatsync.progress import Progress
+from chatsync.records import Record, Records
+from chatsync.run import Run
+from chatsync.settings import Settings
+from chatsync.shard_database import ShardDatabase
+
+_READERS = 16
+
+logger = logging.getLogger(__name__)
+
+
+def gather(
+    settings: Settings, run: Run, asked: Sequence[int], *, trace_id: str, progress: Progress
+) -> tuple[JobFacts, list[ClientFacts]]:
+    """Read the list, the clients' rows on every shard and the records.
+
+    The list is read whole, for there is no other way to know who is not on it; if it can't be
+    read, the rest is told all the same. Only when an asked client awaits a change is a whole diff
+    made too, to see whether a limit refuses it.
+    """
+    ids = BitMap64(asked)
+    version, listed, trouble = _list(settings, run, progress)
+    records = _records(settings)
+    with DictDatabase(settings, run) as dict_database:
+        state = dict_database.state()
+        homes = {client: shard for shard, here in dict_database.homes(ids).items() for client in here}
+    tasks = {
+        shard: partial(_rows, settings, run, shard, state.feature_id, storable(ids))
+        for shard in settings.databases.shards
+    }
+    rows = SideBySide(tasks, workers=_READERS).results(run)
+    clients = [
+        ClientFacts(
+            client=client,
+            listed=None if listed is None else client in listed.ids,
+            listed_since=listed_since(records, client),
+            home=homes.get(client),
+            rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
+            deeds=tuple(deeds(records, client)),
+        )
+        for client in asked
+    ]
+    job = JobFacts(
+        state=state,
+        version=version,
+        trouble=trouble,
+        shards=frozenset(settings.databases.shards),
+        records_kept=Records(settings.records).kept,
+        oldest_record=records[-1].began if records else None,
+    )
+    if any(may_be_refused(client, job) for client in clients):
+        job = job.refused(_refusals(settings, run, trace_id=trace_id, progress=progress))
+    return job, clients
+
+
+def _list(
+    settings: Settings, run: Run, progress: Progress
+) -> tuple[ListVersion | None, ExclusionList | None, str | None]:
+    """Read the list; when that fails, say why."""
+    version = None
+    try:
+        with open_list(settings, run) as source:
+            version = source.version
+            with progress("reading the list", version.rows or 0) as advance:
+                return version, source.read(advance), None
+    except SourceError as error:
+        return version, None, str(error)
+
+
+def _records(settings: Settings) -> list[Record]:
+    """Read the records of this feature, the newest first."""
+    records = Records(settings.records)
+    if not records.kept:
+        return []
+    return [record for record in records.newest() if record.plan.feature.name == settings.feature.name]
+
+
+def _rows(settings: Settings, run: Run, shard: int, feature_id: int, ids: BitMap64) -> dict[int, bool]:
+    with ShardDatabase(settings, shard, run) as database:
+        return database.rows_among(feature_id, ids)
+
+
+def _refusals(settings: Settings, run: Run, *, trace_id: str, progress: Progress) -> tuple[str, ...]:
+    """Say why the next run would change nothing at all; nothing when it would."""
+    try:
+        plan, _ = make_plan(settings, run, trace_id=trace_id, if_modified=False, progress=progress)
+        return tuple(map(str, refusals(plan, settings.limits)))
+    except ChatsyncError as error:
+        run.check()
+        return (str(error),)

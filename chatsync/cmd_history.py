@@ -1,0 +1,40 @@
+"""`chatsync history`: list what earlier applies changed."""
+
+from itertools import islice
+
+import click
+
+from chatsync.core import MAX_LIST_ID
+from chatsync.history import deeds
+from chatsync.history_report import Run, history_report
+from chatsync.records import Records
+from chatsync.report import DEFAULT_LIMIT
+from chatsync.session import Session
+
+
+@click.command()
+@click.option(
+    "--limit", type=click.IntRange(min=0), metavar="N", help=f"Runs to list (table: {DEFAULT_LIMIT}, others: all)."
+)
+@click.option(
+    "--client", type=click.IntRange(1, MAX_LIST_ID), metavar="ID", help="Only runs that changed this client, and how."
+)
+@click.option(
+    "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", help="How to print."
+)
+@click.pass_obj
+def history(session: Session, limit: int | None, client: int | None, output_format: str) -> None:
+    """List what earlier applies changed.
+
+    Reads the run records in records.dir, the newest first, and nothing else.
+    """
+    records = Records(session.settings().records)
+    shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
+    if client is None:
+        runs: list[Run] = [(record, None) for record in islice(records.newest(), shown)]
+        more = max(0, len(records.runs()) - len(runs)) if shown is not None else 0
+    else:
+        found: list[Run] = [(deed.record, deed) for deed in deeds(records.newest(), client)]
+        runs = found[:shown]
+        more = len(found) - len(runs)
+    click.echo(history_report(runs, more=more, client=client, output_format=output_format))
