@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from chatsync import metrics
 from chatsync.answer import check_verdict, objections
 from chatsync.core import check_modtime
 from chatsync.limits import check_limits
@@ -25,21 +26,46 @@ from chatsync.settings import Settings
     metavar="FILE",
     help="Apply this plan; without one, make a diff, show it and ask.",
 )
+@click.option(
+    "--undo",
+    "undone",
+    metavar="RUN",
+    help="Put back what this recorded run changed; the start or end of its id is enough.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Lift the limits, but for the empty list and must_contain.")
 @click.option("--allow-empty", is_flag=True, help="Accept a list without a single client.")
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How to print.")
 @click.pass_obj
 def apply(
-    session: Session, plan_file: Path | None, output_format: str, *, yes: bool, force: bool, allow_empty: bool
+    session: Session,
+    plan_file: Path | None,
+    undone: str | None,
+    output_format: str,
+    *,
+    yes: bool,
+    force: bool,
+    allow_empty: bool,
 ) -> None:
     """Make the changes of a plan in clients_features, batch by batch on all shards.
 
     Refuses a plan that is over a limit or no longer true. Ends with what was done on each shard,
     also when something failed.
+
+    --undo touches only clients that are still as RUN left them, under the limits on changes (those
+    on the list ask nothing, as there is none), and lists the others.
     """
+    if plan_file and undone:
+        msg = "--undo makes a plan of its own; give one of --plan and --undo"
+        raise click.UsageError(msg)
     with session.begin() as (settings, run):
-        plan = load(plan_file) if plan_file else _plan_of_now(session, settings, run)
+        if plan_file:
+            plan = load(plan_file)
+        elif undone:
+            session.is_step = False
+            plan = _plan_of_undo(undone, session, settings, run)
+        else:
+            plan = _plan_of_now(session, settings, run)
         session.trace_id = plan.trace_id
         check_target(plan, feature=settings.feature.name, databases=settings.databases)
         check_age(plan, now=datetime.now(UTC), max_age=settings.limits.plan_max_age)
@@ -47,23 +73,47 @@ def apply(
         check_limits(plan, settings.limits, force=force, allow_empty=allow_empty)
         if not plan_file and not yes and plan.changes:
             click.confirm("Apply these changes?", abort=True, err=True)
-        _apply(plan, settings, run, output_format=output_format)
+        _apply(plan, session, settings, run, output_format=output_format)
 
 
 def _plan_of_now(session: Session, settings: Settings, run: Run) -> Plan:
     """Make a plan and show it on standard error: standard output is for what was done."""
     from chatsync.planner import make_plan  # noqa: PLC0415  # late, like the applier below
 
-    plan, state = make_plan(settings, run, trace_id=session.trace_id, if_modified=False, progress=progress_bar)
+    off: dict[int, int] = {}
+    plan, state = make_plan(
+        settings,
+        run,
+        trace_id=session.trace_id,
+        if_modified=False,
+        progress=progress_bar,
+        count_off=off.__setitem__,
+    )
+    session.note(metrics.of_diff(plan, now=state.now, off=off))
     against = objections(plan, settings, now=datetime.now(UTC), state=state)
     click.echo(diff_report(plan, objections=against, now=state.now, output_format="table", limit=None), err=True)
     check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time)
     return plan
 
 
-def _apply(plan: Plan, settings: Settings, run: Run, *, output_format: str) -> None:
+def _plan_of_undo(undone: str, session: Session, settings: Settings, run: Run) -> Plan:
+    """Make the plan that puts back what a recorded run changed, and show it as `_plan_of_now` does."""
+    from chatsync.records import Records  # noqa: PLC0415
+    from chatsync.undo import make_undo  # noqa: PLC0415
+    from chatsync.undo_report import undo_report  # noqa: PLC0415
+
+    record = Records(settings.records).find(undone)
+    undo, state = make_undo(record, settings, run, trace_id=session.trace_id)
+    against = objections(undo.plan, settings, now=datetime.now(UTC), state=state)
+    click.echo(undo_report(undo, record, objections=against), err=True)
+    check_modtime(seen=undo.plan.seen_modtime, state=state, list_time=undo.plan.list_time)
+    return undo.plan
+
+
+def _apply(plan: Plan, session: Session, settings: Settings, run: Run, *, output_format: str) -> None:
     if plan.verdict is Verdict.NOT_MODIFIED:
         results = [nothing_done(plan, shard) for shard in settings.databases.shards]
+        session.note(metrics.of_results(results))
         click.echo(results_report(results, output_format=output_format))
         return
     # Late: a run with nothing to do pays for no driver.
@@ -82,6 +132,7 @@ def _apply(plan: Plan, settings: Settings, run: Run, *, output_format: str) -> N
             recorder.start()
             with progress_bar("applying", plan.changes) as advance:
                 results = apply_plan(plan, settings=settings, run=run, guard=guard, progress=advance)
+            session.note(metrics.of_results(results))
             error = recorder.end(results, failure(plan, results, run=run, guard=guard))
     click.echo(results_report(results, output_format=output_format))
     if error is not None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from chatsync.core import DictState, check_modtime, chunks, disabled_message, storable
 from chatsync.databases import Database
-from chatsync.errors import ConfigError, DisabledError, OutOfDateError
+from chatsync.errors import ConfigError, DisabledError, OutOfDateError, SourceError
 from chatsync.modtime import format_time, parse_property, parse_time
 from chatsync.packed_ids import parse_packed
 from chatsync.run import Run
@@ -38,7 +38,13 @@ _HOMES = (
     .where(shard_client_id.c.ClientID.in_(sa.bindparam("ids", expanding=True)))
     .group_by(shard_client_id.c.shard)
 )
-_SET = sa.update(ppc_properties).where(_PROPERTY).values(value=sa.bindparam("new"))
+_SET_AT = sa.select(sa.cast(ppc_properties.c.last_change, sa.String(32))).where(_PROPERTY)
+# last_change is set here too: SQLite knows no ON UPDATE.
+_SET = (
+    sa.update(ppc_properties)
+    .where(_PROPERTY)
+    .values(value=sa.bindparam("new"), last_change=sa.func.current_timestamp())
+)
 _COMPARE_AND_SET = _SET.where(ppc_properties.c.value == sa.bindparam("old"))
 _ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.bindparam("new"))
 
@@ -68,6 +74,15 @@ class DictDatabase:
         """
         return self._state()[0]
 
+    def feature_id(self) -> int:
+        """Read the feature alone, whatever the mod-time is. Raises ConfigError when there is none."""
+        return int(self._row().feature_id)
+
+    def set_at(self) -> datetime | None:
+        """Read when the mod-time was last written, to the second; None where there is none."""
+        rows = self.database.rows(_SET_AT, {"property": self._property}, what="read when the mod-time was set")
+        return parse_time(rows[0][0], timezone=UTC) if rows else None
+
     def check_enabled(self) -> None:
         """Raise DisabledError while the mod-time is in the future of this database's clock."""
         state = self.state()
@@ -76,14 +91,18 @@ class DictDatabase:
 
     def _state(self) -> tuple[DictState, str | None]:
         """Read the state, and the mod-time as it is written there."""
+        row = self._row()
+        modtime = self._parse(row.value) if row.is_set else None
+        now = parse_time(row.now, timezone=UTC)
+        return DictState(feature_id=row.feature_id, modtime=modtime, now=now), row.value
+
+    def _row(self) -> Any:
         values = {"feature": self._feature, "property": self._property}
         (row,) = self.database.rows(_STATE, values, what="read the feature and the mod-time")
         if row.feature_id is None:
             msg = f"feature.name: {self.database} has no feature {self._feature!r} in table features"
             raise ConfigError(msg)
-        modtime = self._parse(row.value) if row.is_set else None
-        now = parse_time(row.now, timezone=UTC)
-        return DictState(feature_id=row.feature_id, modtime=modtime, now=now), row.value
+        return row
 
     def _parse(self, raw: str | None) -> datetime:
         where, zone = str(self.database), self._settings.timezone
@@ -112,12 +131,18 @@ class DictDatabase:
         """Move the mod-time on from the value that `diff` saw; tell whether it had to be moved.
 
         A compare-and-set in one statement: what somebody else writes meanwhile stays. Raises
-        DisabledError or OutOfDateError when the mod-time is another one.
+        DisabledError or OutOfDateError when the mod-time is another one, and SourceError for a list
+        from the future: that would be the kill switch, which only operators use.
         """
         state, raw = self._state()
         if state.modtime == value:
             return False
         check_modtime(seen=seen, state=state, list_time=value)
+        if value > state.now:
+            raise SourceError(
+                f"the list is of {format_time(value)}, ahead of the clock of {self.database}, {format_time(state.now)}; "
+                "the mod-time was not moved, for a time in the future disables the job; the next run tries again"
+            )
         values = {"property": self._property, "new": format_time(value), "old": raw}
 
         def write(connection: sa.Connection) -> bool:

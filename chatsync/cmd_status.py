@@ -1,0 +1,30 @@
+"""`chatsync status`: show the list, the mod-time, the shards and the last runs."""
+
+import click
+
+from chatsync.errors import IncompleteError
+from chatsync.progress import progress_bar
+from chatsync.session import Session
+
+
+@click.command()
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@click.pass_obj
+def status(session: Session, output_format: str) -> None:
+    """Show how things stand, and what needs a person.
+
+    Reads every row of the list and counts who is off on each shard; writes nothing. Shows what it
+    can when a part is down, and then ends with 1 and says which part.
+    """
+    # Late: help needs no drivers.
+    from chatsync.status import gather, warnings  # noqa: PLC0415
+    from chatsync.status_report import status_report  # noqa: PLC0415
+
+    with session.begin() as (settings, run):
+        seen = gather(settings, run, progress=progress_bar)
+        needs = warnings(seen, settings.limits)
+        click.echo(status_report(seen, needs, settings, output_format=output_format))
+    if seen.errors:
+        parts = ", ".join(seen.errors)
+        msg = f"not all could be seen: {parts}; " + "; ".join(str(error) for error in seen.errors.values())
+        raise IncompleteError(msg)
