@@ -120,7 +120,8 @@ class Job:
         """Write the list as a file; `modified` is in seconds since 1970."""
         self.list_file.write_text("client_id\n" + "".join(f"{cell}\n" for cell in cells), encoding="utf-8")
         if modified is not None:
-            os.utime(self.list_file, (modified, modified))
+            nanoseconds = round(modified * 1_000_000) * 1000  # a float of today holds no more than microseconds
+            os.utime(self.list_file, ns=(nanoseconds, nanoseconds))
 
     def dict_sql(self, statement: str, *args: object) -> Rows:
         return self.databases.sql("ppcdict", statement, *args)
