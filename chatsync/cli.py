@@ -120,6 +120,9 @@ def _run(session: Session, arguments: Sequence[str] | None) -> int:
     except ChatsyncError as error:
         session.note_failure(error)
         code = _fail(session, str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)  # help is more than one line
+        code = ExitCode.USAGE
     except click.ClickException as error:
         code = _fail(session, _usage(error), ExitCode.USAGE)
     except click.Abort:
