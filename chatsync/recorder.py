@@ -20,7 +20,7 @@ from chatsync.results import Action, ShardResult, Tally
 from chatsync.settings import Settings
 
 # The password in a URL; no option takes one, but people paste.
-_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):[^@\s]*@")
+_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):\S*@")
 
 logger = logging.getLogger(__name__)
 

@@ -32,6 +32,7 @@ TABLE = "//home/sales/exclusions"
 COMMAND = [sys.executable, "-m", "chatsync"]
 
 Rows = list[tuple[Any, ...]]
+Documents = list[dict[str, Any]]
 
 
 class Databases(Protocol):
@@ -87,6 +88,7 @@ class Job:
         self.config = folder / "chatsync.toml"
         self.list_file = folder / "exclusions.csv"
         self.plan_file = folder / "plan.json"
+        self.records_folder = folder / "records"  # once configured: records={"dir": "records"}
         self.environment: dict[str, str] = {}
         self.exclusions: Mapping[str, Any] = {"file": str(self.list_file)}
         self.shards = sorted(map(int, databases.shard_urls))
@@ -208,6 +210,11 @@ class Job:
         result = self.diff("--if-modified")
         result = result if result.code else self.apply(*apply_options)
         return result if result.code else self.set_modtime()
+
+    def records(self) -> Documents:
+        """Read the records, the newest first."""
+        files = sorted(self.records_folder.glob("*.json"), reverse=True)
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
     def plan(self) -> dict[str, Any]:
         """Read the plan file."""
