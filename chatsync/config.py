@@ -68,7 +68,10 @@ def load(path: Path) -> Settings:
     except ValueError as error:  # not TOML, not UTF-8, or one of the checks below
         msg = f"configuration {path}: {error}"
         raise ConfigError(msg) from None
-    _warn_of_readable_passwords(settings)
+    if exposes_password(settings):
+        logger.warning(
+            "configuration %s holds a password and others may read it: chmod 600, or use ${NAME}", settings.path
+        )
     return settings
 
 
@@ -221,11 +224,8 @@ def _url(url: str, key: str, *, base: Path) -> DatabaseUrl:
         raise ValueError(msg) from None
 
 
-def _warn_of_readable_passwords(settings: Settings) -> None:
+def exposes_password(settings: Settings) -> bool:
+    """Tell whether the file holds a password and others than its owner may read it."""
     urls = [settings.databases.dict, *settings.databases.shards.values(), *settings.databases.replicas.values()]
     readable = settings.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-    if readable and any(url.password_is_literal for url in urls):
-        logger.warning(
-            "configuration %s holds a password and others may read it: chmod 600, or use ${NAME}",
-            settings.path,
-        )
+    return bool(readable) and any(url.password_is_literal for url in urls)
