@@ -14,6 +14,8 @@ _NEXT = """\
 That was the main job: the list and the databases agree, and the mod-time says so. Try next:
 
   {chatsync} status
+  {chatsync} history
+  {chatsync} doctor
   echo 4711 >> {folder}/exclusions.csv && {chatsync} diff
   {chatsync} apply
   {chatsync} set-modtime --disable && {chatsync} diff --if-modified

@@ -38,6 +38,9 @@ name = "{FEATURE}"
 [databases]
 dict = "sqlite:///dict.db"
 
+[records]
+dir = "records"
+
 [databases.shards]
 """ + "".join(f'{shard} = "sqlite:///shard{shard}.db"\n' for shard in _SHARDS)
 
