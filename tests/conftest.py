@@ -9,6 +9,7 @@ import pytest
 from tests.job import Job, SqliteFiles
 from tests.schema import World, create_world
 from tests.servers import Server
+from tests.wire import Wired
 from tests.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
@@ -101,6 +102,19 @@ def yt() -> Iterator[YtProxy]:
 def job(tmp_path: Path) -> Job:
     """A job on SQLite files, with an empty list."""
     return Job(tmp_path, SqliteFiles(tmp_path))
+
+
+@pytest.fixture
+def wired(world: World) -> Iterator[Wired]:
+    """The databases of `world`, each behind a wire that the test can listen on and cut."""
+    with Wired(world) as databases:
+        yield databases
+
+
+@pytest.fixture
+def wired_job(wired: Wired, tmp_path: Path) -> Job:
+    """A job on a real server behind wires, with an empty list."""
+    return Job(tmp_path, wired)
 
 
 @pytest.fixture

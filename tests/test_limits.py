@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from pyroaring import BitMap64
 
@@ -136,8 +137,6 @@ def test_unknown_clients(unknown: int, keys: list[str]) -> None:
 
 
 def test_a_plan_that_was_not_read_breaks_no_limit() -> None:
-    import msgspec
-
     unread = msgspec.structs.replace(plan(0, clients=None, rows=None), verdict=Verdict.NOT_MODIFIED, off_now=None)
 
     assert refusals(unread, Limits(must_contain=(1,))) == []
@@ -161,14 +160,18 @@ def refusal(*options: str) -> str:
 def test_all_reasons_are_told_at_once_with_numbers_key_clients_and_way_out() -> None:
     text = refusal()
 
-    assert text.startswith("refused, nothing was written: the exclusion list hahn://home/list holds no client (10 rows)")
+    assert text.startswith(
+        "refused, nothing was written: the exclusion list hahn://home/list holds no client (10 rows)"
+    )
     for part in (
         "all 100 that are off would be turned on; --allow-empty lifts it",
         "the list lacks 2 clients of limits.must_contain (7, 8): it is the wrong list; no option lifts this",
         "10 of 10 rows hold no client id, 100 %, over limits.rejected_percent = 1; --force lifts it",
         "3 of 0 listed clients (2000000, 2000001, 2000002) are on no shard",
-        "turning on 100 clients (1000000, 1000001, 1000002, …) is 100 % of the 100 that are off now, "
-        "over limits.turn_on_percent = 30; --force lifts it",
+        (
+            "turning on 100 clients (1000000, 1000001, 1000002, …) is 100 % of the 100 that are off now, "
+            "over limits.turn_on_percent = 30; --force lifts it"
+        ),
         "turning on 100 clients (1000000, 1000001, 1000002, …) is over limits.turn_on_max = 50; --force lifts it",
         "turning off 40 clients (1, 2, 3, …) is 40 % of the 100 that are off now, over limits.turn_off_percent = 30",
         "turning off 40 clients (1, 2, 3, …) is over limits.turn_off_max = 30; --force lifts it",

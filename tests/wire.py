@@ -13,17 +13,20 @@ import re
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.schema import World
+    from tests.servers import Server
 
-FOREVER = -1
 COM_QUERY = 3
+# The end of a transaction of ours; the driver's own, when it sets up a connection, is in capitals.
+COMMIT = "^commit$"
 
 
 @dataclass
@@ -66,19 +69,19 @@ class Wire:
 
     def before(self, statement: str, callback: Callable[[], object], *, skip: int = 0, times: int = 1) -> None:
         """Call before a statement reaches the server; it passes when the callback has returned."""
-        self._plans.append(Planned(re.compile(statement, re.IGNORECASE), skip, times, before=callback))
+        self._plans.append(Planned(re.compile(statement), skip, times, before=callback))
 
     def after(self, statement: str, callback: Callable[[], object], *, skip: int = 0, times: int = 1) -> None:
         """Call when the server has answered a statement and the client has not heard it yet."""
-        self._plans.append(Planned(re.compile(statement, re.IGNORECASE), skip, times, after=callback))
+        self._plans.append(Planned(re.compile(statement), skip, times, after=callback))
 
     def lose_answer(self, statement: str, *, skip: int = 0, times: int = 1) -> None:
         """Let the server do a statement, and cut the line instead of telling the client."""
-        self._plans.append(Planned(re.compile(statement, re.IGNORECASE), skip, times, cut=True))
+        self._plans.append(Planned(re.compile(statement), skip, times, cut=True))
 
     def refuse(self, statement: str, number: int, message: str, *, skip: int = 0, times: int = 1) -> None:
         """Answer a statement with an error in the server's stead."""
-        self._plans.append(Planned(re.compile(statement, re.IGNORECASE), skip, times, error=(number, message)))
+        self._plans.append(Planned(re.compile(statement), skip, times, error=(number, message)))
 
     def hang_up(self) -> None:
         """Cut every line that is open now."""
@@ -235,3 +238,29 @@ class Wired:
     def sql(self, database: str, statement: str, *args: object) -> list[tuple[Any, ...]]:
         """Run one statement as the administrator, past the wire."""
         return self._world.sql(database, statement, *args)
+
+
+@contextlib.contextmanager
+def locked_row(server: Server, database: str, client: int) -> Iterator[Callable[[], None]]:
+    """Hold a lock on the rows of a client, as another program would; what is yielded lets go of it."""
+    with contextlib.closing(server.connect(database)) as holder, contextlib.closing(holder.cursor()) as cursor:
+        cursor.execute("SET autocommit = 0")
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # this row and no gaps
+        cursor.execute("SELECT 1 FROM clients_features WHERE ClientID = %s FOR UPDATE", [client])
+        cursor.fetchall()
+        yield holder.rollback
+
+
+def wait_for_statement(server: Server, pattern: str) -> None:
+    """Return as soon as the server is at work on a statement, such as one that waits for a lock."""
+    running = "SELECT id FROM information_schema.processlist WHERE info LIKE %s AND id <> CONNECTION_ID()"
+    wait_until(lambda: server.sql(running, args=[pattern]))
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float = 30) -> None:
+    """Return as soon as a condition holds that something else brings about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the condition did not come true")
+        time.sleep(0.01)
