@@ -69,6 +69,7 @@ def _look_at_all(settings: Settings, run: Run) -> tuple[ListVersion | None, Dict
 
 def _list_version(settings: Settings, run: Run) -> ListVersion:
     with open_list(settings, run) as source:
+        source.check_column()
         return source.version
 
 

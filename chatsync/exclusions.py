@@ -14,6 +14,9 @@ class ListSource(Protocol):
 
     version: ListVersion
 
+    def check_column(self) -> None:
+        """Raise SourceError when it can be told without a row that the column is missing."""
+
     def read(self, progress: Callable[[int], None]) -> ExclusionList:
         """Read every row of this version; `progress` is told the rows of each piece.
 

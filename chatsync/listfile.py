@@ -51,6 +51,11 @@ class ListFile:
         status = os.fstat(self._file.fileno())
         return status.st_mtime_ns, status.st_size
 
+    def check_column(self) -> None:
+        """Read the header. Raises SourceError when it lacks the column."""
+        self._header(self._file.readline())
+        self._file.seek(0)
+
     def read(self, progress: Advance) -> ExclusionList:
         """Read every row but blank lines; a row's number is that of its line.
 

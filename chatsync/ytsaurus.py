@@ -159,6 +159,10 @@ class Table:
         except (YtError, OSError) as error:
             logger.info("%s: the transaction was left to time out: %s", self, describe(error))
 
+    def check_column(self) -> None:
+        """Ask the schema. Raises SourceError when it lacks the column."""
+        self.column_type()
+
     def read(self, progress: Advance) -> ExclusionList:
         """Read the column of every row, each piece again from where it broke off.
 
