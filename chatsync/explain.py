@@ -72,6 +72,22 @@ class ClientFacts:
         return Action.TURN_OFF if self.listed else Action.TURN_ON
 
 
+class Chat(StrEnum):
+    """Whether a client has the chat."""
+
+    ON = "on"
+    OFF = "off"
+    UNKNOWN = "unknown"  # it lives on no shard, or on one that the configuration lacks
+
+
+def chat(facts: ClientFacts, job: JobFacts) -> Chat:
+    """Tell whether the client has the chat, as far as the configured shards can tell."""
+    if facts.is_off:
+        return Chat.OFF
+    known = facts.rows if facts.home is None else facts.home in job.shards
+    return Chat.ON if known else Chat.UNKNOWN
+
+
 class Cause(StrEnum):
     """Who made the chat what it is."""
 

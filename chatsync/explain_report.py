@@ -6,13 +6,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from chatsync.explain import Cause, ClientFacts, JobFacts, Next, cause, next_run
+from chatsync.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.history import Deed
 from chatsync.modtime import DISABLED_FOREVER, format_time, short_time
 from chatsync.results import Action
-
-_UNDONE = "if it does not show, the cause is not this list"
-_ASK = "please check the number"
 
 
 def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, output_format: str) -> str:
@@ -50,9 +47,9 @@ def _when(deed: Deed) -> str:
 def sentence(facts: ClientFacts, job: JobFacts) -> str:
     """Say whether the chat is on, why, and who did that."""
     listed = {True: "the client is on", False: "the client is not on", None: "nobody can read"}[facts.listed]
-    if facts.home is None and not facts.rows:
+    if chat(facts, job) is Chat.UNKNOWN:
         return (
-            f"Client {facts.client} lives on no shard: the databases do not know it, and {listed} the exclusion list."
+            f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed} the exclusion list."
         )
     linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "though"
     why = f"{linked} {listed} the exclusion list"
@@ -85,12 +82,12 @@ def _list(facts: ClientFacts, job: JobFacts) -> str:
         return f"{version}: not listed"
     if since is None:
         return f"{version}: listed; no recorded run tells since when"
-    return f"{version}: listed, and was when modified {short_time(since.plan.list_time)} (run {since.id})"
+    return f"{version}: listed, since the one of {short_time(since.plan.list_time)} at the latest (run {since.id})"
 
 
 def _home(facts: ClientFacts, job: JobFacts) -> str:
     if facts.home is None:
-        return "no shard"
+        return "no shard, so the databases do not know it"
     return f"shard {facts.home}" + ("" if facts.home in job.shards else ", which databases.shards lacks")
 
 
@@ -99,7 +96,7 @@ def _rows(facts: ClientFacts) -> str:
         f"shard {shard}: {'on' if on else 'off'}" + ("" if shard == facts.home else " (does not live there)")
         for shard, on in facts.rows.items()
     ]
-    return ", ".join(said) or "none on any shard: on, as for everybody"
+    return ", ".join(said) or "none on any shard"
 
 
 def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
@@ -125,8 +122,8 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
     after = f"; after that one would turn it {verb}" if facts.pending else ""
     shards = ", ".join(str(shard) for shard, on in facts.rows.items() if not on)
     return {
-        Next.NOTHING: f"nothing to do for this client: the chat stays {_state(facts)}",
-        Next.CHANGE: f"turns it {verb}",
+        Next.NOTHING: "nothing to do for this client",
+        Next.CHANGE: f"turns it {verb}" if facts.listed else f"turns it on, by the row on shard {shards}",
         Next.FULL_RUN: f"does not look (--if-modified: this list is synced); one without --if-modified turns it {verb}",
         Next.DISABLED: f"none: the job is disabled {_until(job)} (`chatsync set-modtime --reset` ends that){after}",
         Next.REFUSED: f"would turn it {verb}, but changes nothing: " + " | ".join(job.refusals),
@@ -139,6 +136,8 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
 
 def closing(facts: ClientFacts, job: JobFacts) -> str:
     """Write the sentence that a support person can paste into the reply."""
+    if chat(facts, job) is Chat.UNKNOWN:
+        return _closing_of_unknown(facts)
     who, deed = cause(facts)
     since = f" since {short_time(deed.record.began)[:10]}" if deed and who in (Cause.JOB, Cause.UNDO) else ""
     because = {
@@ -152,19 +151,27 @@ def closing(facts: ClientFacts, job: JobFacts) -> str:
     return f"The support chat is {_state(facts)} for client {facts.client}{since}{because}; {_outlook(facts, job)}."
 
 
+def _closing_of_unknown(facts: ClientFacts) -> str:
+    listed = {True: "is on", False: "is not on", None: "may be on"}[facts.listed]
+    if facts.home is None:
+        why = "the databases do not know this client: please check the number"
+    else:
+        why = f"the sync does not know shard {facts.home}, where it lives, which its operators have to mend"
+    return f"Client {facts.client} {listed} the exclusion list, but {why}."
+
+
 def _outlook(facts: ClientFacts, job: JobFacts) -> str:
     verb = _verb(facts)
     what_next = next_run(facts, job)
     if what_next is not Next.NO_LIST and not facts.listed and not facts.is_off:
-        return _UNDONE if facts.home is not None else f"the databases do not know this client: {_ASK}"
+        return "if it does not show, the cause is not this list"
     return {
         Next.NOTHING: "once the sales team has taken it off the list, the next sync turns the chat on again",
         Next.CHANGE: f"the next sync turns it {verb}",
         Next.FULL_RUN: f"the next full sync turns it {verb}",
         Next.DISABLED: f"the sync is switched off {_until(job)}, so it stays like this for now",
         Next.REFUSED: f"the sync is held back, and turns it {verb} once its operators have released it",
-        Next.NO_SHARD: f"the databases do not know this client: {_ASK}",
-        Next.SHARD_MISSING: "the sync does not know the shard where it lives, which its operators have to mend",
+        Next.NO_SHARD: "it lives on no shard, so the sync leaves it out",
         Next.STRAY_ROW: "a row on a shard where it does not live keeps the sync from turning it off, "
         "which its operators have to mend",
         Next.NO_LIST: "the list can't be read at the moment, so why and for how long can't be said",
@@ -176,7 +183,7 @@ def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
     since = facts.listed_since
     return {
         "client_id": facts.client,
-        "chat": _state(facts),
+        "chat": chat(facts, job).value,
         "sentence": sentence(facts, job),
         "listed": facts.listed,
         "listed_since": {"run": since.id, "list_modified": since.plan.exclusions.modification_time} if since else None,

@@ -19,7 +19,7 @@ RECORDS = {"dir": "records"}
 WIDE = {"turn_on_percent": 1000, "turn_off_percent": 1000, "unknown_percent": 100, "rejected_percent": 100}
 OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
 DAY = 86400
-MODIFIED = 1_790_000_000
+MODIFIED = 1_700_000_000
 
 
 @pytest.fixture
