@@ -123,11 +123,12 @@ def of_step(step: str, *, code: int, seconds: float, now: datetime, former: Fact
 
 
 def merge(former: Facts, *news: Facts) -> Facts:
-    """Put later facts over former ones."""
+    """Put later facts over former ones; of a diff that read all shards, no former database stays."""
     merged = dict(former)
     for facts in news:
+        shared = {name for name in _SHARED if name != FAILING or OFF not in facts}
         for name, samples in facts.items():
-            merged[name] = {**merged.get(name, {}), **samples} if name in _SHARED else samples
+            merged[name] = {**merged.get(name, {}), **samples} if name in shared else samples
     return merged
 
 
