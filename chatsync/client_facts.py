@@ -38,6 +38,7 @@ def gather(
     ids = BitMap64(asked)
     version, listed, trouble = _list(settings, run, progress)
     records = _records(settings)
+    done, since = deeds(records, ids), listed_since(records, ids)
     with DictDatabase(settings, run) as dict_database:
         state = dict_database.state()
         homes = {client: shard for shard, here in dict_database.homes(ids).items() for client in here}
@@ -50,10 +51,10 @@ def gather(
         ClientFacts(
             client=client,
             listed=None if listed is None else client in listed.ids,
-            listed_since=listed_since(records, client),
+            listed_since=since.get(client),
             home=homes.get(client),
             rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
-            deeds=tuple(deeds(records, client)),
+            deeds=done.get(client, ()),
         )
         for client in asked
     ]

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import click
+from pyroaring import BitMap64
 
 from chatsync.core import MAX_LIST_ID
 from chatsync.history import deeds
@@ -34,7 +35,8 @@ def history(session: Session, limit: int | None, client: int | None, output_form
         runs: list[Run] = [(record, None) for record in islice(records.newest(), shown)]
         more = max(0, len(records.runs()) - len(runs)) if shown is not None else 0
     else:
-        found: list[Run] = [(deed.record, deed) for deed in deeds(records.newest(), client)]
+        done = deeds(records.newest(), BitMap64([client])).get(client, [])
+        found: list[Run] = [(deed.record, deed) for deed in done]
         runs = found[:shown]
         more = len(found) - len(runs)
     click.echo(history_report(runs, more=more, client=client, output_format=output_format))

@@ -11,6 +11,8 @@ from chatsync.history import Deed
 from chatsync.modtime import DISABLED_FOREVER, format_time, short_time
 from chatsync.results import Action
 
+_DEEDS_SHOWN = 3
+
 
 def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, output_format: str) -> str:
     """Explain each client in turn."""
@@ -103,11 +105,14 @@ def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
     if not facts.deeds:
         return "no recorded run" if job.records_kept else "no records are kept"
     said = []
-    for deed in facts.deeds[:3]:
+    for deed in facts.deeds[:_DEEDS_SHOWN]:
         record = deed.record
         what = deed.action.value.replace("turn_", "turned ") if deed.certain else "perhaps, it never said"
         undo = f", undoing {record.undo_of}" if record.undo_of else ""
         said.append(f"run {record.id} by {record.user}@{record.host}: {what}{undo}")
+    more = len(facts.deeds) - len(said)
+    if more:
+        said.append(f"… and {more} more (`chatsync history --client {facts.client}`)")
     return "\n".join(said)
 
 

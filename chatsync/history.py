@@ -1,7 +1,9 @@
 """What the run records say about clients. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from pyroaring import BitMap64
 
 from chatsync.records import Record
 from chatsync.results import Action
@@ -13,39 +15,32 @@ class Deed:
 
     record: Record
     action: Action
-    certain: bool = True
+    certain: bool
 
 
-def deed(record: Record, client: int) -> Deed | None:
-    """Say what a run did to a client; None when it left the client alone."""
-    for action in Action:
-        if client in record.changed(action):
-            return Deed(record=record, action=action)
-        if record.is_open and client in record.planned(action):
-            return Deed(record=record, action=action, certain=False)
-    return None
-
-
-def deeds(records: Iterable[Record], client: int) -> Iterator[Deed]:
-    """Yield what the runs did to a client, in the order of the runs."""
+def deeds(records: Iterable[Record], asked: BitMap64) -> dict[int, list[Deed]]:
+    """Say what the runs did to each client asked for, in the order of the runs; who was left alone is not there."""
+    found: dict[int, list[Deed]] = {}
     for record in records:
-        done = deed(record, client)
-        if done is not None:
-            yield done
+        for action in Action:
+            did = record.planned(action) if record.is_open else record.changed(action)
+            for client in asked & did:
+                found.setdefault(client, []).append(Deed(record=record, action=action, certain=not record.is_open))
+    return found
 
 
-def listed_since(records: Iterable[Record], client: int) -> Record | None:
-    """Find the first run, of those since which the client was listed all along as far as plans tell.
+def listed_since(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]:
+    """Find for each client the first run of those since which it was listed all along, as far as plans tell.
 
     Takes the newest run first. A plan tells of a client that it turns off or calls unknown that it
     was listed, of one that it turns on that it was not, and of all others nothing; an undo knows no list.
     """
-    since = None
+    since: dict[int, Record] = {}
+    undecided = asked
     for record in records:
         if record.undo_of:
             continue
-        if client in record.planned(Action.TURN_ON):
-            break
-        if client in record.plan.unknown or client in record.planned(Action.TURN_OFF):
-            since = record
+        undecided = undecided - record.planned(Action.TURN_ON)
+        listed = record.plan.unknown | record.planned(Action.TURN_OFF)
+        since.update(dict.fromkeys(undecided & listed, record))
     return since

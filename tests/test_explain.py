@@ -361,6 +361,16 @@ def test_without_records(waiting: Job) -> None:
     assert "who did that is not known, as no records are kept (records.dir)" in document["sentence"]
 
 
+def test_a_client_that_many_runs_changed(waiting: Job) -> None:
+    for day in (2, 3, 4, 5):
+        sync(waiting, day, [101, 107] if day % 2 else [107])
+
+    lines = waiting.run("explain", "101").out.splitlines()
+
+    changed = [line[14:].partition(" by ")[0] for line in lines if line.startswith(("  changed by", "      "))]
+    assert [line[:12] for line in changed] == ["run 20231119", "run 20231118", "run 20231117", "… and 2 more"]
+
+
 def test_on_real_databases(any_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> None:
     job = build(Job(tmp_path_factory.mktemp("job"), any_databases))
     said = explained(job, *(str(client) for client, *_ in SITUATIONS.values()))

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.errors import RecordError
+from chatsync.errors import RecordError, StoppedError
 from chatsync.recorder import command_line
 from chatsync.records import Records, from_document, run_id, to_document
+from chatsync.run import Run
 from chatsync.settings import Records as Section
 from chatsync.settings import Seconds
 from tests.job import Job
@@ -214,6 +215,19 @@ def test_a_run_that_was_killed_is_still_started(half_way: Job, wired: Wired) -> 
     assert (record["outcome"], record["ended"], record["exit_code"]) == ("started", None, None)
     assert record["shards"] == {}
     assert record["plan"] == half_way.plan()
+
+
+def test_a_signal_between_the_last_batch_and_the_record_is_a_wish() -> None:
+    run = Run(deadline=60, retry_timeout=1)
+
+    with run.watching(), run.finishing():
+        with run.finishing():
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        written = True
+
+    assert written
+    assert isinstance(run.reason, StoppedError)
 
 
 # -- records that can't be written --
