@@ -64,16 +64,14 @@ def _meaning(status: Status) -> str | None:
     state = status.state
     if state is None:
         return None
-    if status.listed is None:
-        if state.modtime is None or state.modtime <= state.now:
-            return "not known what it means without the list"
-        modified = state.now  # any list will do: the job is disabled
+    if status.meaning is None:
+        text = "not known what it means without the list"
     else:
-        modified = status.listed.version.modified
-    text = modtime_meaning(state.modtime, list_time=modified, now=state.now)
-    if status.set_at:
-        text += f", set {short_span(state.now - status.set_at)} ago"
-    return text
+        # Where the list is not known the job is disabled, whatever the list.
+        modified = status.listed.version.modified if status.listed else state.now
+        text = modtime_meaning(state.modtime, list_time=modified, now=state.now)
+    since = f", set {short_span(state.now - status.set_at)} ago" if status.set_at else ""
+    return text + since
 
 
 def _shards(status: Status, settings: Settings) -> str:
