@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync.core import DictState
+from chatsync.errors import CheckStatus
 from chatsync.modtime import format_time
+from chatsync.monitoring import Thresholds, judge, waiting
 from tests.job import TABLE, Job, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pytest_mock import MockerFixture
 
     from tests.job import Databases
     from tests.servers import Server
@@ -104,6 +109,26 @@ def test_how_long_the_list_has_waited(synced: Job, waiting: float, options: tupl
     assert result.code == status
     assert result.json["status"] == ["OK", "WARNING", "CRITICAL"][status]
     assert waiting <= result.json["lag"] < waiting + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("lag", "status"),
+    [
+        (timedelta(hours=2, microseconds=-1), CheckStatus.OK),
+        (timedelta(hours=2), CheckStatus.WARNING),
+        (timedelta(hours=24, microseconds=-1), CheckStatus.WARNING),
+        (timedelta(hours=24), CheckStatus.CRITICAL),
+    ],
+)
+def test_a_threshold_counts_from_its_first_microsecond(lag: timedelta, status: CheckStatus) -> None:
+    now = ago(0)
+    state = DictState(feature_id=1, modtime=now - timedelta(days=9), now=now)
+    since = waiting(source="list", modified=now - lag, state=state, former=None)
+    thresholds = Thresholds(warning=timedelta(hours=2), critical=timedelta(hours=24), drift=0)
+
+    found = judge(source="list", modified=now - lag, state=state, since=since, counts=None, thresholds=thresholds)
+
+    assert (found.status, found.lag) == (status, lag)
 
 
 def test_a_list_that_nobody_ever_synced_waits_since_it_was_written(job: Job) -> None:
@@ -244,6 +269,15 @@ def test_an_unknown_feature_is_unknown(synced: Job) -> None:
     assert check(synced).code == UNKNOWN
 
 
+def test_a_bug_is_unknown_and_not_a_warning(synced: Job, mocker: MockerFixture) -> None:
+    mocker.patch("chatsync.check.look", side_effect=RuntimeError("oops"))
+
+    result = check(synced)
+
+    assert result.code == UNKNOWN
+    assert result.err.endswith("chatsync: a bug: RuntimeError('oops')\n")
+
+
 @pytest.mark.parametrize(
     "options",
     [("--nope",), ("--warning", "soon"), ("--warning", "2d"), ("--push", "file:///etc/passwd"), ("--format", "xml")],
@@ -326,8 +360,8 @@ def test_a_job_that_never_starts_is_seen_and_one_chain_mends_it(server_job: Job,
     assert check(server_job).code == OK
 
     seen = []
-    for waiting in (HOUR, 3 * HOUR, 23 * HOUR, 25 * HOUR):
-        yt.overwrite(TABLE, ids=[1, 3], modified=ago(waiting))
+    for lag in (HOUR, 3 * HOUR, 23 * HOUR, 25 * HOUR):
+        yt.overwrite(TABLE, ids=[1, 3], modified=ago(lag))
         seen.append(check(server_job).code)
 
     assert seen == [OK, WARNING, WARNING, CRITICAL]
