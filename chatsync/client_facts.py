@@ -1,14 +1,13 @@
 """Gathering what there is to know about single clients. Writes nothing and takes no lock."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pyroaring import BitMap64
 
-from chatsync.core import ExclusionList, ListVersion, storable
+from chatsync.core import DictState, ExclusionList, IdsByShard, ListVersion, storable
 from chatsync.dict_database import DictDatabase
-from chatsync.errors import ChatsyncError, SourceError
+from chatsync.errors import ChatsyncError, PropertyError, SourceError
 from chatsync.exclusions import open_list
 from chatsync.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.history import deeds, listed_since
@@ -23,8 +22,6 @@ from chatsync.shard_database import ShardDatabase
 
 _READERS = 16
 
-logger = logging.getLogger(__name__)
-
 
 def gather(
     settings: Settings, run: Run, asked: Sequence[int], *, trace_id: str, progress: Progress
@@ -35,33 +32,19 @@ def gather(
     read, the rest is told all the same. Only when an asked client awaits a change is a whole diff
     made too, to see whether a limit refuses it.
     """
-    ids = BitMap64(asked)
-    version, listed, trouble = _list(settings, run, progress)
+    version, listed, list_error = _list(settings, run, progress)
     records = _records(settings)
-    done, since = deeds(records, ids), listed_since(records, ids)
     with DictDatabase(settings, run) as dict_database:
-        state = dict_database.state()
-        homes = {client: shard for shard, here in dict_database.homes(ids).items() for client in here}
-    tasks = {
-        shard: partial(_rows, settings, run, shard, state.feature_id, storable(ids))
-        for shard in settings.databases.shards
-    }
-    rows = SideBySide(tasks, workers=_READERS).results(run)
-    clients = [
-        ClientFacts(
-            client=client,
-            listed=None if listed is None else client in listed.ids,
-            listed_since=since.get(client),
-            home=homes.get(client),
-            rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
-            deeds=done.get(client, ()),
-        )
-        for client in asked
-    ]
+        feature_id = dict_database.feature_id()
+        homes = dict_database.homes(BitMap64(asked))
+        state, modtime_error = _state(dict_database)
+    rows = _rows(settings, run, feature_id, storable(BitMap64(asked)))
+    clients = _clients(asked, listed=listed, homes=homes, rows=rows, records=records)
     job = JobFacts(
         state=state,
         version=version,
-        trouble=trouble,
+        list_error=list_error,
+        modtime_error=modtime_error,
         shards=frozenset(settings.databases.shards),
         records_kept=Records(settings.records).kept,
         oldest_record=records[-1].began if records else None,
@@ -69,6 +52,37 @@ def gather(
     if any(may_be_refused(client, job) for client in clients):
         job = job.refused(_refusals(settings, run, trace_id=trace_id, progress=progress))
     return job, clients
+
+
+def _clients(
+    asked: Sequence[int],
+    *,
+    listed: ExclusionList | None,
+    homes: IdsByShard,
+    rows: Mapping[int, Mapping[int, bool]],
+    records: Sequence[Record],
+) -> list[ClientFacts]:
+    home_of = {client: shard for shard, here in homes.items() for client in here}
+    done, since = deeds(records, BitMap64(asked)), listed_since(records, BitMap64(asked))
+    return [
+        ClientFacts(
+            client=client,
+            listed=None if listed is None else client in listed.ids,
+            listed_since=since.get(client),
+            home=home_of.get(client),
+            rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
+            deeds=done.get(client, ()),
+        )
+        for client in asked
+    ]
+
+
+def _state(dict_database: DictDatabase) -> tuple[DictState | None, str | None]:
+    """Read the mod-time; when it is no time, say so."""
+    try:
+        return dict_database.state(), None
+    except PropertyError as error:
+        return None, str(error)
 
 
 def _list(
@@ -93,7 +107,13 @@ def _records(settings: Settings) -> list[Record]:
     return [record for record in records.newest() if record.plan.feature.name == settings.feature.name]
 
 
-def _rows(settings: Settings, run: Run, shard: int, feature_id: int, ids: BitMap64) -> dict[int, bool]:
+def _rows(settings: Settings, run: Run, feature_id: int, ids: BitMap64) -> dict[int, dict[int, bool]]:
+    """Read the clients' rows on every shard, for one may be where its client does not live."""
+    tasks = {shard: partial(_rows_here, settings, run, shard, feature_id, ids) for shard in settings.databases.shards}
+    return SideBySide(tasks, workers=_READERS).results(run)
+
+
+def _rows_here(settings: Settings, run: Run, shard: int, feature_id: int, ids: BitMap64) -> dict[int, bool]:
     with ShardDatabase(settings, shard, run) as database:
         return database.rows_among(feature_id, ids)
 

@@ -30,8 +30,8 @@ def explain(session: Session, client_ids: tuple[str, ...], output_format: str) -
     with session.begin() as (settings, run):
         job, clients = gather(settings, run, asked, trace_id=session.trace_id, progress=progress_bar)
     click.echo(explain_report(clients, job, output_format=output_format))
-    if job.trouble:
-        raise IncompleteError(job.trouble)
+    if job.errors:
+        raise IncompleteError(job.errors)
 
 
 def _asked(arguments: tuple[str, ...]) -> list[int]:

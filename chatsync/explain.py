@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
@@ -15,11 +15,16 @@ from chatsync.results import Action
 
 @dataclass(frozen=True, kw_only=True)
 class JobFacts:
-    """What holds for all clients. `trouble`: why the list can't be read; `refusals`: why no plan is applied."""
+    """What holds for all clients.
 
-    state: DictState
+    `list_error` and `modtime_error` say why the list or the mod-time can't be read, `refusals` why
+    the next plan would not be applied.
+    """
+
+    state: DictState | None
     version: ListVersion | None
-    trouble: str | None
+    list_error: str | None
+    modtime_error: str | None
     shards: frozenset[int]
     records_kept: bool
     oldest_record: datetime | None
@@ -30,9 +35,16 @@ class JobFacts:
         return replace(self, refusals=reasons)
 
     @property
-    def meaning(self) -> ModTimeState:
+    def errors(self) -> str:
+        """Name all that could not be read; empty when all could."""
+        return " | ".join(filter(None, (self.list_error, self.modtime_error)))
+
+    @property
+    def meaning(self) -> ModTimeState | None:
         """What the mod-time means; a list that can't be read counts as newer."""
-        list_time = self.version.modified if self.version else datetime.max.replace(tzinfo=self.state.now.tzinfo)
+        if self.state is None:
+            return None
+        list_time = self.version.modified if self.version else datetime.max.replace(tzinfo=UTC)
         return modtime_state(modtime=self.state.modtime, list_time=list_time, now=self.state.now)
 
 
@@ -128,12 +140,13 @@ class Next(StrEnum):
     SHARD_MISSING = "shard missing"
     STRAY_ROW = "stray row"
     NO_LIST = "no list"
+    NO_MODTIME = "no mod-time"
 
 
 def next_run(facts: ClientFacts, job: JobFacts) -> Next:
     """Tell what comes of the client in the next run; the first obstacle counts."""
-    if job.meaning is ModTimeState.DISABLED:
-        return Next.DISABLED
+    if job.meaning in (None, ModTimeState.DISABLED):
+        return Next.DISABLED if job.meaning else Next.NO_MODTIME
     if facts.listed is None:
         return Next.NO_LIST
     if facts.pending is None:

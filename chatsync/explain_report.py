@@ -77,7 +77,7 @@ def _by_whom(facts: ClientFacts, job: JobFacts) -> str:
 
 def _list(facts: ClientFacts, job: JobFacts) -> str:
     if facts.listed is None or job.version is None:
-        return f"can't be read: {job.trouble}"
+        return f"can't be read: {job.list_error}"
     version = f"{job.version.source}, modified {short_time(job.version.modified)}"
     since = facts.listed_since
     if not facts.listed:
@@ -117,7 +117,7 @@ def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
 
 
 def _until(job: JobFacts) -> str:
-    modtime = job.state.modtime or DISABLED_FOREVER
+    modtime = (job.state.modtime if job.state else None) or DISABLED_FOREVER
     return "for good" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
 
 
@@ -136,6 +136,7 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
         Next.SHARD_MISSING: f"fails: shard {facts.home} is missing from databases.shards",
         Next.STRAY_ROW: f"does nothing: it takes the client as off, for the row on shard {shards} says so",
         Next.NO_LIST: "fails as long as the list can't be read",
+        Next.NO_MODTIME: f"fails: {job.modtime_error}",
     }[next_run(facts, job)]
 
 
@@ -168,7 +169,7 @@ def _closing_of_unknown(facts: ClientFacts) -> str:
 def _outlook(facts: ClientFacts, job: JobFacts) -> str:
     verb = _verb(facts)
     what_next = next_run(facts, job)
-    if what_next is not Next.NO_LIST and not facts.listed and not facts.is_off:
+    if facts.listed is False and not facts.is_off:
         return "if it does not show, the cause is not this list"
     return {
         Next.NOTHING: "once the sales team has taken it off the list, the next sync turns the chat on again",
@@ -180,6 +181,7 @@ def _outlook(facts: ClientFacts, job: JobFacts) -> str:
         Next.STRAY_ROW: "a row on a shard where it does not live keeps the sync from turning it off, "
         "which its operators have to mend",
         Next.NO_LIST: "the list can't be read at the moment, so why and for how long can't be said",
+        Next.NO_MODTIME: "the sync fails at the moment, so it stays like this until its operators have mended that",
     }[what_next]
 
 
@@ -198,7 +200,7 @@ def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
         "by": _deed_document(deed) if deed else None,
         "history": [_deed_document(deed) for deed in facts.deeds],
         "next_run": {"outcome": next_run(facts, job).value, "action": facts.pending, "text": _next(facts, job)},
-        "modtime": format_time(job.state.modtime) if job.state.modtime else None,
+        "modtime": format_time(job.state.modtime) if job.state and job.state.modtime else None,
         "answer": closing(facts, job),
     }
 

@@ -352,6 +352,18 @@ def test_a_list_that_cannot_be_read(waiting: Job) -> None:
     assert document["answer"].endswith("; the list can't be read at the moment, so why and for how long can't be said.")
 
 
+def test_a_modtime_that_is_no_time(waiting: Job) -> None:
+    waiting.set_property("soon")
+
+    result = waiting.run("explain", "107", "--format", "json")
+
+    assert result.code == 1
+    assert "holds 'soon', which is not a time" in result.err
+    (document,) = result.json
+    assert (document["chat"], document["next_run"]["outcome"]) == ("on", "no mod-time")
+    assert document["answer"].endswith("it stays like this until its operators have mended that.")
+
+
 def test_without_records(waiting: Job) -> None:
     waiting.configure(limits=LIMITS)
 
