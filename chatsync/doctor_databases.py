@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from chatsync.errors import ChatsyncError
 from chatsync.grants import Grants, Need, parse_grants
 from chatsync.modtime import parse_time, short_span
 from chatsync.parallel import SideBySide
+from chatsync.replica_lag import seconds_behind
 from chatsync.run import Run
 from chatsync.settings import Settings
 from chatsync.tables import clients_features, features, ppc_properties, shard_client_id, utc_now
@@ -53,7 +54,7 @@ _SERVER = sa.select(
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One database of the configuration; `kind` is dict or shard."""
+    """One database of the configuration; `kind` is dict, shard or replica."""
 
     part: str
     kind: str
@@ -73,13 +74,14 @@ def _lower(columns: tuple[str, ...]) -> frozenset[str]:
 
 
 def check_databases(settings: Settings, run: Run) -> Iterator[Line]:
-    """Look at the dict database and all shards side by side; the lines come in their order."""
+    """Look at the dict database, all shards and their replicas side by side; the lines come in their order."""
     urls = settings.databases
     places = [Place(part="dict", kind="dict", url=urls.dict)]
     places += [Place(part=f"shard {shard}", kind="shard", url=url) for shard, url in urls.shards.items()]
-    tasks = {place.part: partial(_examine, place, places, run) for place in places}
+    replicas = [Place(part=f"replica {shard}", kind="replica", url=url) for shard, url in urls.replicas.items()]
+    tasks = {place.part: partial(_examine, place, places, run) for place in [*places, *replicas]}
     outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
-    for place in places:
+    for place in [*places, *replicas]:
         outcome = outcomes[place.part]
         yield from outcome.value or [bad(place.part, f"{place.url}: {outcome.error}")]
 
@@ -98,23 +100,38 @@ def check_driver(settings: Settings) -> Iterator[Line]:
 
 
 def _examine(place: Place, places: list[Place], run: Run) -> list[Line]:
+    lines: list[Line] = []
     with Database(place.url, name=place.part, run=run) as database:
-        return list(_look(place, places, database))
+        try:
+            look = _look_at_replica(place, database) if place.kind == "replica" else _look(place, places, database)
+            for line in look:
+                lines.append(line)  # noqa: PERF402  # what was seen before a failure is kept
+        except ChatsyncError as error:
+            text = in_words(error, hint="is the server up, and is its address in [databases] right?")
+            lines.append(bad(place.part, text.replace(str(database), str(place.url), 1)))
+    return lines
+
+
+def _look_at_replica(place: Place, database: Database) -> Iterator[Line]:
+    """See that the lag, for which `apply` waits, can be read; read-only is what a replica should be."""
+    yield from describe(place, replace(_ask(database), read_only=False))
+    lag = database.do(seconds_behind, what="read the replication lag")
+    if lag is None:
+        yield bad(
+            place.part, "it does not replicate, so apply would wait for it in vain; mend it, or databases.replicas"
+        )
+    else:
+        yield good(place.part, f"it lags {lag:g} s")
 
 
 def _look(place: Place, places: list[Place], database: Database) -> Iterator[Line]:
-    try:
-        if database.is_sqlite:
-            yield from _look_at_file(place, database)
-            grants, account = None, ""
-        else:
-            server = _ask(database)
-            yield from describe(place, server)
-            grants, account = server.grants, server.account
-    except ChatsyncError as error:
-        text = in_words(error, hint="is the server up, and is its address in [databases] right?")
-        yield bad(place.part, text.replace(str(database), str(place.url), 1))
-        return
+    if database.is_sqlite:
+        yield from _look_at_file(place, database)
+        grants, account = None, ""
+    else:
+        server = _ask(database)
+        yield from describe(place, server)
+        grants, account = server.grants, server.account
     missing = grants.missing(place.needs()) if grants else []
     for need in missing:
         yield bad(place.part, f"{account} lacks a grant: GRANT {need} TO {account}")

@@ -47,7 +47,7 @@ class ReplicaLag:
             return
         give_up = time.monotonic() + self._apply.max_lag_wait
         while True:
-            lag = self._database.do(_seconds_behind, what="read the replication lag")
+            lag = self._database.do(seconds_behind, what="read the replication lag")
             if lag is not None and lag <= self._apply.max_lag:
                 return
             shown = "does not replicate" if lag is None else f"lags {lag:g} s"
@@ -55,11 +55,11 @@ class ReplicaLag:
                 limit = f"apply.max_lag = {self._apply.max_lag:g} s"
                 patience = f"apply.max_lag_wait = {self._apply.max_lag_wait:g} s"
                 raise DatabaseError(f"{self._database} {shown}, over {limit}, and did so for {patience}")
-            logger.info("%s %s, waiting", self._database, shown)
+            logger.info("%s %s, waiting", self._database, shown, extra={"lag": lag})
             self._run.wait(_POLL_SECONDS)
 
 
-def _seconds_behind(connection: sa.Connection) -> float | None:
+def seconds_behind(connection: sa.Connection) -> float | None:
     """Read the lag in seconds; None when replication is stopped or this is no replica."""
     row = _replica_status(connection)
     if row is None:

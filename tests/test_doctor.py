@@ -310,6 +310,20 @@ def test_databases_that_do_not_answer(job: Job) -> None:
     assert login.endswith("; check user and password in [databases]")
 
 
+def test_replicas(job: Job, server: TestServer, admin: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that replicates from nobody, first without the grant to ask it."""
+    configure(job, databases={"replicas": {"1": job.databases.shard_urls["1"]}}, apply={"max_lag": 5})
+    assert "cannot read the replication lag: " in complaint(job)
+
+    grant = "SLAVE MONITOR" if server.is_mariadb else "REPLICATION CLIENT"
+    admin(f"GRANT {grant} ON *.* TO {USER}", undo_by=f"REVOKE {grant} ON *.* FROM {USER}")
+    assert said(job, "!", code=1) == []
+    assert complaint(job).startswith("replica 1  it does not replicate, so apply would wait for it in vain")
+
+    monkeypatch.setattr("chatsync.doctor_databases.seconds_behind", lambda _connection: 3.0)
+    assert "replica 1  it lags 3 s" in said(job, "✓", code=0)
+
+
 def test_an_old_server_without_tls_elsewhere() -> None:
     place = Place(part="dict", kind="dict", url=DatabaseUrl(database="ppcdict", host="db.example", port=3306))
     server = Server(
