@@ -100,18 +100,13 @@ def test_every_link_leads_somewhere() -> None:
     assert [link for link in links if not (readme.README.parent / link).exists()] == []
 
 
-def test_the_switch_works_as_written(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("readme")
-    assert cli.run(["demo", str(folder / "world")]) == 0
-    monkeypatch.setenv("CHATSYNC_CONFIG", str(folder / "world" / "chatsync.toml"))
+def test_the_switch_works_as_written(job: Job) -> None:
+    commands = re.findall(r"^    chatsync (set-modtime \S+)", section("Switch it off, and on again"), re.MULTILINE)
     values = []
 
-    for arguments in re.findall(
-        r"^    chatsync (set-modtime \S+)", section("Switch it off, and on again"), re.MULTILINE
-    ):
-        assert cli.run(arguments.split()) == 0
-        with closing(sqlite3.connect(folder / "world" / "dict.db")) as connection:
-            values += [value[:10] for (value,) in connection.execute("SELECT value FROM ppc_properties")]
+    for command in commands:
+        assert job.run(*command.split()).code == 0
+        values.append(str(job.property())[:10])
 
     assert values == ["9999-12-31", "2026-12-01", "1970-01-01"]
 
