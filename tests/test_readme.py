@@ -17,6 +17,7 @@ from tests.schema import GRANTS, USER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.job import Job
 
 TEXT = readme.README.read_text(encoding="utf-8")
 REQUIRED = "required"
