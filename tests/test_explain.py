@@ -14,8 +14,6 @@ from tests.job import Job, SqliteFiles
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.job import Databases
-
 RECORDS = {"dir": "records", "keep": "36500d"}
 LIMITS = {"unknown_percent": 50}
 MODIFIED = 1_700_000_000  # 2023-11-14 22:13:20 UTC
@@ -383,9 +381,8 @@ def test_a_client_that_many_runs_changed(waiting: Job) -> None:
     assert [line[:12] for line in changed] == ["run 20231119", "run 20231118", "run 20231117", "… and 2 more"]
 
 
-def test_on_real_databases(any_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> None:
-    job = build(Job(tmp_path_factory.mktemp("job"), any_databases))
-    said = explained(job, *(str(client) for client, *_ in SITUATIONS.values()))
+def test_on_a_real_server(server_job: Job) -> None:
+    said = explained(build(server_job), *(str(client) for client, *_ in SITUATIONS.values()))
 
     assert [(document["cause"], document["next_run"]["outcome"]) for document in said] == [
         (cause, outcome) for _, _, (cause, _, outcome), _ in SITUATIONS.values()
