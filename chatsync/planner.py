@@ -27,8 +27,9 @@ from chatsync.run import Run
 from chatsync.settings import Settings
 from chatsync.shard_database import ShardDatabase
 
-# Reading is bounded by the servers; more threads than this only queue up for one interpreter.
-_READERS = 16
+# Reading is bounded by the servers; more threads than this only queue up for one interpreter, and
+# each costs 10 MB for its connection.
+_READERS = 6
 
 CountOff = Callable[[int, int], None]
 

@@ -9,7 +9,7 @@ from pyroaring import BitMap64
 
 from chatsync.core import chunks
 from chatsync.databases import STATEMENT_SECONDS, Database
-from chatsync.packed_ids import parse_packed
+from chatsync.packed_ids import parse_packed, portions
 from chatsync.results import Action, Written
 from chatsync.run import Run
 from chatsync.settings import Settings
@@ -18,8 +18,8 @@ from chatsync.tables import clients_features, packed
 # Ids of one packed text: 2**18 of at most 11 bytes each stay below GROUP_CONCAT_MAX_LEN, and that
 # below the smallest default of max_allowed_packet.
 _BLOCK_BITS = 18
-# Packed texts read at once: each costs a little by itself, however few ids it holds.
-_PACKS_AT_ONCE = 64
+# Packed texts fetched at once: of up to 3 MB each where ids are dense.
+_PACKS_AT_ONCE = 8
 _LOOKUP_SIZE = 5000
 # A scan of a large shard sends nothing before it is done.
 _SCAN_SECONDS = 300
@@ -79,7 +79,7 @@ class ShardDatabase:
 
         def scan(connection: sa.Connection) -> BitMap64:
             off = BitMap64()
-            for packs in connection.execute(_OFF_PACKED, {"feature": feature_id}).partitions(_PACKS_AT_ONCE):
+            for packs in portions(connection.execute(_OFF_PACKED, {"feature": feature_id})):
                 self.database.run.check()
                 off |= parse_packed(packs, where=self.database)
             return off

@@ -50,6 +50,7 @@ _CONFIG: Mapping[str, Any] = {
         "connect_timeout": 5_000,  # these three in milliseconds, for each read of the socket
         "request_timeout": 20_000,
         "heavy_request_timeout": 30_000,
+        "accept_encoding": "identity",  # ids in text shrink to a half, and unpacking costs ten times the reading
         "commands_with_framing": [],  # keep-alive frames would keep a stuck read alive for ever
     },
     # Its transaction and lock stay: without them a read without retries leaves our transaction.

@@ -28,6 +28,9 @@ def render(
         if _is_plain(version.rows, columns, options):
             yield from _text_of(version.rows, ranges)  # type: ignore[arg-type]
             return
+    if name == "dsv" and _is_plain_dsv(version.rows, columns, options):
+        yield from _text_of(version.rows.as_dsv, ranges)  # type: ignore[attr-defined]
+        return
     for number, indexes in enumerate(ranges):
         if control.get("enable_range_index"):
             yield _control_row(name, options, "range_index", number)
@@ -45,6 +48,11 @@ def _is_plain(rows: Sequence[Row], columns: Sequence[str] | None, options: Mappi
         "enable_column_names_header",
     }
     return isinstance(rows, IdRows) and plain and options["columns"] == [rows.column] == (columns or [rows.column])
+
+
+def _is_plain_dsv(rows: Sequence[Row], columns: Sequence[str] | None, options: Mapping[str, Any]) -> bool:
+    plain = set(options) <= {"enable_escaping", "enable_table_index", "table_index_column"}
+    return isinstance(rows, IdRows) and plain and columns in (None, [rows.column])
 
 
 def _text_of(rows: IdRows, ranges: Sequence[range]) -> Iterator[bytes]:

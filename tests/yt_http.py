@@ -174,7 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
             first, trouble = b"", cut
         except YtFault as fault:
             return self._send(failed := _error(fault), failed.body)  # type: ignore[arg-type]
-        encoder = _Encoder(cast("Mapping[str, str]", self.headers), framing=self.server.proxy.framing)
+        proxy = self.server.proxy
+        headers = cast("Mapping[str, str]", self.headers)
+        encoder = _Encoder(headers, framing=proxy.framing, compression=proxy.compression)
         self._head(reply, {**encoder.headers, "Transfer-Encoding": "chunked"})
         try:
             for piece in itertools.chain([first], body) if trouble is None else ():
@@ -200,11 +202,11 @@ class _Handler(BaseHTTPRequestHandler):
 class _Encoder:
     """Frames, then compression, as the client accepts them (docs, Framing and Compression; SetupOutputStream)."""
 
-    def __init__(self, asked: Mapping[str, str], *, framing: bool) -> None:
+    def __init__(self, asked: Mapping[str, str], *, framing: bool, compression: bool) -> None:
         self._framed = framing and asked.get("X-YT-Accept-Framing") == "1"
         best = asked.get("Accept-Encoding", "identity").split(",")[0].strip()
-        self._gzip = zlib.compressobj(1, wbits=31) if best == "gzip" else None
-        self.headers = {"Content-Encoding": best if self._gzip else "identity"}
+        self._gzip = zlib.compressobj(1, wbits=31) if compression and best == "gzip" else None
+        self.headers = {"Content-Encoding": "gzip" if self._gzip else "identity"}
         if self._framed:
             self.headers["X-YT-Framing"] = "1"
 

@@ -67,6 +67,7 @@ class YtProxy:
         self.requests: list[Seen] = []
         self.disabled_formats: set[str] = set()
         self.framing = True  # the proxy's default: yt/yt/server/http_proxy/config.cpp, TFramingConfig
+        self.compression = True  # as the client accepts it
         self._port = port
         self._plans: list[Planned] = []
         self._lock = threading.Lock()
@@ -365,12 +366,15 @@ def main() -> None:
     parser.add_argument("--ids-file", type=Path, help="one id a line")
     parser.add_argument("--count", type=int, default=0, help="or: the ids 1..COUNT")
     parser.add_argument("--modified", type=datetime.fromisoformat, help="ISO 8601, default now")
+    parser.add_argument("--no-compression", action="store_true", help="leave the CPU of this machine to the client")
     parser.add_argument("--token", help="the only token accepted; default: all are")
     args = parser.parse_args()
     body = args.ids_file.read_bytes() if args.ids_file else "\n".join(map(str, range(1, args.count + 1))).encode()
     proxy = YtProxy(port=args.port)
+    proxy.compression = not args.no_compression
     proxy.tokens = {args.token: "robot"} if args.token else {}
-    proxy.cypress.write(args.table, IdRows(args.column, body), modified=args.modified)
+    schema = [{"name": args.column, "type": "int64"}]
+    proxy.cypress.write(args.table, IdRows(args.column, body), modified=args.modified, schema=schema, strict=True)
     with proxy:
         sys.stdout.write(f"{proxy.url}\n")
         sys.stdout.flush()
