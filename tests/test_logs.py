@@ -121,6 +121,28 @@ def test_tracebacks_are_shown_with_vv_only_and_stay_inside_their_line(job: Job) 
     assert last["traceback"].startswith("Traceback")
 
 
+def test_a_bug_is_one_line_too_where_a_machine_reads(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("chatsync.cmd_diff.make_plan", broken)
+
+    (line,) = lines(result := job.run("--log-format", "json", "diff"))
+    assert (result.code, line["message"]) == (1, "chatsync: a bug: ZeroDivisionError()")
+    assert "in broken" in line["traceback"]
+    with pytest.raises(ZeroDivisionError):
+        job.run("diff")
+
+
+def test_the_end_of_a_runs_id_finds_its_lines(job: Job) -> None:
+    job.configure(records={"dir": "records"})
+
+    apply = chain(settled(job), "-v")[1]
+
+    (record,) = (job.folder / "records").iterdir()
+    assert [record.stem[-8:] in line for line in apply.err.splitlines()] == [True] * 5
+
+
 def test_a_retry_says_which_attempt_and_how_long_it_waits(job: Job, yt: YtProxy) -> None:
     yt.write(TABLE, ids=[])
     yt.overload("lock", times=2)
@@ -136,6 +158,8 @@ def test_a_retry_says_which_attempt_and_how_long_it_waits(job: Job, yt: YtProxy)
     ]
     assert [0 < line["seconds"] < 2 for line in retries] == [True, True]
     assert "trying again in" in retries[0]["message"]
+    # The client's own lines are for -vv.
+    assert {line["class_name"].partition(".")[0] for line in lines(result)} == {"chatsync"}
 
 
 def test_nothing_secret_is_logged_however_much_is_asked_for(server_job: Job, yt: YtProxy) -> None:
