@@ -216,6 +216,18 @@ def test_a_link_is_followed_to_the_table_and_its_time(yt_job: Job, yt: YtProxy) 
     assert yt_job.property() == "2026-10-23T10:15:00.123456Z"
 
 
+def test_a_link_moved_on_while_it_is_read_gives_the_table_it_led_to(yt_job: Job, yt: YtProxy) -> None:
+    yt.write("//home/sales/old", ids=[1], modified=MODIFIED)
+    yt.write("//home/sales/new", ids=[2], modified=LATER)
+    yt.link(TABLE, "//home/sales/old")
+    yt.on("get", lambda: yt.link(TABLE, "//home/sales/new"))
+
+    assert yt_job.diff().code == 0
+
+    assert yt_job.plan()["unknown"] == [1]
+    assert yt_job.plan()["exclusions"]["modification_time"] == "2026-10-23T10:15:00.123456Z"
+
+
 def test_no_transaction_is_left_behind(yt_job: Job, yt: YtProxy) -> None:
     yt.write(TABLE, ids=[1], modified=MODIFIED)
 
