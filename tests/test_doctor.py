@@ -142,6 +142,16 @@ def test_the_embedded_default(tmp_path: Path) -> None:
     assert "unable to open database file" in complaint(job)
 
 
+def test_a_database_file_that_others_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The administrator, who may run the tests, may write anywhere: nothing real would refuse."""
+    job = Job(tmp_path, SqliteFiles(tmp_path))
+    settle(job)
+    job.list([1])
+    file = tmp_path / "ppc2.db"
+    monkeypatch.setattr("os.access", lambda path, _mode: path != file)
+    assert said(job, "✗", code=1)[0].startswith(f"shard 2    this user may not write {file} or into its folder")
+
+
 # -- the configuration and the list --
 
 
