@@ -17,7 +17,7 @@ from chatsync.errors import (
 )
 from chatsync.job_lock import JobLock
 from chatsync.parallel import SideBySide
-from chatsync.plan import Plan
+from chatsync.plan import Plan, check_feature_id
 from chatsync.replica_lag import ReplicaLag
 from chatsync.results import Action, ShardResult, nothing_done
 from chatsync.run import Run
@@ -64,9 +64,7 @@ class Guard:
     def _ask(self) -> None:
         self._lock.check()
         state = self._dict.state()
-        if state.feature_id != self._plan.feature.id:
-            feature = self._plan.feature
-            raise OutOfDateError(f"feature {feature.name} has id {state.feature_id}, in the plan {feature.id}")
+        check_feature_id(self._plan, state.feature_id)
         check_modtime(seen=self._plan.seen_modtime, state=state, list_time=self._plan.list_time)
 
 

@@ -9,7 +9,7 @@ import click
 from chatsync import metrics
 from chatsync.answer import check_verdict
 from chatsync.modtime import DISABLED_FOREVER, NEVER, format_time, parse_time
-from chatsync.plan import Plan, Verdict, check_age, check_target, load
+from chatsync.plan import Plan, Verdict, check_age, check_feature_id, check_target, load
 from chatsync.run import Run
 from chatsync.session import Session
 from chatsync.settings import Settings
@@ -81,6 +81,7 @@ def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
 
     with DictDatabase(settings, run, writable=True) as dict_database:
         dict_database.check_enabled()
+        check_feature_id(plan, dict_database.state().feature_id)
         check_changes_are_there(plan, settings, run)
         moved = dict_database.advance_modtime(plan.list_time, seen=plan.seen_modtime)
     session.note(metrics.of_modtime(plan.list_time, now=datetime.now(UTC)))

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -103,15 +104,13 @@ class Database:
     def do(self, work: Callable[[sa.Connection], Value], *, what: str) -> Value:
         """Do one unit of work, in a transaction when writable, and again after a passing fault.
 
-        Raises DatabaseError that says where, what and why.
+        Raises DatabaseError that says where, what and why. Whether the run is to stop is not asked
+        here: a batch in hand still has to end.
         """
-
-        def attempt() -> Value:
-            self.run.check()
-            return self._attempt(work, may_connect=True)
-
         with self._explained(what):
-            return self.run.retry(attempt, what=f"{self}: {what}", is_transient=is_transient, describe=describe)
+            return self.run.retry(
+                partial(self._attempt, work), what=f"{self}: {what}", is_transient=is_transient, describe=describe
+            )
 
     def rows(
         self, statement: sa.Executable, values: Mapping[str, Any], *, what: str
@@ -125,15 +124,15 @@ class Database:
         For what belongs to that one connection, such as a lock.
         """
         with self._explained(what):
-            return self._attempt(work, may_connect=False)
+            if self._connection is None:
+                msg = "the connection was lost"
+                raise InvalidRequestError(msg)
+            return self._attempt(work)
 
-    def _attempt(self, work: Callable[[sa.Connection], Value], *, may_connect: bool) -> Value:
+    def _attempt(self, work: Callable[[sa.Connection], Value]) -> Value:
         def attempt() -> Value:
             try:
                 if self._connection is None:
-                    if not may_connect:
-                        msg = "the connection was lost"
-                        raise InvalidRequestError(msg)
                     self._connection = self._engine.connect()
                 with self._connection.begin():
                     return work(self._connection)
@@ -218,6 +217,9 @@ def _engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
         isolation_level="READ COMMITTED" if writable else "AUTOCOMMIT",
         hide_parameters=True,
     )
+    # SQLAlchemy keeps `stream_results` from this driver, which cannot ask anything else before the
+    # last row was read. Nobody here does, and whole answers of many shards are a lot of memory.
+    engine.dialect.supports_server_side_cursors = True
 
     @sa.event.listens_for(engine, "connect")
     def set_session(connection: Any, _record: object) -> None:

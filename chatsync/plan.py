@@ -249,3 +249,9 @@ def check_target(plan: Plan, *, feature: str, databases: Databases) -> None:
         raise OutOfDateError(f"it is for feature {plan.feature.name}, the configuration for {feature}")
     if plan.target != fingerprint(databases) or not {*plan.turn_off, *plan.turn_on} <= set(databases.shards):
         raise OutOfDateError("it is for other databases than [databases] names: shards, hosts or schemas differ")
+
+
+def check_feature_id(plan: Plan, feature_id: int) -> None:
+    """Refuse a plan whose feature has another id by now: its rows are not those that count."""
+    if plan.feature.id != feature_id:
+        raise OutOfDateError(f"feature {plan.feature.name} has id {feature_id}, in the plan {plan.feature.id}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.servers import Server
 
 COM_QUERY = 3
+FOREVER = -1
 # The end of a transaction of ours; the driver's own, when it sets up a connection, is in capitals.
 COMMIT = "^commit$"
 
@@ -83,6 +84,10 @@ class Wire:
         """Answer a statement with an error in the server's stead."""
         self._plans.append(Planned(re.compile(statement), skip, times, error=(number, message)))
 
+    def forget(self) -> None:
+        """Plan nothing any more."""
+        self._plans.clear()
+
     def hang_up(self) -> None:
         """Cut every line that is open now."""
         for connection in list(self._open):
@@ -105,14 +110,14 @@ class Wire:
             return
         self._open |= {client, server}
         answers = _Answers(server, client)
-        with client, server, contextlib.suppress(OSError, struct.error):
-            threading.Thread(target=answers.run, daemon=True).start()
-            while packet := read_packet(client):
-                if not self._send(packet, client, server, answers):
-                    break
-        for end in (client, server):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        threading.Thread(target=answers.run, daemon=True).start()
+        with client, server:
+            with contextlib.suppress(OSError, struct.error):
+                while (packet := read_packet(client)) and self._send(packet, client, server, answers):
+                    pass
+            for end in (client, server):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)  # close() alone says nothing while a thread still reads
         self._open -= {client, server}
 
     def _send(self, packet: bytes, client: socket.socket, server: socket.socket, answers: _Answers) -> bool:
