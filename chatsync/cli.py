@@ -116,7 +116,8 @@ def _run(session: Session, arguments: Sequence[str] | None) -> int:
     """Run one command; turn whatever ends it into one line and an exit code."""
     try:
         code = cli.main(arguments, prog_name="chatsync", standalone_mode=False, obj=session)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as after `>&-`
+            sys.stdout.flush()
     except ChatsyncError as error:
         session.note_failure(error)
         code = _fail(session, str(error), error.exit_code)

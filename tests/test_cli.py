@@ -137,3 +137,11 @@ def test_apply_without_a_plan_does_not_ask_when_there_is_nothing_to_do(job: Job)
 
     assert result.code == 0
     assert "Apply these changes?" not in result.err
+
+
+def test_without_a_standard_output_the_plan_is_written_all_the_same(job: Job) -> None:
+    line = f"{COMMAND[0]} -m chatsync -c {job.config} diff --plan {job.plan_file} >&-"
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False, cwd=job.folder)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert job.plan()["verdict"] == "in-sync"
