@@ -30,7 +30,7 @@ lint: .venv/installed-dev ## Check style and types
 
 bench: .venv/installed-dev ## Measure time and memory with large lists (ARGS: its options)
 	@tests/install-mariadb.sh
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 .venv/installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .

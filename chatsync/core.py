@@ -108,9 +108,10 @@ def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
             f"live there ({some(homes[shard])}); add it to the configuration"
         )
         raise ConfigError(msg)
-    wanted = not_off_yet(listed, off)
+    off_anywhere = union(off)
+    wanted = listed - off_anywhere
     return Diff(
-        off_now=len(union(off)),
+        off_now=len(off_anywhere),
         turn_off={shard: homes.get(shard, BitMap64()) & wanted for shard in sorted(off)},
         turn_on={shard: off[shard] - listed for shard in sorted(off)},
         unknown=wanted - union(homes),

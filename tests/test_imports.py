@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.job import Job
-
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.job import Job
     from tests.yt_proxy import YtProxy
 
 HEAVY = {"mysql", "numpy", "prometheus_client", "sqlalchemy", "tenacity", "yt"}

@@ -28,7 +28,7 @@ def test_a_pack_cut_anywhere_is_an_error(numbers: list[int], cut: int) -> None:
     count, total, text = pack(numbers)
     whole = pack([5, 7])
 
-    with pytest.raises(DatabaseError, match="shard 1: packed ids came cut or broken.*max_allowed_packet"):
+    with pytest.raises(DatabaseError, match=r"shard 1: packed ids came cut or broken.*max_allowed_packet"):
         parse_packed([whole, (count, total, text[: cut % len(text)])], where="shard 1")
 
 

@@ -1,0 +1,57 @@
+"""`python -m bench`: make the worlds, measure, print a table, write JSON."""
+
+import json
+import signal
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bench.contests import BY_NAME, Contests
+from bench.measure import Bench, BenchError, Result
+from bench.report import document, table
+from bench.world import Size
+from bench.worlds import Worlds
+
+
+@click.command()
+@click.option("--clients", type=click.IntRange(min=1000), default=10_000_000, help="Of the largest list.")
+@click.option("--shards", type=click.IntRange(1, 200), default=16, help="Of the large worlds.")
+@click.option("--drift", type=click.FloatRange(0, 0.2), default=0.01, help="Share to turn off, and share to turn on.")
+@click.option("--only", default=",".join(BY_NAME), metavar="NAMES", help="Lines to measure, by name.")
+@click.option("--runs", type=click.IntRange(min=1), default=5, help="Pairs of runs a line, after one for warming up.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default="bench.json", help="Where to write JSON.")
+def main(*, clients: int, shards: int, drift: float, only: str, runs: int, json_file: Path) -> None:
+    """Measure chatsync against what people would use instead."""
+    names = only.split(",")
+    if unknown := sorted(set(names) - set(BY_NAME)):
+        msg = f"--only knows {', '.join(BY_NAME)}, not {', '.join(unknown)}"
+        raise click.UsageError(msg)
+    size = Size(clients=clients, shards=shards, drift=drift)
+    with tempfile.TemporaryDirectory(prefix="chatsync-bench-") as folder, Worlds(Path(folder)) as worlds:
+        bench = Bench(Path(folder), server=worlds.server_pid)
+        contests = Contests(worlds, bench, size)
+        results = [result for name in BY_NAME if name in names for result in _measure(contests, bench, name, runs)]
+        about = document(results, server=worlds.server.sql("SELECT VERSION()")[0][0])
+    json_file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    click.echo(table(results))
+
+
+def _measure(contests: Contests, bench: Bench, name: str, runs: int) -> list[Result]:
+    """Measure the lines of one name; a peer that isn't installed is reported, and we run alone."""
+    results = []
+    for contest in contests.make(name):
+        click.echo(f"bench: {contest.what} against {contest.against}", err=True)
+        present = replace(contest, peer=None) if contest.missing else contest
+        results.append(bench.contest(present, runs=runs))
+    return results
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after that, too
+    try:
+        main()
+    except BenchError as error:
+        sys.exit(f"bench: {error}")

@@ -1,0 +1,208 @@
+"""The lines of the table: what is measured, in which world, against what, and the goal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from bench import peers
+from bench.measure import Bench, BenchError, Command, Contest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.world import Size, World
+    from bench.worlds import Worlds
+
+CHATSYNC = peers.beside_python("chatsync")
+IMPORT_YT = shlex.join([sys.executable, "-c", "import yt.wrapper"])
+MANY, FEW = 0.1, 0.01
+
+
+class Contests:
+    """Makes the contests by name; each makes the worlds that it needs."""
+
+    def __init__(self, worlds: Worlds, bench: Bench, size: Size) -> None:
+        """Take `size` for the largest world; the others are parts of it."""
+        self._worlds = worlds
+        self._bench = bench
+        self._size = size
+
+    def make(self, name: str) -> Iterator[Contest]:
+        """Yield the contests of one name."""
+        yield from BY_NAME[name](self)
+
+    def _part(self, share: float, *, shards: int | None = None, drift: float | None = None) -> Size:
+        clients = max(100, round(self._size.clients * share))
+        return replace(self._size, clients=clients, shards=shards or self._size.shards, drift=drift or self._size.drift)
+
+    @property
+    def _large(self) -> World:
+        return self._worlds.get("large", self._size)
+
+    @property
+    def _few_shards(self) -> World:
+        return self._with_copies("few", self._part(0.1, shards=4, drift=FEW))
+
+    @property
+    def _drifted(self) -> World:
+        return self._with_copies("drifted", self._part(0.1, shards=4, drift=MANY))
+
+    def _with_copies(self, name: str, size: Size) -> World:
+        world = self._worlds.get(name, size)
+        world.keep_copies()
+        return world
+
+    def help(self) -> Iterator[Contest]:
+        """Ask for help."""
+        yield Contest(
+            name="help",
+            what="--help",
+            against='python -c "import click"',
+            ours=Command(argv=[CHATSYNC, "--help"]),
+            peer=Command(argv=[sys.executable, "-c", "import click"]),
+            goal=2.0,
+        )
+
+    def noop(self) -> Iterator[Contest]:
+        """Run the chain on a list that is synced."""
+        world = self._worlds.get("tenth", self._part(0.1))
+        steps = ["diff --if-modified --plan noop.json", "apply --plan noop.json", "set-modtime --plan noop.json"]
+        chain = [f"{CHATSYNC} -c {shlex.quote(str(world.config))} {step}" for step in steps]
+        yield Contest(
+            name="noop",
+            what="whole chain, nothing to do",
+            against='python -c "import yt.wrapper", three times',
+            ours=Command(
+                argv=peers.bash(world, "chain", [" && ".join(chain)]),
+                before=lambda: world.set_modtime(world.modified.isoformat()),
+                check=lambda: _expect(json.loads((world.folder / "noop.json").read_text())["verdict"], "not-modified"),
+            ),
+            peer=Command(argv=peers.bash(world, "imports", [" && ".join([IMPORT_YT] * 3)])),
+            goal=1.5,
+        )
+
+    def diff(self) -> Iterator[Contest]:
+        """Make a diff of the largest world, against the pipeline of an expert."""
+        world = self._large
+        pipe = "yt read-table, mysql --quick, sort -u, comm"
+        for retries, goal, against in ((True, 0.5, pipe), (False, None, f"{pipe}; yt without retries")):
+            yield Contest(
+                name="diff",
+                what=f"diff, {world.size}",
+                against=against,
+                ours=diff(world),
+                peer=peers.pipeline(world, retries=retries),
+                goal=goal,
+                missing=peers.absent("mysql", "sort", "comm"),
+                rss_goal=256 if retries else None,
+            )
+
+    def floor(self) -> Iterator[Contest]:
+        """Make a diff of the largest world, against what the sources need to hand over as much."""
+        world = self._large
+        yield Contest(
+            name="floor",
+            what=f"diff, {world.size}",
+            against="COUNT(*) on all shards and a download to nowhere, at once",
+            ours=diff(world),
+            peer=peers.floor(world),
+            goal=2.5,
+            missing=peers.absent("mysql"),
+        )
+
+    def growth(self) -> Iterator[Contest]:
+        """Compare the time per id of a world with that of a smaller one."""
+        worlds = [
+            self._worlds.get("tenth", self._part(0.1)),
+            self._worlds.get("third", self._part(0.3)),
+            self._large,
+        ]
+        for small, large in pairwise(worlds):
+            yield Contest(
+                name="growth",
+                what=f"diff, time per id, {large.size}",
+                against=f"{small.size.clients:,} listed",
+                ours=diff(large),
+                peer=diff(small),
+                goal=1.1,
+            )
+
+    def reladiff(self) -> Iterator[Contest]:
+        """Make a diff, against a tool that compares tables."""
+        world = self._few_shards
+        yield Contest(
+            name="reladiff",
+            what=f"diff, {world.size}",
+            against="reladiff, the list already in tables of the shards",
+            ours=diff(world),
+            peer=peers.reladiff(world),
+            goal=0.33,
+            missing=peers.absent("reladiff"),
+        )
+
+    def apply(self) -> Iterator[Contest]:
+        """Apply many changes, against the same statements without a program around them."""
+        world = self._drifted
+        ours = self._apply(world)
+        files = peers.record(world, self._worlds, lambda: self._bench.run(ours))
+        yield Contest(
+            name="apply",
+            what=f"apply, {2 * world.size.drifted:,} changes, 4 shards",
+            against="mysql client, the same statements",
+            ours=ours,
+            peer=peers.replay(world, files),
+            goal=1.3,
+            missing=peers.absent("mysql"),
+        )
+
+    def table_sync(self) -> Iterator[Contest]:
+        """Apply few changes, against a tool that makes tables equal."""
+        world = self._few_shards
+        yield Contest(
+            name="table-sync",
+            what=f"apply, {2 * world.size.drifted:,} changes, 4 shards",
+            against="pt-table-sync --execute, from prepared tables",
+            ours=self._apply(world),
+            peer=peers.table_sync(world),
+            goal=0.2,
+            missing=peers.absent("pt-table-sync"),
+        )
+
+    def _apply(self, world: World) -> Command:
+        self._bench.run(diff(world))
+        argv = [CHATSYNC, "-c", str(world.config), "apply", "--plan", str(world.plan)]
+        return Command(argv=argv, before=world.reset, check=peers.in_step(world, "chatsync"))
+
+
+def diff(world: World) -> Command:
+    """Make the plan of a world; its time is also told by the id."""
+
+    def check() -> None:
+        plan = json.loads(world.plan.read_text(encoding="utf-8"))
+        for action in ("turn_off", "turn_on"):
+            _expect(sum(map(len, plan[action].values())), world.size.drifted)
+
+    argv = [CHATSYNC, "-c", str(world.config), "diff", "--plan", str(world.plan)]
+    return Command(argv=argv, per=world.size.clients, check=check)
+
+
+def _expect(found: object, expected: object) -> None:
+    if found != expected:
+        raise BenchError(f"chatsync found {found}, not {expected}")
+
+
+BY_NAME: dict[str, Callable[[Contests], Iterator[Contest]]] = {
+    "help": Contests.help,
+    "noop": Contests.noop,
+    "diff": Contests.diff,
+    "floor": Contests.floor,
+    "growth": Contests.growth,
+    "reladiff": Contests.reladiff,
+    "apply": Contests.apply,
+    "table-sync": Contests.table_sync,
+}

@@ -1,0 +1,156 @@
+"""What people would use instead of chatsync, as commands that do the same."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.measure import BenchError, Command
+from bench.world import FEATURE_ID, TABLE
+from tests.schema import PASSWORD, USER
+from tests.servers import ADDRESS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from bench.world import World
+    from bench.worlds import Worlds
+
+OFF = f"clients_features WHERE feature_id = {FEATURE_ID} AND is_enabled = 0"
+NOWHERE = Path(__file__).with_name("nowhere.py")
+YT_ENVIRONMENT = {"YT_TOKEN": "none"}
+
+
+def beside_python(name: str) -> str:
+    """Find a program of this environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def bash(world: World, name: str, lines: Iterable[str]) -> list[str]:
+    """Write a script into the world's folder and return the command that runs it there."""
+    script = world.folder / f"{name}.sh"
+    script.write_text("\n".join(["set -euo pipefail", f"cd {shlex.quote(str(world.folder))}", *lines, ""]))
+    return ["bash", str(script)]
+
+
+def _side_by_side(commands: Iterable[str]) -> list[str]:
+    """Start all, wait for each, and fail when one fails."""
+    started = [f"{command} & pids+=($!)" for command in commands]
+    return ["pids=()", *started, 'for pid in "${pids[@]}"; do wait "$pid"; done']
+
+
+def _mysql(world: World, database: str, statement: str, *options: str) -> str:
+    return shlex.join([*world.mysql(database), *options, "-e", statement])
+
+
+def pipeline(world: World, *, retries: bool) -> Command:
+    """Compare with yt, mysql, sort and comm; without `retries` the yt client copies bytes without a look at them."""
+    config = [] if retries else ["--config", "{read_retries={enable=%false}}"]
+    yt = shlex.join([beside_python("yt"), "read-table", TABLE, "--format", "dsv", "--proxy", world.yt_url, *config])
+    sort = "LC_ALL=C sort -S1G --parallel=2 -u"
+    shards = [_mysql(world, name, f"SELECT ClientID FROM {OFF}", "--quick") + f" > off.{name}" for name in world.shards]
+    lines = [
+        *_side_by_side([f"{yt} | cut -d= -f2 | {sort} > listed", *shards]),
+        f"{sort} off.* > off",
+        "LC_ALL=C comm -23 listed off > turn_off",
+        "LC_ALL=C comm -13 listed off > turn_on",
+    ]
+
+    def check() -> None:
+        for name in ("turn_off", "turn_on"):
+            found = (world.folder / name).read_bytes().count(b"\n")
+            if found != world.size.drifted:
+                raise BenchError(f"the pipeline found {found} to {name}, not {world.size.drifted}")
+
+    return Command(argv=bash(world, f"pipeline-{retries}", lines), environment=YT_ENVIRONMENT, check=check)
+
+
+def floor(world: World) -> Command:
+    """Count the rows on all shards and download the list to nowhere, all at once: less nobody can read."""
+    count = f"SELECT COUNT(*) FROM {OFF}"
+    download = shlex.join([sys.executable, str(NOWHERE), world.yt_url, TABLE])
+    commands = [download, *(_mysql(world, name, count) + f" > count.{name}" for name in world.shards)]
+    return Command(argv=bash(world, "floor", _side_by_side(commands)))
+
+
+def reladiff(world: World) -> Command:
+    """Compare the shards with the prepared tables."""
+    where = f"feature_id = {FEATURE_ID} AND is_enabled = 0"
+    options = ["-k", "ClientID", "-w", where, "-j", "4", "--limit", str(10**9)]
+    commands = [
+        shlex.join(["reladiff", world.url(name), "wanted", "clients_features", *options, "-a", "hashdiff"])
+        + f" > differing.{name}"
+        for name in world.shards
+    ]
+
+    def check() -> None:
+        found = sum((world.folder / f"differing.{name}").read_bytes().count(b"\n") for name in world.shards)
+        if found < 2 * world.size.drifted:
+            raise BenchError(f"reladiff found {found} differences, not {2 * world.size.drifted}")
+
+    return Command(argv=bash(world, "reladiff", _side_by_side(commands)), check=check)
+
+
+def table_sync(world: World) -> Command:
+    """Make the shards equal to the prepared tables, all shards at once."""
+    commands = []
+    for name in world.shards:
+        place = f"h={ADDRESS},P={world.server.port},u={USER},p={PASSWORD.replace(',', chr(92) + ',')},D={name}"
+        options = ["--no-check-slave", "--no-check-triggers", "--charset", "utf8mb4"]
+        tool = ["pt-table-sync", "--execute", *options, f"{place},t=wanted", f"{place},t=clients_features"]
+        # It exits with 2 when it changed something.
+        commands.append(f"{{ {shlex.join(tool)} || [[ $? -eq 2 ]]; }}")
+    argv = bash(world, "table-sync", _side_by_side(commands))
+    return Command(argv=argv, before=world.reset, check=in_step(world, "pt-table-sync"))
+
+
+def replay(world: World, files: Sequence[Path]) -> Command:
+    """Give the `mysql` client one file of statements for each shard, all shards at once."""
+    commands = [
+        shlex.join(world.mysql(name)) + f" < {shlex.quote(str(file))} > /dev/null"
+        for name, file in zip(world.shards, files, strict=True)
+    ]
+    argv = bash(world, "replay", _side_by_side(commands))
+    return Command(argv=argv, before=world.reset, check=in_step(world, "the mysql client"))
+
+
+def record(world: World, worlds: Worlds, work: Callable[[], object]) -> list[Path]:
+    """Do `work` with the server's log on, and return a file for each shard with the statements that it got."""
+    worlds.log_statements(on=True)
+    try:
+        work()
+    finally:
+        worlds.log_statements(on=False)
+    place: dict[int, str] = {}
+    texts: dict[str, list[str]] = {name: [] for name in world.shards}
+    for thread, kind, text in worlds.logged():
+        if kind == "Connect" and (found := re.search(r" on (\w+)", text)):
+            place[thread] = found[1]
+        elif kind == "Query" and place.get(thread) in texts:
+            texts[place[thread]].append(text + ";\n")
+    files = []
+    for name in world.shards:
+        file = world.folder / f"statements.{name}"
+        file.write_text("".join(texts[name]), encoding="utf-8")
+        files.append(file)
+    return files
+
+
+def in_step(world: World, who: str) -> Callable[[], None]:
+    """Make a check that the shards hold what they are to hold."""
+
+    def check() -> None:
+        if not world.is_in_step():
+            raise BenchError(f"{who} left the shards of {world.name} in another state than the list's")
+
+    return check
+
+
+def absent(*programs: str) -> str:
+    """Say which of the programs are not installed; an empty text when all are."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""
