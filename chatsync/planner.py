@@ -29,7 +29,7 @@ from chatsync.shard_database import ShardDatabase
 
 # Reading is bounded by the servers; more threads than this only queue up for one interpreter, and
 # each costs 10 MB for its connection.
-_READERS = 6
+_READERS = 4
 
 CountOff = Callable[[int, int], None]
 
