@@ -127,8 +127,8 @@ class Contests:
                 name="growth",
                 what=f"diff, time per id, {large.size}",
                 against=f"{small.size.clients:,} listed",
-                ours=diff(large),
-                peer=diff(small),
+                ours=replace(diff(large), per=large.size.clients),
+                peer=replace(diff(small), per=small.size.clients),
                 goal=1.1,
             )
 
@@ -180,7 +180,7 @@ class Contests:
 
 
 def diff(world: World) -> Command:
-    """Make the plan of a world; its time is also told by the id."""
+    """Make the plan of a world."""
 
     def check() -> None:
         plan = json.loads(world.plan.read_text(encoding="utf-8"))
@@ -188,7 +188,7 @@ def diff(world: World) -> Command:
             _expect(sum(map(len, plan[action].values())), world.size.drifted)
 
     argv = [CHATSYNC, "-c", str(world.config), "diff", "--plan", str(world.plan)]
-    return Command(argv=argv, per=world.size.clients, check=check)
+    return Command(argv=argv, check=check)
 
 
 def _expect(found: object, expected: object) -> None:
