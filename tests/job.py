@@ -31,6 +31,9 @@ PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
 TABLE = "//home/sales/exclusions"
 COMMAND = [sys.executable, "-m", "chatsync"]
 
+# For a process that can't write files: coverage would be the first to fail.
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
+
 Rows = list[tuple[Any, ...]]
 Documents = list[dict[str, Any]]
 

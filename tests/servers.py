@@ -153,7 +153,9 @@ class Server:
     # How they do it.
 
     def _common(self) -> list[str]:
-        return [f"--datadir={self.data}", *(["--user=root"] if os.geteuid() == 0 else [])]
+        # A server that starts clears away all temporary tables in its tmpdir, in /tmp also those of others.
+        folders = [f"--datadir={self.data}", f"--tmpdir={self.folder}"]
+        return [*folders, *(["--user=root"] if os.geteuid() == 0 else [])]
 
     def _network(self) -> list[str]:
         return [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.job import TABLE, Job
+from tests.job import TABLE, UNMEASURED, Job
 from tests.wire import COMMIT, FOREVER, locked_row, wait_for_statement
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def test_a_shard_that_dies_in_a_batch_has_none_of_it(wide_job: Job, wide_world: 
     assert wide_job.off() == ALL
 
 
-def test_a_shard_that_restarts_is_waited_for(wide_job: Job, wide_world: World, second_server: Server) -> None:
+def test_a_shard_that_restarts_is_waited_for(wide_job: Job, second_server: Server) -> None:
     wide_job.configure(run={"retry_timeout": "30s"})
     second_server.kill()
     process = wide_job.start("-v", "apply", "--plan", str(wide_job.plan_file))
@@ -266,13 +266,15 @@ def timed(job: Job, *arguments: str) -> tuple[int, str, float]:
 
 
 @pytest.fixture
-def frozen(server: Server) -> Iterator[Server]:
+def frozen(server_job: Job, server: Server) -> Iterator[None]:
+    assert server_job.shards
     server.freeze()
-    yield server
+    yield
     server.thaw()
 
 
-def test_a_frozen_server_is_not_waited_for_past_the_deadline(server_job: Job, frozen: Server) -> None:
+@pytest.mark.usefixtures("frozen")
+def test_a_frozen_server_is_not_waited_for_past_the_deadline(server_job: Job) -> None:
     server_job.configure(run={"deadline": "2s"})
 
     code, err, seconds = timed(server_job, "diff")
@@ -395,6 +397,7 @@ def run_with_small_files(job: Job, size: int) -> subprocess.CompletedProcess[str
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
+    job.environment |= UNMEASURED
     process = job.start("diff", "--plan", str(job.plan_file), preexec_fn=limit)
     out, err = process.communicate(timeout=60)
     return subprocess.CompletedProcess("diff", process.returncode, out, err)

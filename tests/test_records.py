@@ -20,7 +20,7 @@ from chatsync.records import Records, from_document, run_id, to_document
 from chatsync.run import Run
 from chatsync.settings import Records as Section
 from chatsync.settings import Seconds
-from tests.job import Job
+from tests.job import UNMEASURED, Job
 from tests.wire import COMMIT
 
 if TYPE_CHECKING:
@@ -261,6 +261,7 @@ def test_both_failures_are_told(recorded: Job) -> None:
 def test_a_disk_that_fills_up_half_way(half_way: Job, wired: Wired) -> None:
     started: list[subprocess.Popen[str]] = []
     no_room = (resource.RLIMIT_FSIZE, (500, 500))  # of bytes a file: as good as a full disk
+    half_way.environment |= UNMEASURED
     wired.wires["ppc1"].after(COMMIT, lambda: resource.prlimit(started[0].pid, *no_room))
     started.append(half_way.start("apply", "--plan", "plan.json"))
 
