@@ -19,7 +19,7 @@ from chatsync.core import MAX_CLIENT_ID, MAX_LIST_ID, Diff, ExclusionList, ListV
 from chatsync.errors import OutOfDateError, SourceError
 from chatsync.files import write_whole
 from chatsync.modtime import format_time, short_span
-from chatsync.settings import Databases
+from chatsync.settings import Count, Databases
 
 VERSION = 1
 
@@ -54,11 +54,11 @@ class PlanExclusions(_Part, frozen=True, kw_only=True):
     source: str
     modification_time: str
     revision: int | None
-    rows: int | None
-    clients: int | None = None
-    duplicates: int | None = None
+    rows: Count | None
+    clients: Count | None = None
+    duplicates: Count | None = None
     rejected: tuple[Rejected, ...] = ()
-    rejected_count: int = 0
+    rejected_count: Count = 0
     present: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
 
@@ -74,7 +74,7 @@ class Plan(_Part, frozen=True, kw_only=True):
     feature: PlanFeature
     exclusions: PlanExclusions
     modtime: str | None
-    off_now: int | None
+    off_now: Count | None
     turn_off: Mapping[int, BitMap64]
     turn_on: Mapping[int, BitMap64]
     unknown: BitMap64

@@ -5,12 +5,28 @@ A start takes some 10 ms instead of 0.7 s, so that a test can afford to kill hun
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Self
+
+IMPORTED = (
+    "chatsync.applier",
+    "chatsync.cmd_apply",
+    "chatsync.cmd_diff",
+    "chatsync.cmd_set_modtime",
+    "chatsync.job_lock",
+    "chatsync.listfile",
+    "chatsync.planner",
+    "chatsync.verify",
+    "chatsync.ytsaurus",
+    "mysql.connector",
+    "sqlalchemy.dialects.mysql.mysqlconnector",
+    "tenacity",
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,11 +52,11 @@ class Forks:
 
     def start(self, *arguments: str) -> int:
         """Start a command; returns its process id. What it prints goes to `output`."""
-        return int(self._ask({"start": ["-c", str(self._config), *arguments], "output": str(self.output)}))
+        return self._ask({"start": ["-c", str(self._config), *arguments], "output": str(self.output)})
 
     def wait(self, pid: int) -> int:
         """Wait for the end: the exit code, or minus the signal."""
-        return int(self._ask({"wait": pid}))
+        return self._ask({"wait": pid})
 
     def run(self, *arguments: str) -> int:
         """Run a command to its end."""
@@ -51,11 +67,12 @@ class Forks:
         os.kill(pid, signal.SIGKILL)  # until it is waited for, the id is its own
         return self.wait(pid)
 
-    def _ask(self, question: dict[str, Any]) -> Any:
+    def _ask(self, question: dict[str, Any]) -> int:
         assert self._server.stdin
         assert self._server.stdout
-        print(json.dumps(question), file=self._server.stdin, flush=True)
-        return json.loads(self._server.stdout.readline())
+        self._server.stdin.write(json.dumps(question) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
 
 
 def child(arguments: list[str], output: Path | str) -> None:
@@ -72,29 +89,20 @@ def child(arguments: list[str], output: Path | str) -> None:
 
 
 def serve() -> None:
-    import mysql.connector  # noqa: F401, PLC0415
-    import sqlalchemy.dialects.mysql.mysqlconnector  # noqa: F401, PLC0415
-    import tenacity  # noqa: F401, PLC0415
-
-    import chatsync.applier
-    import chatsync.cmd_apply
-    import chatsync.cmd_diff
-    import chatsync.cmd_set_modtime
-    import chatsync.job_lock
-    import chatsync.listfile
-    import chatsync.planner
-    import chatsync.verify
-    import chatsync.ytsaurus  # noqa: F401
-
+    for module in IMPORTED:
+        importlib.import_module(module)
     for line in sys.stdin:
         question = json.loads(line)
         if "start" in question:
             pid = os.fork()
             if not pid:
                 child(question["start"], question["output"])
+            answer = pid
         else:
             _, status = os.waitpid(question["wait"], 0)
-            os.waitstatus_to_exitcode(status)
+            answer = os.waitstatus_to_exitcode(status)
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -422,7 +422,7 @@ def test_a_full_disk_under_the_plan(job: Job, size: int, existed: bool) -> None:
 def test_a_plan_is_whole_or_absent_when_the_program_is_killed(job: Job, wired: Wired) -> None:
     job.plan_file.unlink()
     process: subprocess.Popen[str]
-    wired.wires["ppc1"].before("FROM clients_features", process.kill)
+    wired.wires["ppc1"].before("FROM clients_features", lambda: os.kill(process.pid, signal.SIGKILL))
 
     process = job.start("diff", "--plan", str(job.plan_file))
     process.communicate(timeout=60)

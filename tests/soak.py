@@ -1,0 +1,176 @@
+"""A soak: random cycles of the main job with faults, each held against an oracle. `make soak`.
+
+Each cycle edits the list and toggles rows by hand, runs the chain with a fault in its way, sees that whatever
+was written is right, then runs the chain with nothing in its way and sees that all of it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tests.cycles import NO_LIMITS, Cycles
+from tests.forks import Forks
+from tests.job import TABLE, Job
+from tests.schema import create_world
+from tests.servers import Server
+from tests.wire import Wired
+from tests.yt_proxy import YtProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.wire import Wire
+
+OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
+STATEMENTS = "FOR UPDATE$|^INSERT|^UPDATE|^commit$|FROM clients_features|GET_LOCK|USED_LOCK|FROM features"
+UNLOCKED = "FOR UPDATE$|FROM clients_features|GET_LOCK|USED_LOCK|FROM features"  # the property's row is free then
+LATEST = 16
+
+
+class Soak:
+    """Cycles with faults, and what happened in them."""
+
+    def __init__(self, cycles: Cycles, wired: Wired, yt: YtProxy, second: Server, starter: ThreadPoolExecutor) -> None:
+        self.cycles = cycles
+        self.faults: Counter[str] = Counter()
+        self.exits: Counter[str] = Counter()
+        self.half_way = 0
+        self.rows = 0
+        self.fault = ""
+        self._wires = wired.wires
+        self._yt = yt
+        self._second = second
+        self._starter = starter  # a server dies with the thread that started it, so that one has to live on
+        self._process = 0
+        self._started = threading.Event()
+        self._acts: dict[str, Callable[[], None]] = {
+            "none": lambda: None,
+            "kill -9": lambda: self._at_some_statement(lambda: self._signal(signal.SIGKILL)),
+            "SIGTERM": lambda: self._at_some_statement(lambda: self._signal(signal.SIGTERM)),
+            "shard restart": self._restart,
+            "kill switch": lambda: self._at_some_statement(self._disable, UNLOCKED),
+            "connection lost": lambda: self._at_some_statement(self._some_wire().hang_up),
+            "commit unheard": lambda: self._some_wire().lose_answer("^commit$", skip=self._moment()),
+            "deadlock": lambda: self._some_wire().refuse("^INSERT|^UPDATE|^commit$", 1213, "Deadlock"),
+            "YT 503": lambda: self._yt.overload(times=self.cycles.chance.randrange(1, 4)),
+            "YT body cut": lambda: self._yt.cut_body_after(self.cycles.chance.randrange(200)),
+            "YT short read": lambda: self._yt.cut_rows(self.cycles.chance.randrange(20)),
+        }
+
+    def cycle(self) -> None:
+        """Run the chain with a fault, and then without."""
+        self.cycles.change()
+        self.fault = self.cycles.chance.choice(list(self._acts))
+        self._acts[self.fault]()
+        code = self._chain()
+        self._clear()
+        self.faults[self.fault] += 1
+        self.exits[str(code)] += 1
+        changed = self.cycles.check_nothing_wrong()
+        if code == 0 or self.cycles.is_recorded():
+            self.cycles.check_done()
+        self.half_way += bool(code and changed)
+        self.cycles.finish()
+        self.rows += self.cycles.check_nothing_wrong()
+
+    def _chain(self) -> int:
+        for name in ("diff", "apply", "set-modtime"):
+            self._started.clear()
+            self._process = self.cycles.forks.start(*self.cycles.step(name))
+            self._started.set()
+            if code := self.cycles.forks.wait(self._process):
+                return code
+        return 0
+
+    def _clear(self) -> None:
+        """Take the fault away again, as the person on duty would."""
+        for wire in self._wires.values():
+            wire.forget()
+        self._yt.heal()
+        self._second.recover()
+        if self.cycles.job.property() == OFF_FOR_GOOD and self.cycles.forks.run("set-modtime", "--reset"):
+            raise AssertionError("the kill switch could not be lifted")
+
+    def _some_wire(self) -> Wire:
+        return self._wires[self.cycles.chance.choice(list(self._wires))]
+
+    def _moment(self) -> int:
+        return self.cycles.chance.randrange(LATEST)
+
+    def _at_some_statement(self, act: Callable[[], None], statements: str = STATEMENTS) -> None:
+        wire = self._some_wire()
+        moment = self.cycles.chance.choice([wire.before, wire.after])
+        moment(statements, act, skip=self._moment())
+
+    def _signal(self, number: int) -> None:
+        self._started.wait()
+        os.kill(self._process, number)
+
+    def _restart(self) -> None:
+        def restart() -> None:
+            self._second.kill()
+            self._starter.submit(self._second.recover)
+
+        wire = self._wires[self.cycles.chance.choice(["ppc1", "ppc3"])]
+        wire.before(STATEMENTS, restart, skip=self._moment())
+
+    def _disable(self) -> None:
+        self.cycles.job.set_property(OFF_FOR_GOOD)
+
+
+def soak(cycles: int, seed: int) -> Soak:
+    """Make a world on two servers behind wires, and run the cycles in it."""
+    with (
+        Server() as first,
+        Server() as second,
+        Wired(world := create_world(first, second)) as wired,
+        YtProxy() as yt,
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(1) as starter,
+    ):
+        yt.write(TABLE, ids=[])
+        job = Job(Path(folder), wired)
+        job.keep_list_in(yt)
+        job.configure(limits=NO_LIMITS, apply={"batch_size": 4, "parallel_shards": 2}, run={"retry_timeout": "20s"})
+        with Forks(job) as forks:
+            run = Soak(Cycles(job, world, forks, seed=seed, yt=yt), wired, yt, second, starter)
+            for number in range(1, cycles + 1):
+                try:
+                    run.cycle()
+                except BaseException:
+                    click.echo(f"in cycle {number} of seed {seed}, after {run.fault}", err=True)
+                    raise
+        return run
+
+
+def told(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cycles", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    run = soak(arguments.cycles, arguments.seed)
+    click.echo(
+        f"soak: {arguments.cycles} cycles, seed {arguments.seed}, {time.monotonic() - began:.0f} s, {run.rows} rows "
+        f"changed; faults: {told(run.faults)}; chains ended with: {told(run.exits)}; stopped half-way: {run.half_way}; "
+        "wrong or missing in the end: 0"
+    )
+
+
+if __name__ == "__main__":
+    main()
