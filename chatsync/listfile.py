@@ -112,7 +112,7 @@ class ListFile:
     def _read_csv(self, collector: IdCollector, progress: Advance, column: int) -> None:
         csv.field_size_limit(sys.maxsize)  # a cell may be long and wrong, and is then shown as such
         text = io.TextIOWrapper(self._file, encoding="utf-8", errors="replace", newline="")
-        rows = csv.reader(text)
+        rows = csv.reader(text, strict=True)  # else a quote that is never closed would swallow the rows after it
         try:
             for row in rows:
                 if not row:

@@ -89,6 +89,24 @@ def test_every_row_is_an_id_or_rejected_with_its_line(
     assert (listed["rows"], listed["clients"], listed["duplicates"]) == (len(ids) + len(rejected), len(ids), 0)
 
 
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        pytest.param('"never closed,1001', 1003, id="to the end"),
+        pytest.param('"closed late,1001\nx,1002\n"y",1003', 1004, id="to the next quote"),
+    ],
+)
+def test_a_quote_that_is_not_closed_swallows_no_rows(job: Job, row: str, line: int) -> None:
+    rows = "".join(f"x,{client}\n" for client in range(1, 1001))
+    job.list_file.write_text(f"comment,client_id\n{rows}{row}\nx,1004\n")
+
+    result = job.diff()
+
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"chatsync: list {job.list_file}, line {line}: not CSV: ")
+    assert not job.plan_file.exists()
+
+
 def test_duplicates_count_once(job: Job) -> None:
     job.list([5, "05", 6, 5, "5"])
 
