@@ -143,8 +143,8 @@ class DictDatabase:
         check_modtime(seen=seen, state=state, list_time=value)
         if value > state.now:
             raise SourceError(
-                f"the list is of {format_time(value)}, ahead of the clock of {self.database}, {format_time(state.now)}; "
-                "the mod-time was not moved, for a time in the future disables the job; the next run tries again"
+                f"the list is of {format_time(value)}, ahead of the clock of {self.database}, {format_time(state.now)};"
+                " the mod-time was not moved, for a time in the future disables the job; the next run tries again"
             )
         values = {"property": self._property, "new": format_time(value), "old": raw}
 

@@ -111,9 +111,7 @@ class ShardDatabase:
             rows.update((client, value != _OFF) for client, value in self.database.do(ask, what="read rows of clients"))
         return rows
 
-    def write(
-        self, action: Action, feature_id: int, ids: BitMap64, *, may_begin: Check, may_commit: Check
-    ) -> Written:
+    def write(self, action: Action, feature_id: int, ids: BitMap64, *, may_begin: Check, may_commit: Check) -> Written:
         """Turn one batch of clients off or on in one transaction.
 
         Rows that are already so are left alone. After a connection that was lost during the
