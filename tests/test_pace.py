@@ -96,9 +96,11 @@ class Replication:
         self.replica = replica
         self._primary = primary
         self._words = ("MASTER", "SLAVE") if replica.is_mariadb else ("SOURCE", "REPLICA")
-        primary.sql("CREATE USER replicator IDENTIFIED BY 'x'")
+        # Its first statements made it what it is, and are none of the replica's business.
+        primary.sql("RESET MASTER" if primary.is_mariadb else "RESET BINARY LOGS AND GTIDS")
+        primary.sql("CREATE USER IF NOT EXISTS replicator IDENTIFIED BY 'x'")
         primary.sql("GRANT REPLICATION SLAVE ON *.* TO replicator")
-        primary.sql("CREATE DATABASE lag")
+        primary.sql("CREATE DATABASE IF NOT EXISTS lag")  # the replica has it already
         primary.sql("CREATE TABLE lag.t (id INT)")
 
     def start(self, *, delay: int) -> None:
