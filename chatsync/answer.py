@@ -7,7 +7,7 @@ from datetime import datetime
 from chatsync.core import DictState, check_modtime
 from chatsync.errors import ChatsyncError, DisabledError, RefusedError
 from chatsync.limits import refusals
-from chatsync.plan import Plan, Verdict, check_age
+from chatsync.plan import Plan, Verdict, check_age, check_target
 from chatsync.settings import Settings
 
 
@@ -37,16 +37,23 @@ def objections(plan: Plan, settings: Settings, *, now: datetime, state: DictStat
 
 
 def _objections(plan: Plan, settings: Settings, *, now: datetime, state: DictState | None) -> Iterator[Objection]:
-    checks: list[Callable[[], None]] = [lambda: check_age(plan, now=now, max_age=settings.limits.plan_max_age)]
-    if state is None or not plan.was_read:
-        checks.append(lambda: check_verdict(plan))
-    else:
-        checks.append(lambda: check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time))
-    for check in checks:
-        try:
-            check()
-        except ChatsyncError as error:
-            yield Objection(reason=str(error), exit_code=error.exit_code)
+    """Go in the order of `apply`, so that the first one's exit code is that of `apply`."""
+    yield from _objection(lambda: check_target(plan, feature=settings.feature.name, databases=settings.databases))
+    yield from _objection(lambda: check_age(plan, now=now, max_age=settings.limits.plan_max_age))
+    yield from _objection(lambda: check_verdict(plan))
+    yield from _broken_limits(plan, settings)
+    if state is not None and plan.was_read:
+        yield from _objection(lambda: check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time))
+
+
+def _objection(check: Callable[[], None]) -> Iterator[Objection]:
+    try:
+        check()
+    except ChatsyncError as error:
+        yield Objection(reason=str(error), exit_code=error.exit_code)
+
+
+def _broken_limits(plan: Plan, settings: Settings) -> Iterator[Objection]:
     try:
         broken = refusals(plan, settings.limits)
     except ChatsyncError as error:

@@ -126,8 +126,8 @@ def _run(session: Session, arguments: Sequence[str] | None) -> int:
         code = ExitCode.USAGE
     except click.ClickException as error:
         code = _fail(session, _usage(error), ExitCode.USAGE)
-    except click.Abort:
-        code = _fail(session, "not confirmed, nothing was written", ExitCode.FAILED)
+    except click.Abort as abort:
+        code = _abort(session, abort)
     except BrokenPipeError:
         # The reader has seen enough; Python must not try to flush once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -140,6 +140,12 @@ def _run(session: Session, arguments: Sequence[str] | None) -> int:
         session.tracebacks = True
         code = _fail(session, f"a bug: {bug!r}", ExitCode.FAILED)
     return code or ExitCode.OK
+
+
+def _abort(session: Session, abort: click.Abort) -> int:
+    if isinstance(abort.__cause__, KeyboardInterrupt):  # so early that nobody watches for signals yet
+        return _fail(session, "stopped by SIGINT", 128 + signal.SIGINT)
+    return _fail(session, "not confirmed, nothing was written", ExitCode.FAILED)
 
 
 def _usage(error: click.ClickException) -> str:

@@ -367,6 +367,22 @@ def test_a_signal_ends_a_diff_at_once_even_while_a_server_keeps_it_waiting(
     assert not server_job.plan_file.exists()
 
 
+def test_a_signal_where_nobody_watches_for_signals(job: Job) -> None:
+    """Such as in `show`, which reads two small files and has no deadline."""
+    plan = job.folder / "fifo"
+    os.mkfifo(plan)
+    process = job.start("show", str(plan), preexec_fn=hear_ctrl_c)
+    with plan.open("w"):  # returns once the program has opened its end
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+
+    assert (process.returncode, err.strip()) == (130, "chatsync: stopped by SIGINT")
+
+
+def hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs the tests may ignore it
+
+
 # -- pipes and disks --
 
 

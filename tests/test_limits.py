@@ -318,3 +318,14 @@ def test_a_plan_made_before_must_contain_was_changed_is_out_of_date(job: Job) ->
     assert job.off() == set()
     job.diff()
     assert job.apply().code == 0
+
+
+def test_what_diff_says_first_is_what_apply_ends_with(refused_job: Job) -> None:
+    """The plan is over a limit, and the job is disabled too."""
+    refused_job.run("set-modtime", "--disable")
+
+    made = refused_job.run("diff", "--plan", str(refused_job.plan_file), "--format", "json")
+
+    assert [objection["exit_code"] for objection in made.json["apply"]["objections"]] == [3, 5]
+    assert made.json["apply"]["exit_code"] == refused_job.apply().code == 3
+    assert refused_job.apply("--force").code == 5

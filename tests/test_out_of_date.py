@@ -93,6 +93,7 @@ def test_another_feature(planned: Job) -> None:
     planned.configure(feature={"name": "another_feature"})
 
     refused(planned, "it is for feature checked_support_chat, the configuration for another_feature")
+    assert "exit 4: the plan is out of date: it is for feature" in planned.run("show", str(planned.plan_file)).out
 
 
 def test_a_feature_that_was_made_anew(planned: Job) -> None:
