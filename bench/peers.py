@@ -128,7 +128,8 @@ def record(world: World, worlds: Worlds, work: Callable[[], object]) -> list[Pat
     place: dict[int, str] = {}
     texts: dict[str, list[str]] = {name: [] for name in world.shards}
     for thread, kind, text in worlds.logged():
-        if kind == "Connect" and (found := re.search(r" on (\w+)", text)):
+        # Only of chatsync's user: what prepares and checks the world is in the log as well.
+        if kind == "Connect" and (found := re.match(rf"{USER}@.* on (\w+)", text)):
             place[thread] = found[1]
         elif kind == "Query" and place.get(thread) in texts:
             texts[place[thread]].append(text + ";\n")
