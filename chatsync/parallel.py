@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from chatsync.errors import DeadlineError
+from chatsync.errors import ChatsyncError, DeadlineError
 from chatsync.run import Run
 
 Key = TypeVar("Key", bound=Hashable)
@@ -95,5 +95,8 @@ class SideBySide(Generic[Key, Value]):
         """Return the value of every task; the first error is raised and stops the others."""
         values = {}
         for key, outcome in self.outcomes(run):
+            if isinstance(outcome.error, ChatsyncError):
+                self._waiting.clear()
+                run.cancel(outcome.error)
             values[key] = outcome.unwrap()
         return values

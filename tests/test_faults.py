@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.job import TABLE, UNMEASURED, Job
-from tests.wire import COMMIT, FOREVER, locked_row, wait_for_statement
+from tests.wire import COMMIT, FOREVER, locked_row, wait_for_statement, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +62,8 @@ def test_a_shard_that_is_down_fails_the_diff(wide_job: Job, second_server: Serve
     result = wide_job.diff()
 
     assert result.code == 1
-    assert result.err.startswith(f"chatsync: shard 1 (127.0.0.1:{second_server.port}/ppc1): cannot ")
+    place = rf"shard ([13]) \(127\.0\.0\.1:{second_server.port}/ppc\1\)"
+    assert re.match(rf"chatsync: {place}: cannot read who is off: ", result.err)
     assert wide_job.plan_file.read_bytes() == before
 
 
@@ -115,6 +118,16 @@ def test_a_shard_that_restarts_is_waited_for(wide_job: Job, second_server: Serve
 
     assert process.returncode == 0
     assert wide_job.off() == ALL
+
+
+def test_the_first_shard_that_fails_stops_the_others(wide_job: Job, second_server: Server) -> None:
+    """Nobody goes on asking in the background for what is not wanted any more."""
+    second_server.kill()
+    before = threading.active_count()
+
+    assert wide_job.diff().code == 1
+
+    wait_until(lambda: threading.active_count() <= before)
 
 
 # -- faults that pass, and faults that do not --
