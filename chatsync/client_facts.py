@@ -7,7 +7,7 @@ from pyroaring import BitMap64
 
 from chatsync.core import DictState, ExclusionList, IdsByShard, ListVersion, storable
 from chatsync.dict_database import DictDatabase
-from chatsync.errors import ChatsyncError, PropertyError, SourceError
+from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, SourceError, StoppedError
 from chatsync.exclusions import open_list
 from chatsync.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.history import deeds, listed_since
@@ -123,6 +123,7 @@ def _refusals(settings: Settings, run: Run, *, trace_id: str, progress: Progress
     try:
         plan, _ = make_plan(settings, run, trace_id=trace_id, if_modified=False, progress=progress)
         return tuple(map(str, refusals(plan, settings.limits)))
+    except (StoppedError, DeadlineError):
+        raise
     except ChatsyncError as error:
-        run.check()
         return (str(error),)
