@@ -10,11 +10,7 @@ from datetime import datetime
 from pyroaring import BitMap64
 
 from chatsync.errors import ConfigError, DisabledError, OutOfDateError
-from chatsync.modtime import (
-    DISABLED_FOREVER,
-    format_time,
-    short_time,
-)
+from chatsync.modtime import format_time, until
 
 MAX_CLIENT_ID = 2**32 - 1  # clients_features.ClientID is INT UNSIGNED
 MAX_LIST_ID = 2**63 - 1
@@ -139,9 +135,8 @@ def some(ids: BitMap64, count: int = 3) -> str:
 
 def disabled_message(modtime: datetime) -> str:
     """Say that the job is switched off, until when, and how to switch it on."""
-    until = "for good" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
     return (
-        f"the job is disabled {until} by its mod-time, {format_time(modtime)}; "
+        f"the job is disabled {until(modtime)} by its mod-time, {format_time(modtime)}; "
         "`chatsync set-modtime --reset` switches it on again"
     )
 

@@ -195,7 +195,7 @@ def _advice(error: BaseException) -> str:
     if number in _WRONG_SCHEMA:
         return "; check the schema in [databases]"
     if is_transient(error):
-        return "; it was tried again until run.retry_timeout; the next run goes on from here"
+        return "; it was tried again until run.retry_timeout"
     return ""
 
 

@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from chatsync.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.history import Deed
-from chatsync.modtime import DISABLED_FOREVER, format_time, short_time
+from chatsync.modtime import DISABLED_FOREVER, format_time, short_time, until
 from chatsync.results import Action
 
 _DEEDS_SHOWN = 3
@@ -118,7 +118,7 @@ def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
 
 def _until(job: JobFacts) -> str:
     modtime = (job.state.modtime if job.state else None) or DISABLED_FOREVER
-    return "for good" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
+    return until(modtime)
 
 
 def _next(facts: ClientFacts, job: JobFacts) -> str:

@@ -73,6 +73,11 @@ def short_time(value: datetime) -> str:
     return day if clock == "00:00:00" else f"{day} {clock} UTC"
 
 
+def until(modtime: datetime) -> str:
+    """Say until when a mod-time in the future disables the job: `until 2099-01-01`, or `for good`."""
+    return "for good" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
+
+
 def short_span(span: timedelta) -> str:
     """Write a length of time for people, in its two largest units: `3 h 12 min`."""
     seconds = int(abs(span.total_seconds()))

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from chatsync.answer import Objection
 from chatsync.core import total
-from chatsync.modtime import ModTimeState, modtime_state, short_span, short_time
+from chatsync.modtime import ModTimeState, modtime_state, short_span, short_time, until
 from chatsync.plan import Plan, Verdict, to_document
 from chatsync.results import Action, ShardResult
 
@@ -41,7 +41,7 @@ def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datet
     if modtime is None:
         return "not set: no list was ever synced"
     if state is ModTimeState.DISABLED:
-        return f"the job is disabled until {short_time(modtime)}"
+        return f"the job is disabled {until(modtime)}"
     if state is ModTimeState.SYNCED:
         later = "" if modtime == list_time else f", with {short_span(modtime - list_time)} to spare"
         return f"synced{later}"

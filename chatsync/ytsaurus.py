@@ -83,9 +83,10 @@ def describe(error: BaseException) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Keep the first line; an address of an object tells nobody anything."""
+    """Keep the first line, and of a failure to connect only what the operating system says of it."""
     first = text.strip().splitlines()[0] if text.strip() else "no message"
-    return re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", first)[:300]
+    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", first)
+    return system[1] if system else first[:300]
 
 
 def find_token(section: Exclusions) -> tuple[str, str]:

@@ -370,7 +370,7 @@ def test_a_mod_time_that_is_no_time(job: Job) -> None:
 def test_a_job_that_is_disabled(job: Job) -> None:
     job.set_property("9999-12-31")
     assert warnings(job) == [
-        "mod-time   the job is disabled until 9999-12-31; `chatsync set-modtime --reset` switches it on again"
+        "mod-time   the job is disabled for good; `chatsync set-modtime --reset` switches it on again"
     ]
 
 
