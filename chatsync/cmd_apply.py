@@ -9,6 +9,7 @@ from chatsync import metrics
 from chatsync.answer import check_verdict, objections
 from chatsync.core import check_modtime
 from chatsync.limits import check_limits
+from chatsync.options import format_option
 from chatsync.plan import Plan, Verdict, check_age, check_target, load
 from chatsync.progress import progress_bar
 from chatsync.report import diff_report, results_report
@@ -35,7 +36,7 @@ from chatsync.settings import Settings
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Lift the limits, but for the empty list and must_contain.")
 @click.option("--allow-empty", is_flag=True, help="Accept a list without a single client.")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@format_option("table", "json")
 @click.pass_obj
 def apply(
     session: Session,

@@ -10,10 +10,11 @@ import click
 from chatsync import metrics
 from chatsync.answer import objections
 from chatsync.errors import ExitCode
+from chatsync.options import format_option, limit_option
 from chatsync.plan import save
 from chatsync.planner import make_plan
 from chatsync.progress import progress_bar
-from chatsync.report import DEFAULT_LIMIT, diff_report
+from chatsync.report import diff_report
 
 if TYPE_CHECKING:
     from chatsync.session import Session
@@ -24,15 +25,8 @@ logger = logging.getLogger(__name__)
 @click.command()
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to FILE.")
 @click.option("--if-modified", is_flag=True, help="Read nothing big when the mod-time says: synced, or disabled.")
-@click.option(
-    "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", help="How to print."
-)
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help=f"Clients to list (table: {DEFAULT_LIMIT}, csv: all; json is always whole).",
-)
+@format_option("table", "json", "csv")
+@limit_option
 @click.option("--exit-code", is_flag=True, help=f"Exit with {ExitCode.DIFFERENCE} when there is a difference.")
 @click.pass_context
 def diff(

@@ -7,13 +7,14 @@ import click
 
 from chatsync.errors import IncompleteError
 from chatsync.ids import client_id
+from chatsync.options import format_option
 from chatsync.progress import progress_bar
 from chatsync.session import Session
 
 
 @click.command()
 @click.argument("client_ids", nargs=-1, metavar="CLIENT_ID...")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@format_option("table", "json")
 @click.pass_obj
 def explain(session: Session, client_ids: tuple[str, ...], output_format: str) -> None:
     """Say whether clients have the chat, and why.

@@ -8,6 +8,7 @@ from pyroaring import BitMap64
 from chatsync.core import MAX_LIST_ID
 from chatsync.history import deeds
 from chatsync.history_report import Run, history_report
+from chatsync.options import format_option
 from chatsync.records import Records
 from chatsync.report import DEFAULT_LIMIT
 from chatsync.session import Session
@@ -20,9 +21,7 @@ from chatsync.session import Session
 @click.option(
     "--client", type=click.IntRange(1, MAX_LIST_ID), metavar="ID", help="Only runs that changed this client, and how."
 )
-@click.option(
-    "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", help="How to print."
-)
+@format_option("table", "json", "csv")
 @click.pass_obj
 def history(session: Session, limit: int | None, client: int | None, output_format: str) -> None:
     """List what earlier applies changed.

@@ -6,22 +6,16 @@ from pathlib import Path
 import click
 
 from chatsync.answer import objections
+from chatsync.options import format_option, limit_option
 from chatsync.plan import load
-from chatsync.report import DEFAULT_LIMIT, diff_report
+from chatsync.report import diff_report
 from chatsync.session import Session
 
 
 @click.command()
 @click.argument("plan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
-@click.option(
-    "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", help="How to print."
-)
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help=f"Clients to list (table: {DEFAULT_LIMIT}, csv: all; json is always whole).",
-)
+@format_option("table", "json", "csv")
+@limit_option
 @click.pass_obj
 def show(session: Session, plan_file: Path, output_format: str, limit: int | None) -> None:
     """Print a plan FILE as `diff` would, and whether `apply` would take it now.

@@ -3,12 +3,13 @@
 import click
 
 from chatsync.errors import IncompleteError
+from chatsync.options import format_option
 from chatsync.progress import progress_bar
 from chatsync.session import Session
 
 
 @click.command()
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@format_option("table", "json")
 @click.pass_obj
 def status(session: Session, output_format: str) -> None:
     """Show how things stand, and what needs a person.
