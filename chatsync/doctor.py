@@ -64,7 +64,7 @@ def check_config(settings: Settings) -> Iterator[Line]:
 
 def check_token(section: Exclusions) -> Iterator[Line]:
     """Say where the YT token is, never what it is."""
-    from chatsync.ytsaurus import find_token  # noqa: PLC0415  # late: a list in a file needs no YT client
+    from chatsync.ytsaurus_client import find_token  # noqa: PLC0415  # late: a list in a file needs no YT client
 
     try:
         token, place = find_token(section)

@@ -6,28 +6,22 @@ whatever is written meanwhile (YTsaurus docs, "Transactions" and "Locks").
 """
 
 import logging
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import yt.logger
 import yt.wrapper
 from yt.common import YtError, YtResponseError
-from yt.wrapper.errors import YtChunkUnavailable, YtTokenError
 from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
-from yt.wrapper.http_helpers import get_retriable_errors
 
 from chatsync.core import ExclusionList, ListVersion
-from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
+from chatsync.errors import SourceError
 from chatsync.ids import IdCollector
 from chatsync.modtime import parse_time
 from chatsync.run import Run
 from chatsync.settings import Exclusions
+from chatsync.ytsaurus_client import READ_BUFFER, describe, explained, is_transient, new_client, place, quiet_the_client
 
 Advance = Callable[[int], None]
 
@@ -37,83 +31,10 @@ _INTEGERS = frozenset({"int64", "int32", "int16", "int8", "uint64", "uint32", "u
 # this can't be confused with any cell (YTsaurus docs, "Formats").
 _NULL = b"\\N"
 
-# An id a line, this much is parsed at once.
-_BLOCK_SIZE = 4 * 1024 * 1024
-
-# The client's own retries have no total time; ours go around whole steps and are bounded.
-_NO_RETRIES = {"enable": False, "count": 1}
-_CONFIG: Mapping[str, Any] = {
-    "api_version": "v4",  # whose `lock` names the locked node
-    "apply_remote_patch_at_start": None,  # one more request, which may hang for a whole timeout
-    "ping_failed_mode": "pass",  # the default raises KeyboardInterrupt in the main thread
-    "transaction_sleep_period": 20,
-    "read_buffer_size": _BLOCK_SIZE,
-    "proxy": {
-        "retries": _NO_RETRIES,
-        "connect_timeout": 5_000,  # these three in milliseconds, for each read of the socket
-        "request_timeout": 20_000,
-        "heavy_request_timeout": 30_000,
-        "accept_encoding": "identity",  # ids in text shrink to a half, and unpacking costs ten times the reading
-        "commands_with_framing": [],  # keep-alive frames would keep a stuck read alive for ever
-    },
-    # Its transaction and lock stay: without them a read without retries leaves our transaction.
-    "read_retries": _NO_RETRIES,
-}
 _TRANSACTION_MARGIN = 60.0
 _ROWS_A_STEP = 10_000
 
 logger = logging.getLogger(__name__)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help: a proxy away or busy, a timeout, a body cut short."""
-    return isinstance(error, (*get_retriable_errors(), YtChunkUnavailable)) and not isinstance(error, YtTokenError)
-
-
-def describe(error: BaseException) -> str:
-    """Put an error of the client, dozens of lines with the request in them, on one line."""
-    innermost = error
-    while isinstance(innermost, YtError) and innermost.inner_errors:
-        inner = innermost.inner_errors[0]
-        if not isinstance(inner, dict):
-            innermost = inner
-            continue
-        return _one_line(str(inner.get("message", "")))
-    return _one_line(getattr(innermost, "message", "") or str(innermost))
-
-
-def _one_line(text: str) -> str:
-    """Keep the first line, and of a failure to connect only what the operating system says of it."""
-    first = text.strip().splitlines()[0] if text.strip() else "no message"
-    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", first)
-    return system[1] if system else first[:300]
-
-
-def find_token(section: Exclusions) -> tuple[str, str]:
-    """Find the token and say where: $YT_TOKEN, else ~/.yt/token, else `exclusions.token_file`.
-
-    Both texts are empty where there is none: a cluster may do without.
-    """
-    if os.environ.get("YT_TOKEN"):
-        return os.environ["YT_TOKEN"].strip(), "$YT_TOKEN"
-    for path in (Path("~/.yt/token").expanduser(), Path(section.token_file)):
-        try:
-            if path.is_file():
-                return path.read_text(encoding="utf-8").strip(), str(path)
-        except OSError as error:
-            msg = f"cannot read the YT token in {path}: {error.strerror}"
-            raise SourceError(msg) from None
-    if section.token_file:
-        msg = f"exclusions.token_file: there is no file {section.token_file}"
-        raise SourceError(msg)
-    return "", ""
-
-
-def _client(section: Exclusions) -> yt.wrapper.YtClient:
-    """Make a client of our own: the global configuration is left alone."""
-    token, _ = find_token(section)
-    config = {**_CONFIG, "enable_token": bool(token)}
-    return yt.wrapper.YtClient(proxy=section.proxy, token=token or None, config=config)
 
 
 class Table:
@@ -124,7 +45,7 @@ class Table:
         self._section = section
         self._run = run
         self._column_seen = False
-        self._client = _client(section)
+        self._client = new_client(section)
         seconds = run.remaining + _TRANSACTION_MARGIN
         # It outlives the run by itself, so no thread has to ping it and no ping can fail.
         self._transaction = self._client.Transaction(timeout=int(seconds * 1000), ping=False)
@@ -144,16 +65,17 @@ class Table:
 
     def _version(self) -> ListVersion:
         about = self._about
-        if about["type"] != "table":
+        if about.get("type", "table") != "table":
             msg = f"{self} is a {about['type']}, not a table; check exclusions.path"
             raise SourceError(msg)
         if about.get("dynamic"):
             msg = f"{self} is a dynamic table, whose rows can't be held against a count; a static one is needed"
             raise SourceError(msg)
+        revision = about.get("revision")
         return ListVersion(
             source=str(self),
             modified=parse_time(about["modification_time"], timezone=UTC),
-            revision=int(about["revision"]),  # the client's integers are no plain ones
+            revision=None if revision is None else int(revision),  # the client's integers are no plain ones
             rows=int(about["row_count"]),
         )
 
@@ -174,7 +96,7 @@ class Table:
         Raises SourceError when the column is missing, or when the rows read are not as many as
         this version holds: a short read is never a shorter list.
         """
-        with _explained(self._section):
+        with explained(self._section):
             collector = self._collect(progress)
         if collector.rows != self.version.rows:
             msg = (
@@ -265,7 +187,7 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
     try:
         for piece in pieces:
             gathered += piece
-            if len(gathered) >= _BLOCK_SIZE:
+            if len(gathered) >= READ_BUFFER:
                 end = gathered.rfind(b"\n") + 1
                 yield bytes(gathered[:end])
                 del gathered[:end]
@@ -275,11 +197,6 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield bytes(gathered[: gathered.rfind(b"\n") + 1])
 
 
-def place(section: Exclusions) -> str:
-    """Name the table: `hahn://home/...`."""
-    return f"{section.proxy.removeprefix('http://').removeprefix('https://')}:{section.path}"
-
-
 @contextmanager
 def open_table(section: Exclusions, run: Run) -> Iterator[Table]:
     """Lock one version of the table for the length of a block.
@@ -287,47 +204,11 @@ def open_table(section: Exclusions, run: Run) -> Iterator[Table]:
     Raises SourceError that tells apart a missing table, no permission, a wrong token and a
     cluster that is away.
     """
-    _quiet_the_client()
-    with _explained(section):
+    quiet_the_client()
+    with explained(section):
         what = f"{place(section)}: lock the table"
         table = run.retry(partial(Table, section, run), what=what, is_transient=is_transient, describe=describe)
     try:
         yield table
     finally:
         table.close()
-
-
-@contextmanager
-def _explained(section: Exclusions) -> Iterator[None]:
-    """Turn the client's errors into ours."""
-    try:
-        yield
-    except ChatsyncError:
-        raise
-    except (YtError, OSError) as error:
-        raise _explain(error, section) from error
-
-
-def _quiet_the_client() -> None:
-    """Send the client's log where ours goes: by itself it writes to standard error."""
-    yt.logger.LOGGER.handlers[:] = []
-    yt.logger.LOGGER.parent = logger
-    yt.logger.LOGGER.propagate = True
-    # Its own level lets through what ours would not, since a parent's level binds no child.
-    yt.logger.LOGGER.setLevel(logging.DEBUG if logger.isEnabledFor(logging.DEBUG) else logging.WARNING)
-
-
-def _explain(error: BaseException, section: Exclusions) -> SourceError:
-    """Say which of the ways in which a list can't be read this is, and what to do."""
-    where, why = place(section), describe(error)
-    if isinstance(error, YtTokenError) or (isinstance(error, YtError) and error.is_authentication_error()):
-        return SourceError(f"{where}: the YT token is wrong or missing: {why}; see exclusions.token_file")
-    if isinstance(error, YtError) and error.is_access_denied():
-        return SourceError(f"{where}: no permission to read the table: {why}; ask its owners for read access")
-    if isinstance(error, YtError) and error.is_resolve_error():
-        return SourceError(f"{where}: there is no such table: {why}; ask its owners, or mend exclusions.path")
-    if is_transient(error):
-        return SourceAwayError(
-            f"{where}: the cluster is away or too busy: {why}; it was tried again until run.retry_timeout"
-        )
-    return SourceError(f"{where}: cannot read the list: {why}")
