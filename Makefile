@@ -13,11 +13,11 @@ demo: .venv/installed ## Make a small world in demo-world and sync it
 
 test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pytest's)
 	@tests/install-mariadb.sh
-	@$(BIN)/pytest --cov $(ARGS)
+	@$(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)
 
 test-mysql: .venv/installed-dev ## Run the tests on Oracle's MySQL, from Debian unstable (ARGS: pytest's)
 	@mysqld=$$(tests/fetch-mysql.sh) && export CHATSYNC_TEST_MYSQLD="$$mysqld" && \
-		tests/install-mariadb.sh && $(BIN)/pytest --cov $(ARGS)
+		tests/install-mariadb.sh && $(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)
 
 soak: .venv/installed-dev ## Sync for long, with faults (ARGS: its options)
 	@tests/install-mariadb.sh

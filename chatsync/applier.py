@@ -43,6 +43,7 @@ class Guard:
         self._dict = dict_database
         self._run = run
         self._one_at_a_time = threading.Lock()
+        self._begun = self._answered = 0
         self.refusal: ChatsyncError | None = None
 
     def check(self) -> None:
@@ -51,13 +52,19 @@ class Guard:
         self.check_ours()
 
     def check_ours(self) -> None:
-        """Raise the reason why not even the batch in hand may be written."""
+        """Raise the reason why not even the batch in hand may be written.
+
+        Batches that come while an answer is awaited share the next one: it is younger than they are.
+        """
+        came = self._begun
         with self._one_at_a_time:
-            if self.refusal is None:
+            if self.refusal is None and self._answered <= came:
+                self._begun += 1
                 try:
                     self._ask()
                 except ChatsyncError as error:
                     self.refusal = error
+                self._answered = self._begun
         if self.refusal is not None:
             raise self.refusal
 
