@@ -69,12 +69,13 @@ def pipeline(world: World, *, retries: bool) -> Command:
     return Command(argv=bash(world, f"pipeline-{retries}", lines), environment=YT_ENVIRONMENT, check=check)
 
 
-def floor(world: World) -> Command:
-    """Count the rows on all shards and download the list to nowhere, all at once: less nobody can read."""
+def floor(world: World, *, at_once: bool) -> Command:
+    """Count the rows on all shards and download the list to nowhere: less nobody can read."""
     count = f"SELECT COUNT(*) FROM {OFF}"
     download = shlex.join([sys.executable, str(NOWHERE), world.yt_url, TABLE])
-    commands = [download, *(_mysql(world, name, count) + f" > count.{name}" for name in world.shards)]
-    return Command(argv=bash(world, "floor", _side_by_side(commands)))
+    counts = [_mysql(world, name, count) + f" > count.{name}" for name in world.shards]
+    lines = _side_by_side([download, *counts]) if at_once else [*_side_by_side(counts), download]
+    return Command(argv=bash(world, f"floor-{at_once}", lines))
 
 
 def reladiff(world: World) -> Command:

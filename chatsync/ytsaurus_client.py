@@ -98,8 +98,9 @@ def quiet_the_client() -> None:
     yt.logger.LOGGER.handlers[:] = []
     yt.logger.LOGGER.parent = logger
     yt.logger.LOGGER.propagate = True
-    # Its own level lets through what ours would not, since a parent's level binds no child.
-    yt.logger.LOGGER.setLevel(logging.DEBUG if logger.isEnabledFor(logging.DEBUG) else logging.WARNING)
+    # Whatever fails is raised as well, and told by us on one line; its own words, tracebacks of a
+    # ping that is not needed any more among them, are for who asks for everything.
+    yt.logger.LOGGER.setLevel(logging.DEBUG if logger.isEnabledFor(logging.DEBUG) else logging.CRITICAL)
 
 
 def place(section: Exclusions) -> str:

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yt.logger import LOGGER as yt_logger  # noqa: N811  # an instance, whatever its name
 
 from tests.job import TABLE
 from tests.schema import PASSWORD
@@ -40,6 +41,19 @@ def chain(job: Job, *options: str) -> list[Result]:
 
 def test_a_run_with_nothing_to_say_logs_nothing(job: Job) -> None:
     assert [(result.code, result.err) for result in chain(settled(job))] == [(0, "")] * 3
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], False), (["-v"], False), (["-vv"], True)])
+def test_the_yt_client_speaks_to_who_asks_for_everything(
+    job: Job, yt: YtProxy, options: list[str], *, shown: bool
+) -> None:
+    job.keep_list_in(yt)
+    yt.write(TABLE, ids=[1, 2])
+    yt.on("read_table", lambda: yt_logger.error("the client's own words"))
+
+    result = job.run(*options, "diff")
+
+    assert (result.code, "the client's own words" in result.err) == (0, shown)
 
 
 def test_one_search_for_the_trace_id_tells_the_story_of_the_chain(job: Job) -> None:
