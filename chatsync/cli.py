@@ -162,7 +162,7 @@ def _fail(session: Session, message: str, code: int) -> int:
     if session.log_format == "json":
         line = logs.failure(line, session, error=error, exit_code=code)
     elif error:
-        import traceback  # noqa: PLC0415  # late, so that help is quick
+        import traceback  # late, so that help is quick
 
         traceback.print_exception(error)
     click.echo(line, err=True)

@@ -79,7 +79,7 @@ def apply(
 
 def _plan_of_now(session: Session, settings: Settings, run: Run) -> Plan:
     """Make a plan and show it on standard error: standard output is for what was done."""
-    from chatsync.planner import make_plan  # noqa: PLC0415  # late, like the applier below
+    from chatsync.planner import make_plan  # late, like the applier below
 
     off: dict[int, int] = {}
     plan, state = make_plan(
@@ -99,9 +99,9 @@ def _plan_of_now(session: Session, settings: Settings, run: Run) -> Plan:
 
 def _plan_of_undo(undone: str, session: Session, settings: Settings, run: Run) -> Plan:
     """Make the plan that puts back what a recorded run changed, and show it as `_plan_of_now` does."""
-    from chatsync.records import Records  # noqa: PLC0415
-    from chatsync.undo import make_undo  # noqa: PLC0415
-    from chatsync.undo_report import undo_report  # noqa: PLC0415
+    from chatsync.records import Records
+    from chatsync.undo import make_undo
+    from chatsync.undo_report import undo_report
 
     record = Records(settings.records).find(undone)
     undo, state = make_undo(record, settings, run, trace_id=session.trace_id)
@@ -118,10 +118,10 @@ def _apply(plan: Plan, session: Session, settings: Settings, run: Run, *, output
         click.echo(results_report(results, output_format=output_format))
         return
     # Late: a run with nothing to do pays for no driver.
-    from chatsync.applier import Guard, apply_plan, check_homes, failure  # noqa: PLC0415
-    from chatsync.dict_database import DictDatabase  # noqa: PLC0415
-    from chatsync.job_lock import job_lock  # noqa: PLC0415
-    from chatsync.recorder import Recorder  # noqa: PLC0415
+    from chatsync.applier import Guard, apply_plan, check_homes, failure
+    from chatsync.dict_database import DictDatabase
+    from chatsync.job_lock import job_lock
+    from chatsync.recorder import Recorder
 
     with DictDatabase(settings, run) as dict_database, job_lock(settings, run) as lock:
         guard = Guard(plan=plan, lock=lock, dict_database=dict_database, run=run)

@@ -77,8 +77,8 @@ def check(
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
         # Late: only a push needs them. Its time is its own: the run's may be over.
-        from chatsync import juggler  # noqa: PLC0415
-        from chatsync.run import Run  # noqa: PLC0415
+        from chatsync import juggler
+        from chatsync.run import Run
 
         run = Run(deadline=_PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
         juggler.push(juggler.batch(finding, section), push_url, run)
@@ -93,7 +93,7 @@ def _look(
     thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
     try:
         with session.begin() as (settings, run):
-            from chatsync.check import look  # noqa: PLC0415  # late: help needs no drivers
+            from chatsync.check import look  # late: help needs no drivers
 
             section = settings.monitoring
             thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
@@ -107,7 +107,7 @@ def _report(finding: Finding, section: Monitoring, thresholds: Thresholds, *, ou
     if output_format == "json":
         return json.dumps(monitoring.document(finding), ensure_ascii=False)
     if output_format == "juggler":
-        from chatsync import juggler  # noqa: PLC0415  # late, as above
+        from chatsync import juggler  # late, as above
 
         return json.dumps(juggler.batch(finding, section), ensure_ascii=False)
     return monitoring.nagios_line(finding, thresholds)

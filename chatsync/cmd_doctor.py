@@ -41,8 +41,8 @@ def doctor(session: Session) -> None:
 
 def _examine(settings: Settings, run: Run) -> Iterator[Line]:
     # Late: the drivers are not needed to say that the configuration is bad.
-    from chatsync.doctor_databases import check_databases, check_driver  # noqa: PLC0415
-    from chatsync.doctor_job import check_job  # noqa: PLC0415
+    from chatsync.doctor_databases import check_databases, check_driver
+    from chatsync.doctor_job import check_job
 
     yield from check_config(settings)
     if not settings.exclusions.file:

@@ -25,8 +25,8 @@ def explain(session: Session, client_ids: tuple[str, ...], output_format: str) -
     refused or disabled.
     """
     asked = _asked(client_ids)
-    from chatsync.client_facts import gather  # noqa: PLC0415  # late: help needs no database
-    from chatsync.explain_report import explain_report  # noqa: PLC0415
+    from chatsync.client_facts import gather  # late: help needs no database
+    from chatsync.explain_report import explain_report
 
     with session.begin() as (settings, run):
         job, clients = gather(settings, run, asked, trace_id=session.trace_id, progress=progress_bar)

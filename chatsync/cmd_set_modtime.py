@@ -59,7 +59,7 @@ def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> d
 
 
 def _set(value: datetime, settings: Settings, run: Run) -> str:
-    from chatsync.dict_database import DictDatabase  # noqa: PLC0415  # late: see _record
+    from chatsync.dict_database import DictDatabase  # late: see _record
 
     with DictDatabase(settings, run, writable=True) as dict_database:
         dict_database.set_modtime(value)
@@ -76,8 +76,8 @@ def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
     if plan.verdict is Verdict.NOT_MODIFIED:
         return f"mod-time stays {plan.modtime}: the list was not modified since"
     # Late: a run with nothing to do pays for no driver.
-    from chatsync.dict_database import DictDatabase  # noqa: PLC0415
-    from chatsync.verify import check_changes_are_there  # noqa: PLC0415
+    from chatsync.dict_database import DictDatabase
+    from chatsync.verify import check_changes_are_there
 
     with DictDatabase(settings, run, writable=True) as dict_database:
         dict_database.check_enabled()

@@ -18,8 +18,8 @@ def status(session: Session, output_format: str) -> None:
     can when a part is down, and then ends with 1 and says which part.
     """
     # Late: help needs no drivers.
-    from chatsync.status import gather, warnings  # noqa: PLC0415
-    from chatsync.status_report import status_report  # noqa: PLC0415
+    from chatsync.status import gather, warnings
+    from chatsync.status_report import status_report
 
     with session.begin() as (settings, run):
         seen = gather(settings, run, progress=progress_bar)

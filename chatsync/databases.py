@@ -256,7 +256,7 @@ def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
 
 def warn_without_c_extension() -> None:
     """Say aloud what the driver keeps to itself: without its C extension it is ten times slower."""
-    import mysql.connector  # noqa: PLC0415  # SQLite needs no MySQL driver
+    import mysql.connector  # SQLite needs no MySQL driver
 
     if not mysql.connector.HAVE_CEXT and not _warned:
         _warned.append(True)

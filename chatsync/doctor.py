@@ -64,7 +64,7 @@ def check_config(settings: Settings) -> Iterator[Line]:
 
 def check_token(section: Exclusions) -> Iterator[Line]:
     """Say where the YT token is, never what it is."""
-    from chatsync.ytsaurus_client import find_token  # noqa: PLC0415  # late: a list in a file needs no YT client
+    from chatsync.ytsaurus_client import find_token  # late: a list in a file needs no YT client
 
     try:
         token, place = find_token(section)
@@ -95,14 +95,14 @@ def check_list(settings: Settings, run: Run) -> Generator[Line, None, datetime |
 
 
 def _read_file(section: Exclusions, run: Run) -> tuple[ListVersion, str, ExclusionList]:
-    from chatsync.listfile import open_file  # noqa: PLC0415
+    from chatsync.listfile import open_file
 
     with open_file(section, run) as file:
         return file.version, "a file", file.read(_say_nothing)
 
 
 def _read_table(section: Exclusions, run: Run) -> tuple[ListVersion, str, ExclusionList]:
-    from chatsync.ytsaurus import open_table  # noqa: PLC0415
+    from chatsync.ytsaurus import open_table
 
     with open_table(section, run) as table:
         kind = table.column_type()

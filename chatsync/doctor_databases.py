@@ -90,7 +90,7 @@ def check_driver(settings: Settings) -> Iterator[Line]:
     """Say whether the MySQL driver runs at full speed, where it is used."""
     if all(url.is_sqlite for url in (settings.databases.dict, *settings.databases.shards.values())):
         return
-    import mysql.connector  # noqa: PLC0415  # SQLite needs no MySQL driver
+    import mysql.connector  # SQLite needs no MySQL driver
 
     version = f"mysql-connector-python {mysql.connector.__version__}"
     if mysql.connector.HAVE_CEXT:

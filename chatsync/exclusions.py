@@ -28,9 +28,9 @@ def open_list(settings: Settings, run: Run) -> AbstractContextManager[ListSource
     """Open the list that the configuration names: a file, or a YT table."""
     # Late: a list in a file needs no YT client, which takes longer to import than all the rest.
     if settings.exclusions.file:
-        from chatsync.listfile import open_file  # noqa: PLC0415
+        from chatsync.listfile import open_file
 
         return open_file(settings.exclusions, run)
-    from chatsync.ytsaurus import open_table  # noqa: PLC0415
+    from chatsync.ytsaurus import open_table
 
     return open_table(settings.exclusions, run)

@@ -86,7 +86,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Turn one record into an object; a field of the event can't stand in for a fixed one."""
-        import json  # noqa: PLC0415  # late: text lines need none of it
+        import json  # late: text lines need none of it
 
         fixed = self._fixed(record)
         event = {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in fixed}

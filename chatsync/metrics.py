@@ -147,7 +147,7 @@ def read(path: Path) -> Facts:
     """Read the samples that are there; a file that is not ours is a warning and begun anew."""
     if not path.exists():
         return {}
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415  # late: see write
+    from prometheus_client.parser import text_string_to_metric_families  # late: see write
 
     facts: dict[str, dict[tuple[str, ...], float]] = {}
     try:
@@ -165,7 +165,7 @@ def read(path: Path) -> Facts:
 def write(path: Path, facts: Facts) -> None:
     """Write the file: whole or not at all, readable by all. Raises OutputError."""
     # Late: a job without metrics pays nothing for them. The package imports whole servers, in 30 to 50 ms.
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
     registry = CollectorRegistry()
     for name, (text, labels) in METRICS.items():

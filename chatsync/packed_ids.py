@@ -78,7 +78,7 @@ def _parse(text: bytes, *, separator: bytes) -> npt.NDArray[np.int64] | None:
 
     numpy alone would take signs, spaces and empty items, and make 2^63 - 1 of what is larger.
     """
-    import numpy as np  # noqa: PLC0415  # late: a run that has nothing to read parses nothing
+    import numpy as np  # late: a run that has nothing to read parses nothing
 
     if text.translate(None, b"0123456789" + separator):
         return None

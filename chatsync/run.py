@@ -111,7 +111,7 @@ class Run:
         Waits 0.2 s at first and 10 s at most, with jitter, each one a line in the log. The last
         error is raised as it came; a DeadlineError says what was being waited for, and why.
         """
-        import tenacity  # noqa: PLC0415  # late: a run that has nothing to do tries nothing again
+        import tenacity  # late: a run that has nothing to do tries nothing again
 
         last = ""
 

@@ -44,7 +44,7 @@ class Session:
 
     def settings(self) -> Settings:
         """Load the configuration; only commands that need it do, so that help works without."""
-        from chatsync.config import find_config, load  # noqa: PLC0415  # late, so that help is quick
+        from chatsync.config import find_config, load  # late, so that help is quick
 
         settings = load(find_config(self.config))
         self._textfile = settings.metrics.textfile
@@ -52,14 +52,14 @@ class Session:
 
     def note(self, facts: Facts) -> None:
         """Keep what the command learnt for the metrics."""
-        from chatsync.metrics import merge  # noqa: PLC0415  # late, as above
+        from chatsync.metrics import merge  # late, as above
 
         self.facts = merge(self.facts, facts)
 
     def note_failure(self, error: ChatsyncError) -> None:
         """Keep which database failed the command."""
         if isinstance(error, DatabaseError) and error.database:
-            from chatsync.metrics import of_failure  # noqa: PLC0415  # late, as above
+            from chatsync.metrics import of_failure  # late, as above
 
             self.note(of_failure(error.database))
 
@@ -71,14 +71,14 @@ class Session:
         if textfile is None and code:
             textfile = self._configured_textfile()
         if textfile:
-            from chatsync import metrics  # noqa: PLC0415  # late, as above
+            from chatsync import metrics  # late, as above
 
             step = self.method if self.is_step else None
             metrics.record(textfile, self.facts, step=step, code=code, seconds=time.monotonic() - self._began)
 
     def _configured_textfile(self) -> str:
         """Find the metrics file although the configuration was never loaded, or is wrong."""
-        from chatsync.config import find_config, metrics_file  # noqa: PLC0415  # late, as above
+        from chatsync.config import find_config, metrics_file  # late, as above
 
         try:
             return metrics_file(find_config(self.config))
@@ -88,7 +88,7 @@ class Session:
     @contextmanager
     def begin(self) -> Iterator[tuple[Settings, Run]]:
         """Load the configuration and start the clock of a command; signals count from here on."""
-        from chatsync.run import start_run  # noqa: PLC0415  # late, as above
+        from chatsync.run import start_run  # late, as above
 
         settings = self.settings()
         run = start_run(settings)
