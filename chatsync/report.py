@@ -107,7 +107,8 @@ def _left_out(plan: Plan) -> Iterator[str]:
         more = listed.rejected_count - len(rows)
         yield table + (f"\n… and {more} more rejected rows" if more else "")
     if plan.unknown:
-        yield f"{len(plan.unknown)} listed clients are on no shard and left out: {few(plan.unknown)}"
+        who = "1 listed client is" if len(plan.unknown) == 1 else f"{len(plan.unknown)} listed clients are"
+        yield f"{who} on no shard and left out: {few(plan.unknown)}"
 
 
 def few(ids: BitMap64) -> str:
@@ -123,7 +124,7 @@ def answer_line(plan: Plan, objections: Sequence[Objection]) -> str:
         lines = [f"  exit {objection.exit_code}: {objection.reason}" for objection in objections]
         return "\n".join(["apply will refuse this:", *lines])
     return {
-        Verdict.CHANGES: f"apply will make {plan.changes} changes.",
+        Verdict.CHANGES: f"apply will make {plan.changes} change{'' if plan.changes == 1 else 's'}.",
         Verdict.IN_SYNC: "In sync: nothing to change.",
         Verdict.NOT_MODIFIED: "The list was not modified since the last sync: nothing to do.",
         Verdict.DISABLED: "Disabled: nothing to do.",

@@ -77,7 +77,7 @@ class Forks:
 
 def child(arguments: list[str], output: Path | str) -> None:
     """Be the program: its own output, signals as a shell sets them."""
-    from chatsync import cli  # noqa: PLC0415 - imported before the fork
+    from chatsync import cli  # imported before the fork
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -55,7 +55,7 @@ row    value    rejected because
 -----  -------  ------------------
 37     n/a      not an integer
 
-1 listed clients are on no shard and left out: 99
+1 listed client is on no shard and left out: 99
 
 apply will refuse this:
   exit 3: 1 of 36 rows hold no client id, 2.78 %, over limits.rejected_percent = 1; --force lifts it
