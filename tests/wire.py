@@ -16,7 +16,9 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import mysql.connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tests.servers import Server
 
 COM_QUERY = 3
+NO_ATTRIBUTES = b"\x00\x01"  # what MySQL 8 and its driver put before a statement ("Query Attributes")
 FOREVER = -1
 # The end of a transaction of ours; the driver's own, when it sets up a connection, is in capitals.
 COMMIT = "^commit$"
@@ -46,8 +49,10 @@ class Planned:
 class Wire:
     """Listens on a port of its own; `url` is the server's address with that port."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, is_mariadb: bool) -> None:
         parts = urlsplit(url)
+        self._login = {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
+        self._is_mariadb = is_mariadb
         self._server = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         # Without TLS: what it can't read it can't act on.
@@ -102,7 +107,15 @@ class Wire:
                 return
             threading.Thread(target=self._relay, args=(client,), daemon=True).start()
 
+    def _log_in_with_tls(self) -> None:
+        """Let MySQL remember the password: only then does it take it over a line without TLS."""
+        host, port = self._server
+        with contextlib.suppress(mysql.connector.Error):  # a server that is away stays away
+            mysql.connector.connect(host=host, port=port, connection_timeout=5, **self._login).close()
+
     def _relay(self, client: socket.socket) -> None:
+        if not self._is_mariadb:
+            self._log_in_with_tls()
         try:
             server = socket.create_connection(self._server)
         except OSError:
@@ -144,7 +157,7 @@ class Wire:
     def _plan_for(self, packet: bytes) -> Planned | None:
         if packet[3] != 0 or packet[4] != COM_QUERY:
             return None
-        statement = packet[5:].decode("utf-8", "replace")
+        statement = packet[5:].removeprefix(NO_ATTRIBUTES).decode("utf-8", "replace")
         with self._lock:
             self.statements.append(statement)
             for plan in self._plans:
@@ -221,7 +234,9 @@ class Wired:
     def __init__(self, world: World) -> None:
         self._world = world
         urls = {"ppcdict": world.dict_url} | {f"ppc{shard}": url for shard, url in world.shard_urls.items()}
-        self.wires = {database: Wire(url) for database, url in urls.items()}
+        self.wires = {
+            database: Wire(url, is_mariadb=world.server(database).is_mariadb) for database, url in urls.items()
+        }
 
     def __enter__(self) -> Self:
         for wire in self.wires.values():
