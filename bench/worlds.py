@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bench.world import Size
 
-SERVER_OPTIONS = ("--innodb-buffer-pool-size=4G", "--innodb-log-file-size=1G", "--secure-file-priv=")
+SERVER_OPTIONS = ("--innodb-buffer-pool-size=4G", "--loose-innodb-log-file-size=1G", "--secure-file-priv=")
 
 
 class Worlds:

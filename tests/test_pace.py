@@ -100,8 +100,8 @@ class Replication:
         primary.sql("RESET MASTER" if primary.is_mariadb else "RESET BINARY LOGS AND GTIDS")
         primary.sql("CREATE USER IF NOT EXISTS replicator IDENTIFIED BY 'x'")
         primary.sql("GRANT REPLICATION SLAVE ON *.* TO replicator")
-        primary.sql("CREATE DATABASE IF NOT EXISTS lag")  # the replica has it already
-        primary.sql("CREATE TABLE lag.t (id INT)")
+        primary.sql("CREATE DATABASE IF NOT EXISTS lagging")  # the replica has it already
+        primary.sql("CREATE TABLE lagging.t (id INT)")
 
     def start(self, *, delay: int) -> None:
         """Replicate, `delay` seconds late."""
@@ -135,25 +135,25 @@ def replication(second_server: Server) -> Iterator[Replication]:
     second_server.sql(f"CREATE USER IF NOT EXISTS {USER} IDENTIFIED BY %s", args=[PASSWORD])
     right = "SLAVE MONITOR" if second_server.is_mariadb else "REPLICATION CLIENT"
     second_server.sql(f"GRANT {right} ON *.* TO {USER}")
-    second_server.sql("CREATE DATABASE IF NOT EXISTS lag")
-    second_server.sql(f"GRANT SELECT ON lag.* TO {USER}")
+    second_server.sql("CREATE DATABASE IF NOT EXISTS lagging")
+    second_server.sql(f"GRANT SELECT ON lagging.* TO {USER}")
     with Server("--server-id=4710", "--log-bin=log") as primary:
         replication = Replication(second_server, primary)
         yield replication
         replication.forget()
-    second_server.sql("DROP DATABASE lag")
+    second_server.sql("DROP DATABASE lagging")
     second_server.sql(f"REVOKE {right} ON *.* FROM {USER}")
-    second_server.sql(f"REVOKE SELECT ON lag.* FROM {USER}")
+    second_server.sql(f"REVOKE SELECT ON lagging.* FROM {USER}")
 
 
 def test_a_replica_that_lags_is_waited_for_and_given_up(server_job: Job, replication: Replication) -> None:
     """One replica through all its states, as a start of its primary takes a second."""
-    url = replication.replica.url("lag", USER, PASSWORD)
+    url = replication.replica.url("lagging", USER, PASSWORD)
     plan_seven(server_job)
     server_job.configure(
         databases={"replicas": {"2": url}}, apply={"batch_size": 4, "max_lag": 0, "max_lag_wait": "1s"}
     )
-    where = f"replica of shard 2 (127.0.0.1:{replication.replica.port}/lag)"
+    where = f"replica of shard 2 (127.0.0.1:{replication.replica.port}/lagging)"
 
     none = server_job.apply()  # the server is nobody's replica yet
 

@@ -82,20 +82,22 @@ def test_a_certificate_for_another_host(tmp_path: Path) -> None:
 
 def test_a_server_without_tls(tmp_path: Path) -> None:
     """Where a CA is named, plain text is refused: somebody in between could ask for it."""
-    with Server("--skip-ssl") as server:
+    server = Server()
+    server.options = ("--skip-ssl",) if server.is_mariadb else ("--tls-version=",)
+    with server:
         world: World = create_world(server, shards=1)
         job = Job(tmp_path, world)
         job.settle({1: 1})
         job.list([1])
         plain = job.diff()
-        job.plan_file.unlink()
+        job.plan_file.unlink(missing_ok=True)
         configure(job, f"ssl_ca={server.ca}")
         asked = job.diff()
 
-        assert plain.code == 0
+        assert plain.code == (0 if server.is_mariadb else 1)  # MySQL takes no password in plain text
         assert asked.code == 1
         assert asked.err.count("\n") == 1
-        assert "TLS" in asked.err or "SSL" in asked.err
+        assert any(word in asked.err for word in ("TLS", "SSL", "secure connection"))
         assert not job.plan_file.exists()
 
 
