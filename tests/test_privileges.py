@@ -56,8 +56,10 @@ def test_a_missing_grant_is_told_at_once(job: Job, server: Server, table: str, g
 
     last = result.err.splitlines()[-1]
     assert result.code == 1
-    words = {grant, "SELECT with locking clause"}  # MySQL's words for FOR UPDATE without UPDATE
-    assert any(f"{word} command denied to user 'chatsync'@" in last for word in words)
+    # MySQL refuses the FOR UPDATE before the UPDATE.
+    locking = not server.is_mariadb and table.endswith(".clients_features") and grant == "UPDATE"
+    word = "SELECT with locking clause" if locking else grant
+    assert f"{word} command denied to user 'chatsync'@" in last
     assert "the README lists the grants" in last
     assert "trying again" not in result.err
 
