@@ -77,7 +77,7 @@ def test_shards_side_by_side(wired_job: Job, wired: Wired, workers: int, at_once
     plan_seven(wired_job, parallel_shards=workers)
     begun: list[str] = []
     for name in ("ppc1", "ppc2"):
-        wired.wires[name].before("FOR UPDATE", lambda name=name: begun.append(name))  # type: ignore[misc]
+        wired.wires[name].before("FOR UPDATE", lambda name=name: begun.append(name))  # type: ignore[misc]  # a bound loop variable
     wired.wires["ppc1"].before("^INSERT", lambda: wait_until(lambda: "ppc2" in begun) if at_once else None)
     wired.wires["ppc1"].after(COMMIT, lambda: begun.append("ppc1 done"))
 

@@ -26,10 +26,10 @@ def render(
     if name == "schemaful_dsv":
         yield _schemaful_header(options)
         if _is_plain(version.rows, columns, options):
-            yield from _text_of(version.rows, ranges)  # type: ignore[arg-type]
+            yield from _text_of(version.rows, ranges)  # type: ignore[arg-type]  # plain rows are IdRows
             return
     if name == "dsv" and _is_plain_dsv(version.rows, columns, options):
-        yield from _text_of(version.rows.as_dsv, ranges)  # type: ignore[attr-defined]
+        yield from _text_of(version.rows.as_dsv, ranges)  # type: ignore[attr-defined]  # and so are these
         return
     for number, indexes in enumerate(ranges):
         if control.get("enable_range_index"):
