@@ -231,7 +231,7 @@ def _surplus(place: Place, places: list[Place], grants: Grants, account: str) ->
     needs = [need for other in same for need in other.needs()]
     extra = [str(grant) for grant in grants.surplus(needs) if grant.privilege not in _FOR_LAG]
     if extra:
-        shown = ", ".join(extra[:3]) + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")  # noqa: PLR2004
+        shown = ", ".join(extra[:3]) + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")  # noqa: PLR2004  # as many as fit on a line
         yield warning(place.part, f"{account} may do more than the job needs: {shown}; REVOKE what it does not use")
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import signal
-import sys
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,13 +24,33 @@ LOCAL = {None, "", b"", "localhost", b"localhost", "127.0.0.1", b"127.0.0.1", ":
 def pytest_configure() -> None:
     # SIGTERM ends the run as Ctrl-C does: fixtures clean up after themselves.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.addaudithook(stay_on_this_machine)
+    stay_on_this_machine()
 
 
-def stay_on_this_machine(event: str, args: tuple[object, ...]) -> None:
-    address = args[1] if event == "socket.connect" else args[:1] if event == "socket.getaddrinfo" else None
-    if isinstance(address, tuple) and address[0] not in LOCAL:
-        raise RuntimeError(f"a test reached for {address[0]!r}; tests use no network")
+def stay_on_this_machine() -> None:
+    """Let no test look up or reach another machine.
+
+    Not by an audit hook: Python 3.11 asks it whenever a thread sets its trace function, and while it runs, no other
+    thread can set its own. Under coverage that kills threads as they start, now and then.
+    """
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def check(host: object) -> None:
+        if host not in LOCAL:
+            raise RuntimeError(f"a test reached for {host!r}; tests use no network")
+
+    def connect_here(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple):  # else the path of a socket
+            check(address[0])
+        connect(self, address)
+
+    def look_up_here(host: Any, *args: Any, **kwargs: Any) -> Any:
+        check(host)
+        return look_up(host, *args, **kwargs)
+
+    patch = pytest.MonkeyPatch()  # for the whole run: nothing undoes it
+    patch.setattr(socket.socket, "connect", connect_here)
+    patch.setattr(socket, "getaddrinfo", look_up_here)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def on_day(job: Job, day: int, **fields: Any) -> str:
     (job.records_folder / f"{record['id']}.json").unlink()
     began = datetime.fromtimestamp(MODIFIED + day * DAY + 3600, UTC)
     identifier = f"{began:%Y%m%dT%H%M%S.%f}Z-{day:08x}"
-    began, ended = (f"{time:%Y-%m-%dT%H:%M:%S.%f}Z" for time in (began, began + timedelta(seconds=3)))  # type: ignore[assignment]
+    began, ended = (f"{time:%Y-%m-%dT%H:%M:%S.%f}Z" for time in (began, began + timedelta(seconds=3)))  # type: ignore[assignment]  # texts from here on
     document = record | {"id": identifier, "started": began, "ended": ended, "user": "anna", "host": "cron1"} | fields
     (job.records_folder / f"{identifier}.json").write_text(json.dumps(document), encoding="utf-8")
     return identifier

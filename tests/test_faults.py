@@ -411,7 +411,7 @@ def test_a_reader_that_has_seen_enough(job: Job) -> None:
 
 
 def test_a_full_disk_under_the_output(job: Job) -> None:
-    with open("/dev/full", "w") as full:  # noqa: PTH123
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device, as a shell opens it
         process = job.start("diff", stdout=full)
         _, err = process.communicate(timeout=60)
 

@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,11 +22,10 @@ from chatsync.run import Run
 from chatsync.settings import Records as Section
 from chatsync.settings import Seconds
 from tests.job import UNMEASURED, Job
-from tests.wire import COMMIT
+from tests.wire import COMMIT, wait_until
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
 
     from tests.job import Databases
     from tests.wire import Wired
@@ -190,10 +190,22 @@ def test_stopped_by_a_lost_lock(half_way: Job, wired: Wired) -> None:
     assert stopped(half_way)["outcome"] == "stopped"
 
 
+def catches(process: int, number: signal.Signals) -> bool:
+    """Tell whether a process has a handler of its own for a signal (proc(5), SigCgt)."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    (mask,) = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_by_a_signal(half_way: Job, wired: Wired, number: signal.Signals) -> None:
     started: list[subprocess.Popen[str]] = []
-    wired.wires["ppc1"].after(COMMIT, lambda: started[0].send_signal(number))
+
+    def stop() -> None:
+        started[0].send_signal(number)
+        wait_until(lambda: not catches(started[0].pid, number))  # the first one was heard
+
+    wired.wires["ppc1"].after(COMMIT, stop)
     started.append(half_way.start("apply", "--plan", "plan.json"))
 
     out, _ = started[0].communicate(timeout=60)
