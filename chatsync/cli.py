@@ -1,5 +1,7 @@
 """The command line: the group, logging, and the one place where an error becomes an exit code."""
 
+import atexit
+import gc
 import importlib
 import os
 import signal
@@ -98,7 +100,13 @@ def cli(ctx: click.Context, config: Path | None, verbose: int, *, quiet: bool) -
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit with the code that scripts rely on."""
-    sys.exit(run(arguments))
+    # Commands are short: looking for garbage every 700 objects costs a twentieth of the start, for nothing.
+    gc.set_threshold(50_000)
+    code = run(arguments)
+    # As Python ends, but for freeing every module and object one by one: with the YT client and the
+    # SQL layer in memory that takes 0.15 s, and a thread that hangs in a driver may crash it.
+    atexit._run_exitfuncs()  # noqa: SLF001  # the only way to it
+    os._exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
