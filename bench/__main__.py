@@ -1,5 +1,6 @@
 """`python -m bench`: make the worlds, measure, print a table, write JSON."""
 
+import compileall
 import json
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import click
 
+import chatsync
 from bench.contests import BY_NAME, Contests
 from bench.measure import Bench, BenchError, Result
 from bench.report import document, table
@@ -29,6 +31,7 @@ def main(*, clients: int, shards: int, drift: float, only: str, runs: int, json_
     if unknown := sorted(set(names) - set(BY_NAME)):
         msg = f"--only knows {', '.join(BY_NAME)}, not {', '.join(unknown)}"
         raise click.UsageError(msg)
+    compileall.compile_dir(Path(chatsync.__file__).parent, quiet=1)  # as pip leaves an installed package
     size = Size(clients=clients, shards=shards, drift=drift)
     with tempfile.TemporaryDirectory(prefix="chatsync-bench-") as folder, Worlds(Path(folder)) as worlds:
         bench = Bench(Path(folder), server=worlds.server_pid)

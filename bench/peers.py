@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,37 +110,59 @@ def table_sync(world: World) -> Command:
     return Command(argv=argv, before=world.reset, check=in_step(world, "pt-table-sync"))
 
 
-def replay(world: World, files: Sequence[Path]) -> Command:
-    """Give the `mysql` client one file of statements for each shard, all shards at once."""
-    commands = [
-        shlex.join(world.mysql(name)) + f" < {shlex.quote(str(file))} > /dev/null"
-        for name, file in zip(world.shards, files, strict=True)
-    ]
-    argv = bash(world, "replay", _side_by_side(commands))
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What one run said to the databases: a file for each connection, with the database it was made to.
+
+    `first` ended before anything was written on a shard, `then` are all others.
+    """
+
+    first: Sequence[tuple[str, Path]]
+    then: Sequence[tuple[str, Path]]
+
+
+def replay(world: World, recorded: Recorded, *, only_shards: bool) -> Command:
+    """Give the files of each connection to a `mysql` client of its own, all that were open together at once."""
+
+    def clients(files: Sequence[tuple[str, Path]]) -> list[str]:
+        commands = [
+            shlex.join(world.mysql(database)) + f" < {shlex.quote(str(file))} > /dev/null"
+            for database, file in files
+            if database in world.shards or not only_shards
+        ]
+        return _side_by_side(commands) if commands else []
+
+    argv = bash(world, f"replay-{only_shards}", [*clients(recorded.first), *clients(recorded.then)])
     return Command(argv=argv, before=world.reset, check=in_step(world, "the mysql client"))
 
 
-def record(world: World, worlds: Worlds, work: Callable[[], object]) -> list[Path]:
-    """Do `work` with the server's log on, and return a file for each shard with the statements that it got."""
+def record(world: World, worlds: Worlds, work: Callable[[], object]) -> Recorded:
+    """Do `work` with the server's log on, and write down what it said on each connection."""
     worlds.log_statements(on=True)
     try:
         work()
     finally:
         worlds.log_statements(on=False)
     place: dict[int, str] = {}
-    texts: dict[str, list[str]] = {name: [] for name in world.shards}
-    for thread, kind, text in worlds.logged():
+    texts: dict[int, list[str]] = {}
+    last: dict[int, int] = {}
+    begun = 0
+    for number, (thread, kind, text) in enumerate(worlds.logged()):
         # Only of chatsync's user: what prepares and checks the world is in the log as well.
         if kind == "Connect" and (found := re.match(rf"{USER}@.* on (\w+)", text)):
-            place[thread] = found[1]
-        elif kind == "Query" and place.get(thread) in texts:
-            texts[place[thread]].append(text + ";\n")
-    files = []
-    for name in world.shards:
-        file = world.folder / f"statements.{name}"
-        file.write_text("".join(texts[name]), encoding="utf-8")
-        files.append(file)
-    return files
+            place[thread], texts[thread] = found[1], []
+        elif kind == "Query" and thread in place:
+            texts[thread].append(text + ";\n")
+            last[thread] = number
+            begun = begun or (number if place[thread] in world.shards else 0)
+    files = {}
+    for thread, lines in texts.items():
+        files[thread] = world.folder / f"statements.{thread}"
+        files[thread].write_text("".join(lines), encoding="utf-8")
+    return Recorded(
+        first=[(place[thread], file) for thread, file in files.items() if last[thread] < begun],
+        then=[(place[thread], file) for thread, file in files.items() if last[thread] >= begun],
+    )
 
 
 def in_step(world: World, who: str) -> Callable[[], None]:

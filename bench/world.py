@@ -179,10 +179,12 @@ class World:
         return process
 
     def _configure(self) -> None:
-        shards = {str(number): self.url(name) for number, name in enumerate(self.shards, 1)}
+        # Without ssl_ca the driver loads the system's whole bundle of CAs for each connection.
+        verified = f"?ssl_ca={self.server.ca}"
+        shards = {str(number): self.url(name) + verified for number, name in enumerate(self.shards, 1)}
         lines = [
             "[exclusions]", f'proxy = "{self.yt_url}"', f'path = "{TABLE}"',
-            "[databases]", f"dict = {json.dumps(self.url(f'{self.name}_dict'))}",
+            "[databases]", f"dict = {json.dumps(self.url(f'{self.name}_dict') + verified)}",
             "[databases.shards]", *(f"{number} = {json.dumps(url)}" for number, url in shards.items()),
             "[limits]", 'plan_max_age = "1d"',
         ]  # fmt: skip
@@ -198,8 +200,9 @@ class World:
         options = self.folder / "mysql.cnf"
         if not options.exists():
             who = f'user={USER}\npassword="{PASSWORD}"\nhost={ADDRESS}\nport={self.server.port}\n'
-            # TLS as chatsync's driver has it; loose: Oracle's client has it without being told.
-            options.write_text(f"[client]\n{who}loose-ssl\n", encoding="utf-8")
+            # TLS as chatsync's driver has it; loose: MariaDB's client and Oracle's differ.
+            verified = f"ssl-ca={self.server.ca}\nloose-ssl-verify-server-cert\nloose-ssl-mode=VERIFY_IDENTITY\n"
+            options.write_text(f"[client]\n{who}{verified}", encoding="utf-8")
         return ["mysql", f"--defaults-extra-file={options}", "-N", "-B", database]
 
 
