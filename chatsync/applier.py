@@ -1,6 +1,7 @@
 """Carrying a plan out: shard by shard, batch by batch, and what came of it."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -8,13 +9,13 @@ from collections.abc import Callable
 from pyroaring import BitMap64
 
 from chatsync.core import check_modtime, chunks, some
-from chatsync.dict_database import DictDatabase
 from chatsync.errors import (
     ChatsyncError,
     OutOfDateError,
     ShardsFailedError,
     StoppedError,
 )
+from chatsync.homes import count_at_home, find_homes
 from chatsync.job_lock import JobLock
 from chatsync.parallel import SideBySide
 from chatsync.plan import Plan, check_feature_id
@@ -26,35 +27,46 @@ from chatsync.shard_database import ShardDatabase
 
 Progress = Callable[[int], None]
 
+# How long what the dict database said is news enough to begin a batch; its commit is asked for anew.
+_ANSWER_SECONDS = 0.1
+
 logger = logging.getLogger(__name__)
 
 
 class Guard:
-    """Says before every batch, and again before its commit, whether this run may write it.
+    """Says whether this run may begin a batch, and again before its commit, whether it may write it.
 
     The lock must be held, the mod-time must be what `diff` saw, and, but for a batch in hand,
     nobody may have asked the run to stop. The first "no" counts for all shards.
     """
 
-    def __init__(self, *, plan: Plan, lock: JobLock, dict_database: DictDatabase, run: Run) -> None:
+    def __init__(self, *, plan: Plan, lock: JobLock, run: Run) -> None:
         """Bring together what is asked."""
         self._plan = plan
         self._lock = lock
-        self._dict = dict_database
         self._run = run
         self._one_at_a_time = threading.Lock()
         self._begun = self._answered = 0
+        self._answered_at = -math.inf
         self.refusal: ChatsyncError | None = None
 
-    def check(self) -> None:
-        """Raise the reason why no other batch may be written."""
-        self._run.check()
-        self.check_ours()
+    def may_begin(self) -> None:
+        """Raise the reason why no other batch may be begun.
 
-    def check_ours(self) -> None:
+        To begin, an answer of a moment ago will do, such as that for the commit before: asked
+        anew are those who waited since, for a pause, a replica or another attempt.
+        """
+        self._run.check()
+        if time.monotonic() - self._answered_at > _ANSWER_SECONDS:
+            self.may_commit()
+        elif self.refusal is not None:
+            raise self.refusal
+
+    def may_commit(self) -> None:
         """Raise the reason why not even the batch in hand may be written.
 
-        Batches that come while an answer is awaited share the next one: it is younger than they are.
+        Always asked anew. Batches that come while an answer is awaited share the next one: it is
+        younger than they are.
         """
         came = self._begun
         with self._one_at_a_time:
@@ -64,27 +76,27 @@ class Guard:
                     self._ask()
                 except ChatsyncError as error:
                     self.refusal = error
-                self._answered = self._begun
+                self._answered, self._answered_at = self._begun, time.monotonic()
         if self.refusal is not None:
             raise self.refusal
 
     def _ask(self) -> None:
-        self._lock.check()
-        state = self._dict.state()
+        state = self._lock.check()
         check_feature_id(self._plan, state.feature_id)
         check_modtime(seen=self._plan.seen_modtime, state=state, list_time=self._plan.list_time)
 
 
-def check_homes(plan: Plan, dict_database: DictDatabase) -> None:
+def check_homes(plan: Plan, *, settings: Settings, run: Run) -> None:
     """Refuse a plan whose clients to turn off live on other shards by now, before the first write.
 
     An undo turns rows off where they are, for there a run turned them on, and adds none.
     """
     if plan.undo_of:
         return
+    at_home = count_at_home(settings, run, plan.turn_off)
     for shard, ids in plan.turn_off.items():
-        moved = ids - dict_database.homes(ids).get(shard, BitMap64())
-        if moved:
+        if at_home[shard] < len(ids):
+            moved = ids - find_homes(settings, run, ids).get(shard, BitMap64())
             who = f"{len(moved)} clients to turn off on shard {shard} ({some(moved)})"
             raise OutOfDateError(f"{who} do not live there")
 
@@ -140,7 +152,7 @@ def _shard_task(
                         run.wait(settings.apply.pause)
                     replica.wait()
                     written = shard.write(
-                        action, plan.feature.id, batch, may_begin=guard.check, may_commit=guard.check_ours
+                        action, plan.feature.id, batch, may_begin=guard.may_begin, may_commit=guard.may_commit
                     )
                     tally.add(written)
                     progress(len(batch))

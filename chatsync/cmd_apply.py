@@ -119,14 +119,13 @@ def _apply(plan: Plan, session: Session, settings: Settings, run: Run, *, output
         return
     # Late: a run with nothing to do pays for no driver.
     from chatsync.applier import Guard, apply_plan, check_homes, failure
-    from chatsync.dict_database import DictDatabase
     from chatsync.job_lock import job_lock
     from chatsync.recorder import Recorder
 
-    with DictDatabase(settings, run) as dict_database, job_lock(settings, run) as lock:
-        guard = Guard(plan=plan, lock=lock, dict_database=dict_database, run=run)
-        guard.check()
-        check_homes(plan, dict_database)
+    with job_lock(settings, run) as lock:
+        guard = Guard(plan=plan, lock=lock, run=run)
+        guard.may_begin()
+        check_homes(plan, settings=settings, run=run)
         recorder = Recorder(settings, plan)
         # Once something may be written, a signal must not keep the record from being written too.
         with run.finishing():

@@ -3,7 +3,7 @@
 Pure: no files, no network, no clock. Whoever calls brings what was read and what time it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,18 +84,15 @@ def total(sets: Mapping[int, BitMap64]) -> int:
     return sum(map(len, sets.values()))
 
 
-def not_off_yet(listed: BitMap64, off: IdsByShard) -> BitMap64:
-    """Say whose shard must be looked up: the listed clients that are not off on any shard."""
-    return listed - union(off)
-
-
-def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
+def compute_diff(listed: BitMap64, off: IdsByShard, homes_of: Callable[[BitMap64], IdsByShard]) -> Diff:
     """Compare the list with the feature state.
 
-    `off` has one entry for each configured shard; `homes` is the answer of `shard_client_id`
-    about `not_off_yet(listed, off)`. A client without a home is unknown, which is no error; a
-    home that `off` lacks raises ConfigError, for then a whole shard was forgotten.
+    `off` has one entry for each configured shard. `homes_of` looks up, in `shard_client_id`, where
+    the listed clients live that are off on no shard. One without a home is unknown, which is no
+    error; a home that `off` lacks raises ConfigError, for then a whole shard was forgotten.
     """
+    wanted = listed.difference(*off.values())
+    homes = homes_of(wanted)
     forgotten = sorted(set(homes) - set(off))
     if forgotten:
         shard = forgotten[0]
@@ -104,12 +101,12 @@ def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
             f"live there ({some(homes[shard])}); add it to the configuration"
         )
         raise ConfigError(msg)
-    off_anywhere = union(off)
-    wanted = listed - off_anywhere
+    turn_on = {shard: off[shard] - listed for shard in sorted(off)}
     return Diff(
-        off_now=len(off_anywhere),
+        # All that are off, counted without joining the sets of all shards: listed or to be turned on.
+        off_now=len(listed) - len(wanted) + len(union(turn_on)),
         turn_off={shard: homes.get(shard, BitMap64()) & wanted for shard in sorted(off)},
-        turn_on={shard: off[shard] - listed for shard in sorted(off)},
+        turn_on=turn_on,
         unknown=wanted - union(homes),
     )
 

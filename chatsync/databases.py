@@ -23,7 +23,8 @@ from chatsync.run import Run
 
 Value = TypeVar("Value")
 
-GROUP_CONCAT_MAX_LEN = 3 * 1024 * 1024
+# Bytes of one packed value: below 4 MiB, the smallest default of max_allowed_packet (MySQL 5.7's).
+GROUP_CONCAT_MAX_LEN = 4_000_000
 
 # Error numbers that may pass by themselves. Server and client error references of MySQL and MariaDB.
 # Lock wait timeout, deadlock, and a row that somebody else inserted since we looked.
@@ -88,6 +89,7 @@ class Database:
         self.url = url
         self.name = name
         self.run = run
+        self._writable = writable
         self._engine = _engine(url, writable=writable, patience=patience)
         self._connection: sa.Connection | None = None
         self._is_busy = False
@@ -134,6 +136,8 @@ class Database:
             try:
                 if self._connection is None:
                     self._connection = self._engine.connect()
+                if not self._writable:
+                    return work(self._connection)  # autocommit: a COMMIT would be a round trip for nothing
                 with self._connection.begin():
                     return work(self._connection)
             except BaseException:
@@ -214,15 +218,15 @@ def _engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
         ),
         connect_args=_driver_options(url, patience=patience),
         poolclass=NullPool,
+        pool_reset_on_return=None,  # none is used again, and a lost one can't be rolled back
         isolation_level="READ COMMITTED" if writable else "AUTOCOMMIT",
         hide_parameters=True,
     )
-    # SQLAlchemy keeps `stream_results` from this driver, which cannot ask anything else before the
-    # last row was read. Nobody here does, and whole answers of many shards are a lot of memory.
-    engine.dialect.supports_server_side_cursors = True
 
     @sa.event.listens_for(engine, "connect")
     def set_session(connection: Any, _record: object) -> None:
+        # The driver asks before every cursor, a round trip for each statement, what the statement tells anyway.
+        connection.is_connected = lambda: True
         with contextlib.closing(connection.cursor()) as cursor:
             if "ssl_ca" in url.options:
                 _refuse_plain_text(cursor, url)

@@ -1,7 +1,6 @@
 """What chatsync asks of and tells the dict database: feature, mod-time, and where clients live."""
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -12,12 +11,12 @@ from chatsync.core import DictState, check_modtime, chunks, disabled_message, st
 from chatsync.databases import Database
 from chatsync.errors import ConfigError, DisabledError, OutOfDateError, SourceError
 from chatsync.modtime import format_time, parse_property, parse_time
-from chatsync.packed_ids import parse_packed
+from chatsync.packed_ids import unpack
 from chatsync.run import Run
 from chatsync.settings import Settings
-from chatsync.tables import features, ppc_properties, utc_now
+from chatsync.tables import PACKED_IDS, features, ppc_properties, utc_now
 
-_LOOKUP_SIZE = 5000
+LOOKUP_SIZE = 5000
 
 _PROPERTY = ppc_properties.c.name == sa.bindparam("property")
 _FEATURE = features.c.feature_text_id == sa.bindparam("feature")
@@ -34,9 +33,11 @@ _STATE = sa.select(
     _one_of(ppc_properties.c.value, _PROPERTY).label("value"),
     utc_now().label("now"),
 )
+_STATE_IF_LOCKED = _STATE.where(sa.func.is_used_lock(sa.bindparam("lock")) == sa.func.connection_id())
 # As text: building a construct of thousands of values takes longer than the server needs for them.
-_HOMES = """SELECT shard, COUNT(ClientID), SUM(ClientID), GROUP_CONCAT(ClientID)
+_HOMES = """SELECT shard, COUNT(*), {packed_ids}
     FROM shard_client_id WHERE ClientID IN ({marks}) GROUP BY shard"""
+_COUNT_AT_HOME = "SELECT COUNT(*) FROM shard_client_id WHERE ClientID IN ({marks}) AND shard = {mark}"
 _SET_AT = sa.select(sa.cast(ppc_properties.c.last_change, sa.String(32))).where(_PROPERTY)
 # last_change is set here too: SQLite knows no ON UPDATE.
 _SET = (
@@ -56,6 +57,7 @@ class DictDatabase:
         self._settings = settings
         self._feature = settings.feature.name
         self._property = settings.modtime.property
+        self._names = {"feature": self._feature, "property": self._property}
         self.database = Database(settings.databases.dict, name="dict", run=run, writable=writable)
 
     def __enter__(self) -> Self:
@@ -71,7 +73,20 @@ class DictDatabase:
 
         Raises ConfigError when there is no such feature, PropertyError when the mod-time is no time.
         """
-        return self._state()[0]
+        return self._parsed(self._row())
+
+    def state_if_locked(self, lock: str) -> DictState | None:
+        """Read the state over the one connection that holds a lock (GET_LOCK); None once it is not held there.
+
+        In one statement, so that both are of one moment, and never over another connection:
+        DatabaseError when this one was lost.
+        """
+
+        def ask(connection: sa.Connection) -> Any:
+            return connection.execute(_STATE_IF_LOCKED, {**self._names, "lock": lock}).first()
+
+        row = self.database.do_once(ask, what="see the lock of the job")
+        return None if row is None else self._parsed(self._checked(row))
 
     def feature_id(self) -> int:
         """Read the feature alone, whatever the mod-time is. Raises ConfigError when there is none."""
@@ -88,20 +103,19 @@ class DictDatabase:
         if state.modtime is not None and state.modtime > state.now:
             raise DisabledError(disabled_message(state.modtime))
 
-    def _state(self) -> tuple[DictState, str | None]:
-        """Read the state, and the mod-time as it is written there."""
-        row = self._row()
-        modtime = self._parse(row.value) if row.is_set else None
-        now = parse_time(row.now, timezone=UTC)
-        return DictState(feature_id=row.feature_id, modtime=modtime, now=now), row.value
-
     def _row(self) -> Any:
-        values = {"feature": self._feature, "property": self._property}
-        (row,) = self.database.rows(_STATE, values, what="read the feature and the mod-time")
+        (row,) = self.database.rows(_STATE, self._names, what="read the feature and the mod-time")
+        return self._checked(row)
+
+    def _checked(self, row: Any) -> Any:
         if row.feature_id is None:
             msg = f"feature.name: {self.database} has no feature {self._feature!r} in table features"
             raise ConfigError(msg)
         return row
+
+    def _parsed(self, row: Any) -> DictState:
+        modtime = self._parse(row.value) if row.is_set else None
+        return DictState(feature_id=row.feature_id, modtime=modtime, now=parse_time(row.now, timezone=UTC))
 
     def _parse(self, raw: str | None) -> datetime:
         where, zone = str(self.database), self._settings.timezone
@@ -109,16 +123,26 @@ class DictDatabase:
 
     def homes(self, ids: BitMap64) -> dict[int, BitMap64]:
         """Look up the shard of each client; a client on no shard is in no set of the answer."""
+        packed_ids = PACKED_IDS["sqlite" if self.database.is_sqlite else "mysql"]
         found: dict[int, BitMap64] = {}
-        for chunk in chunks(storable(ids), _LOOKUP_SIZE):
-            ask = partial(self._homes_of, ids=chunk)
-            for shard, *pack in self.database.do(ask, what="look up the shards of clients"):
-                found[shard] = found.get(shard, BitMap64()) | parse_packed([pack], where=self.database)
+        for chunk in chunks(storable(ids), LOOKUP_SIZE):
+            for shard, count, packed in self._look_up(_HOMES, chunk, packed_ids=packed_ids):
+                found[shard] = found.get(shard, BitMap64()) | unpack(count, packed, where=self.database)
         return found
 
-    def _homes_of(self, connection: sa.Connection, *, ids: BitMap64) -> list[Any]:
-        marks = ", ".join(["?" if self.database.is_sqlite else "%s"] * len(ids))
-        return list(connection.exec_driver_sql(_HOMES.format(marks=marks), tuple(ids)))
+    def count_at_home(self, shard: int, ids: BitMap64) -> int:
+        """Count those of at most LOOKUP_SIZE clients that live on a shard."""
+        ((count,),) = self._look_up(_COUNT_AT_HOME, ids, shard)
+        return int(count)
+
+    def _look_up(self, statement: str, ids: BitMap64, *others: int, packed_ids: str = "") -> list[Any]:
+        mark = "?" if self.database.is_sqlite else "%s"
+        sql = statement.format(packed_ids=packed_ids, mark=mark, marks=", ".join([mark] * len(ids)))
+
+        def ask(connection: sa.Connection) -> list[Any]:
+            return list(connection.exec_driver_sql(sql, (*ids, *others)))
+
+        return self.database.do(ask, what="look up the shards of clients")
 
     def set_modtime(self, value: datetime) -> None:
         """Write the mod-time whatever stood there: the operator's word."""
@@ -137,7 +161,8 @@ class DictDatabase:
         DisabledError or OutOfDateError when the mod-time is another one, and SourceError for a list
         from the future: that would be the kill switch, which only operators use.
         """
-        state, raw = self._state()
+        row = self._row()
+        state = self._parsed(row)
         if state.modtime == value:
             return False
         check_modtime(seen=seen, state=state, list_time=value)
@@ -146,7 +171,7 @@ class DictDatabase:
                 f"the list is of {format_time(value)}, ahead of the clock of {self.database}, {format_time(state.now)};"
                 " the mod-time was not moved, for a time in the future disables the job; the next run tries again"
             )
-        values = {"property": self._property, "new": format_time(value), "old": raw}
+        values = {"property": self._property, "new": format_time(value), "old": row.value}
 
         def write(connection: sa.Connection) -> bool:
             if seen is not None:

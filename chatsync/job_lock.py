@@ -15,7 +15,8 @@ from typing import IO, Protocol, Self
 
 import sqlalchemy as sa
 
-from chatsync.databases import Database
+from chatsync.core import DictState
+from chatsync.dict_database import DictDatabase
 from chatsync.errors import BusyError, DatabaseError, LockLostError, OutputError
 from chatsync.run import Run
 from chatsync.settings import Settings
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 _MAX_NAME = 64  # MySQL's limit for the name of a lock
 
 _GET = sa.text("SELECT GET_LOCK(:name, 0)")
-_IS_MINE = sa.text("SELECT IS_USED_LOCK(:name) = CONNECTION_ID()")
 _HOLDER = sa.text("SELECT id, user, host, time FROM information_schema.processlist WHERE id = IS_USED_LOCK(:name)")
 
 
@@ -38,14 +38,14 @@ class JobLock(Protocol):
     def __exit__(self, *exception: object) -> None:
         """Free the lock."""
 
-    def check(self) -> None:
-        """Raise LockLostError when the lock is no longer held."""
+    def check(self) -> DictState:
+        """Say what the dict database holds while the lock is held; raise LockLostError once it is not."""
 
 
 def job_lock(settings: Settings, run: Run) -> JobLock:
     """Choose the lock that fits the dict database."""
     if settings.databases.dict.is_sqlite:
-        return FileLock(Path(settings.databases.dict.database + ".chatsync-lock"))
+        return FileLock(settings, run)
     return ServerLock(settings, run)
 
 
@@ -54,7 +54,8 @@ class ServerLock:
 
     def __init__(self, settings: Settings, run: Run) -> None:
         """Describe the lock; nothing is opened yet."""
-        self._database = Database(settings.databases.dict, name="dict", run=run)
+        self._dict = DictDatabase(settings, run)
+        self._database = self._dict.database
         self._values = {"name": lock_name(settings.databases.dict.database, settings.feature.name)}
         # Idle between two checks for as long as a batch and its retries take.
         self._idle_seconds = int(run.deadline) + 3600
@@ -75,25 +76,22 @@ class ServerLock:
         """Free the lock by closing its connection."""
         self._database.close()
 
-    def check(self) -> None:
+    def check(self) -> DictState:
         """Ask the server over the very connection that holds the lock; never reconnect."""
         try:
-            if self._database.do_once(self._is_mine, what="see the lock of the job"):
-                return
+            state = self._dict.state_if_locked(self._values["name"])
             reason = f"{self._database}: the lock of the job is not held any more"
         except DatabaseError as error:
-            reason = str(error)
-        msg = f"{reason}; stopped before the next batch"
-        raise LockLostError(msg)
+            state, reason = None, str(error)
+        if state is None:
+            raise LockLostError(f"{reason}; stopped before the next batch")
+        return state
 
     def _keep_open(self, connection: sa.Connection) -> None:
         connection.execute(sa.text("SET SESSION wait_timeout = :seconds"), {"seconds": self._idle_seconds})
 
     def _get(self, connection: sa.Connection) -> int | None:
         return connection.execute(_GET, self._values).scalar()
-
-    def _is_mine(self, connection: sa.Connection) -> bool:
-        return bool(connection.execute(_IS_MINE, self._values).scalar())
 
     def _holder(self) -> str:
         rows = self._database.rows(_HOLDER, self._values, what="see who holds the lock of the job")
@@ -114,9 +112,10 @@ def lock_name(schema: str, feature: str) -> str:
 class FileLock:
     """flock on a file beside an SQLite dict database; the file says who holds it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, settings: Settings, run: Run) -> None:
         """Describe the lock; nothing is opened yet."""
-        self._path = path
+        self._dict = DictDatabase(settings, run)
+        self._path = Path(settings.databases.dict.database + ".chatsync-lock")
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -143,8 +142,10 @@ class FileLock:
 
     def __exit__(self, *_exception: object) -> None:
         """Free the lock by closing its file."""
+        self._dict.database.close()
         if self._file is not None:
             self._file.close()
 
-    def check(self) -> None:
-        """Do nothing: a file lock can't be lost while its file is open."""
+    def check(self) -> DictState:
+        """Ask the database alone: a file lock can't be lost while its file is open."""
+        return self._dict.state()

@@ -96,7 +96,11 @@ class SideBySide(Generic[Key, Value]):
         values = {}
         for key, outcome in self.outcomes(run):
             if isinstance(outcome.error, ChatsyncError):
-                self._waiting.clear()
-                run.cancel(outcome.error)
+                self.cancel(run, outcome.error)
             values[key] = outcome.unwrap()
         return values
+
+    def cancel(self, run: Run, reason: ChatsyncError) -> None:
+        """Start no other task, and stop those at work at their next check; nobody waits for them any more."""
+        self._waiting.clear()
+        run.cancel(reason)

@@ -201,7 +201,7 @@ def id_set(kind: type, value: Any) -> BitMap64:
     """Read a JSON array of ids, which must be whole numbers in ascending order."""
     if kind is not BitMap64:
         raise NotImplementedError(kind)
-    if not isinstance(value, list) or not all(type(item) is int and 0 < item <= MAX_LIST_ID for item in value):
+    if not isinstance(value, list) or not all(type(item) is int and 0 <= item <= MAX_LIST_ID for item in value):
         msg = "expected an array of client ids"
         raise ValueError(msg)
     ids = BitMap64(value)
@@ -213,6 +213,9 @@ def id_set(kind: type, value: Any) -> BitMap64:
 
 def _check_ids(plan: Plan) -> None:
     """Ids that the column can't hold never reach a statement; a client is changed one way only."""
+    if any(0 in ids for ids in plan.turn_off.values()):
+        msg = "0 can't be on a list"  # but there may be a row of it, to be turned on
+        raise ValueError(msg)
     changed = [*plan.turn_off.values(), *plan.turn_on.values()]
     if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
         msg = f"a client id above {MAX_CLIENT_ID}"

@@ -14,11 +14,12 @@ from chatsync.core import (
     ExclusionList,
     ListVersion,
     compute_diff,
-    not_off_yet,
     total,
 )
 from chatsync.dict_database import DictDatabase
+from chatsync.errors import ChatsyncError
 from chatsync.exclusions import ListSource, open_list
+from chatsync.homes import find_homes
 from chatsync.modtime import ModTimeState, format_time, modtime_state
 from chatsync.parallel import SideBySide
 from chatsync.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part
@@ -27,9 +28,9 @@ from chatsync.run import Run
 from chatsync.settings import Settings
 from chatsync.shard_database import ShardDatabase
 
-# Reading is bounded by the servers; more threads than this only queue up for one interpreter, and
-# each costs 10 MB for its connection.
-_READERS = 4
+# Two servers send as much as this process takes; more threads only queue up for one interpreter,
+# and each costs some 15 MB for its connection and the value in hand.
+_READERS = 3
 
 CountOff = Callable[[int, int], None]
 
@@ -55,21 +56,25 @@ def make_plan(
     job disabled. `count_off` is told each shard that was read and how many are off there. Returns
     the plan and what the dict database said when it was begun.
     """
-    with open_list(settings, run) as source, DictDatabase(settings, run) as dict_database:
+    with DictDatabase(settings, run) as dict_database:
         state = dict_database.state()
-        skip = _verdict_unread(source.version, state) if if_modified else None
-        if skip is not None:
-            listed, diff = None, _no_diff(settings)
-        else:
-            listed, diff = _read_and_compare(
-                settings,
-                run,
-                source=source,
-                dict_database=dict_database,
-                feature_id=state.feature_id,
-                progress=progress,
-                count_off=count_off,
-            )
+    shards = None if if_modified else _read_shards(settings, run, state.feature_id)
+    try:
+        with open_list(settings, run) as source:
+            skip = _verdict_unread(source.version, state) if if_modified else None
+            if skip is not None:
+                listed, diff = None, _no_diff(settings)
+            else:
+                shards = shards or _read_shards(settings, run, state.feature_id)
+                listed = _read_list(source, progress)
+                off = shards.results(run)
+                for shard, ids in off.items():
+                    count_off(shard, len(ids))
+                diff = compute_diff(listed.ids, off, partial(find_homes, settings, run))
+    except ChatsyncError as error:
+        if shards is not None:
+            shards.cancel(run, error)  # nothing will be compared any more
+        raise
     verdict = skip or diff_verdict(diff)
     plan = _plan(settings, source.version, state, listed, diff, verdict=verdict, trace_id=trace_id)
     _log(plan)
@@ -102,30 +107,18 @@ def _no_diff(settings: Settings) -> Diff:
     return Diff(off_now=0, turn_off=nobody, turn_on=nobody)
 
 
-def _read_and_compare(
-    settings: Settings,
-    run: Run,
-    *,
-    source: ListSource,
-    dict_database: DictDatabase,
-    feature_id: int,
-    progress: Progress,
-    count_off: CountOff,
-) -> tuple[ExclusionList, Diff]:
-    """Read all shards in threads while this one reads the list: no client is used by two threads."""
-    shards = SideBySide(
-        {shard: partial(_read_shard, settings, run, shard, feature_id) for shard in settings.databases.shards},
-        workers=_READERS,
-    )
+def _read_shards(settings: Settings, run: Run, feature_id: int) -> SideBySide[int, BitMap64]:
+    """Start reading all shards in threads, while the main one opens and reads the list."""
+    tasks = {shard: partial(_read_shard, settings, run, shard, feature_id) for shard in settings.databases.shards}
+    return SideBySide(tasks, workers=_READERS)
+
+
+def _read_list(source: ListSource, progress: Progress) -> ExclusionList:
     with progress("reading the list", source.version.rows or 0) as advance:
         listed = source.read(advance)
     numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
     logger.info("%s: %d clients in %d rows", source.version.source, len(listed.ids), listed.rows, extra=numbers)
-    off = shards.results(run)
-    for shard, ids in off.items():
-        count_off(shard, len(ids))
-    homes = dict_database.homes(not_off_yet(listed.ids, off))
-    return listed, compute_diff(listed.ids, off, homes)
+    return listed
 
 
 def _read_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> BitMap64:

@@ -1,6 +1,6 @@
 """What chatsync asks of and tells one shard: who is off there, and turn these off or on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -8,18 +8,15 @@ import sqlalchemy as sa
 from pyroaring import BitMap64
 
 from chatsync.core import chunks
-from chatsync.databases import STATEMENT_SECONDS, Database
-from chatsync.packed_ids import parse_packed, portions
+from chatsync.databases import GROUP_CONCAT_MAX_LEN, STATEMENT_SECONDS, Database
+from chatsync.packed_ids import PACKED_SIZE, unpack
 from chatsync.results import Action, Written
 from chatsync.run import Run
 from chatsync.settings import Settings
-from chatsync.tables import clients_features, packed
+from chatsync.tables import clients_features, packed_ids
 
-# Ids of one packed text: 2**18 of at most 11 bytes each stay below GROUP_CONCAT_MAX_LEN, and that
-# below the smallest default of max_allowed_packet.
-_BLOCK_BITS = 18
-# Packed texts fetched at once: of up to 3 MB each where ids are dense.
-_PACKS_AT_ONCE = 8
+# How many packed ids fit into one value.
+_IDS_A_VALUE = GROUP_CONCAT_MAX_LEN // PACKED_SIZE
 _LOOKUP_SIZE = 5000
 # A scan of a large shard sends nothing before it is done.
 _SCAN_SECONDS = 300
@@ -31,13 +28,18 @@ Check = Callable[[], None]
 
 _client = clients_features.c.ClientID
 _IS_OFF = (clients_features.c.feature_id == sa.bindparam("feature"), clients_features.c.is_enabled == _OFF)
-_OFF_PACKED = (
-    sa.select(*packed(_client))
-    .where(*_IS_OFF)
-    .group_by(_client.bitwise_rshift(sa.literal_column(str(_BLOCK_BITS))))
-    .execution_options(stream_results=True, max_row_buffer=_PACKS_AT_ONCE)
+_OFF_PACKED = sa.select(sa.func.count(), packed_ids()).select_from(clients_features).where(*_IS_OFF)
+_BOUNDS = sa.select(sa.func.min(_client), sa.func.max(_client))
+# `+ 0` keeps the optimizer from the index on feature_id, which it would read whole for each range.
+_OFF_BETWEEN = (
+    sa.select(sa.func.count(), packed_ids())
+    .select_from(clients_features)
+    .where(
+        clients_features.c.feature_id + sa.literal_column("0") == sa.bindparam("feature"),
+        clients_features.c.is_enabled == _OFF,
+        _client.between(sa.bindparam("first"), sa.bindparam("last")),
+    )
 )
-
 _COUNT_OFF = sa.select(sa.func.count()).select_from(clients_features).where(*_IS_OFF)
 _ANY = sa.select(_client).limit(1)
 
@@ -75,16 +77,31 @@ class ShardDatabase:
         self.database.close()
 
     def read_off(self, feature_id: int) -> BitMap64:
-        """Read who is off here, packed by the server into texts of neighbouring ids."""
+        """Read who is off here, packed by the server: in one value, or in more when they are too many for one."""
+        return self.database.do(partial(self._read_off, feature_id=feature_id), what="read who is off")
 
-        def scan(connection: sa.Connection) -> BitMap64:
-            off = BitMap64()
-            for packs in portions(connection.execute(_OFF_PACKED, {"feature": feature_id})):
-                self.database.run.check()
-                off |= parse_packed(packs, where=self.database)
-            return off
+    def _read_off(self, connection: sa.Connection, *, feature_id: int) -> BitMap64:
+        count, packed = connection.execute(_OFF_PACKED, {"feature": feature_id}).one()
+        if count <= _IDS_A_VALUE:
+            return unpack(count, packed, where=self.database)
+        first, last = connection.execute(_BOUNDS).one()
+        clients = range(first or 0, (last or 0) + 1)  # null where all rows have gone since
+        return self._read_parts(connection, clients, count, feature_id=feature_id)
 
-        return self.database.do(scan, what="read who is off")
+    def _read_parts(self, connection: sa.Connection, clients: range, count: int, *, feature_id: int) -> BitMap64:
+        """Read a range of clients in parts of about three quarters of a value; too dense ones are parted again."""
+        off = BitMap64()
+        step = len(clients) * _IDS_A_VALUE * 3 // (4 * count) + 1
+        for start in range(clients.start, clients.stop, step):
+            self.database.run.check()
+            part = range(start, min(start + step, clients.stop))
+            values = {"feature": feature_id, "first": part[0], "last": part[-1]}
+            count, packed = connection.execute(_OFF_BETWEEN, values).one()
+            if count <= _IDS_A_VALUE:
+                off |= unpack(count, packed, where=self.database)
+            else:
+                off |= self._read_parts(connection, part, count, feature_id=feature_id)
+        return off
 
     def probe(self) -> None:
         """See that the shard answers and its table may be read."""
@@ -156,7 +173,7 @@ class ShardDatabase:
 
     def _on_these(
         self, connection: sa.Connection, *, statement: str, feature_id: int, ids: BitMap64, enabled: int = _OFF
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Execute a statement on the rows of these clients, every id bound; return the rows it answers with.
 
         As text: building a construct of a thousand values takes longer than the server needs for them.
@@ -164,4 +181,4 @@ class ShardDatabase:
         marks = ", ".join([self._mark] * len(ids))
         sql = statement.format(mark=self._mark, marks=marks, enabled=enabled, for_update=self._for_update)
         result = connection.exec_driver_sql(sql, (feature_id, *ids))
-        return [tuple(row) for row in result] if result.returns_rows else []
+        return result.all() if result.returns_rows else []

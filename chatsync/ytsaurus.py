@@ -183,18 +183,26 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
     In small pieces the ids would take several times as long to put into a set.
     """
-    gathered = bytearray()
+    gathered: list[bytes] = []
+    size = 0
     try:
         for piece in pieces:
-            gathered += piece
-            if len(gathered) >= READ_BUFFER:
-                end = gathered.rfind(b"\n") + 1
-                yield bytes(gathered[:end])
-                del gathered[:end]
+            size += len(piece)
+            end = piece.rfind(b"\n") + 1 if size >= READ_BUFFER else 0
+            if end:
+                yield b"".join([*gathered, piece[:end]])
+                gathered, size = [piece[end:]], len(piece) - end
+            else:
+                gathered.append(piece)
     except Exception:
-        yield bytes(gathered[: gathered.rfind(b"\n") + 1])
+        yield _up_to_last_line(gathered)
         raise
-    yield bytes(gathered[: gathered.rfind(b"\n") + 1])
+    yield _up_to_last_line(gathered)
+
+
+def _up_to_last_line(pieces: list[bytes]) -> bytes:
+    whole = b"".join(pieces)
+    return whole[: whole.rfind(b"\n") + 1]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.core import Diff, ExclusionList, ListVersion, Rejected, chunks, compute_diff, not_off_yet, storable
+from chatsync.core import Diff, ExclusionList, ListVersion, Rejected, chunks, compute_diff, storable
 from chatsync.errors import ConfigError
 from chatsync.modtime import format_time
 from chatsync.plan import Plan, PlanFeature, diff_verdict, from_document, list_part, to_document
@@ -43,7 +44,7 @@ def by_shard(homes: Mapping[int, int], asked: BitMap64) -> dict[int, BitMap64]:
 
 
 def diff_of(listed: BitMap64, off: Mapping[int, BitMap64], homes: Mapping[int, int]) -> Diff:
-    return compute_diff(listed, off, by_shard(homes, not_off_yet(listed, off)))
+    return compute_diff(listed, off, partial(by_shard, homes))
 
 
 def plan_of(diff: Diff, listed: BitMap64, rejected: tuple[Rejected, ...] = ()) -> Plan:
@@ -135,14 +136,14 @@ def test_a_plan_file_round_trips(
 def test_nothing_and_nobody() -> None:
     nobody = {shard: BitMap64() for shard in SHARDS}
 
-    assert compute_diff(BitMap64(), nobody, {}) == Diff(off_now=0, turn_off=nobody, turn_on=nobody)
+    assert compute_diff(BitMap64(), nobody, partial(by_shard, {})) == Diff(off_now=0, turn_off=nobody, turn_on=nobody)
 
 
 def test_a_shard_that_was_forgotten_is_named_with_its_clients() -> None:
     listed, off = BitMap64([1, 2, 3, 4, 5]), {1: BitMap64([1])}
 
     with pytest.raises(ConfigError, match=r"^shard 7 is missing from databases.shards: 4 .* \(2, 3, 4, …\)"):
-        compute_diff(listed, off, {7: BitMap64([2, 3, 4, 5])})
+        compute_diff(listed, off, lambda _asked: {7: BitMap64([2, 3, 4, 5])})
 
 
 @given(members=sets, size=st.integers(1, 50))

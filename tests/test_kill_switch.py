@@ -271,3 +271,13 @@ def test_a_machine_whose_clock_is_behind_does_not_disable_an_enabled_job(
     assert job.chain().code == 0
     assert job.off() == {1, 2, 3, 4, 5, 6, 7}
     assert job.property() == "2036-01-26T22:40:00.000000Z"
+
+
+def test_during_a_pause_no_other_batch_is_begun(job: Job, wired: Wired) -> None:
+    job.configure(apply={"batch_size": 2, "parallel_shards": 1, "pause": 0.2})
+    job.diff()
+    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(OFF_FOR_GOOD))
+
+    assert job.apply().code == 5
+    assert len([text for text in wired.wires["ppc1"].statements if text.endswith("FOR UPDATE")]) == 1
+    assert job.off() == {1, 2, 7}

@@ -7,34 +7,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsync.errors import DatabaseError
-from chatsync.packed_ids import parse_lines, parse_packed
+from chatsync.packed_ids import parse_lines, unpack
 
 BELOW_THE_LARGEST = 2**63 - 2
 ids = st.integers(1, BELOW_THE_LARGEST) | st.integers(1, 2**32 - 1)
+stored = st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([2**31 - 1, 2**31, 2**32 - 1]), unique=True)
 
 
-def pack(numbers: list[int]) -> tuple[int, int, str]:
-    """Pack as a server does with COUNT, SUM and GROUP_CONCAT."""
-    return len(numbers), sum(numbers), ",".join(map(str, numbers))
+def pack(numbers: list[int]) -> bytes:
+    """Pack as a server does with GROUP_CONCAT and CHAR."""
+    return b"".join(bytes([number >> 31]) + (number | 2**31).to_bytes(4, "big") for number in numbers)
 
 
-@given(st.lists(st.lists(st.integers(1, 2**32 - 1), min_size=1, max_size=50), min_size=1, max_size=5))
-def test_packs_come_back_as_one_set(packs: list[list[int]]) -> None:
-    assert set(parse_packed(map(pack, packs), where="shard 1")) == {number for numbers in packs for number in numbers}
+@given(stored)
+def test_packed_ids_come_back_as_a_set(numbers: list[int]) -> None:
+    assert list(unpack(len(numbers), pack(numbers), where="shard 1")) == sorted(numbers)
+    assert list(unpack(len(numbers), pack(numbers).hex(), where="shard 1")) == sorted(numbers)
 
 
-@given(st.lists(st.integers(1, 2**32 - 1), min_size=1, max_size=8, unique=True), st.integers(0))
-def test_a_pack_cut_anywhere_is_an_error(numbers: list[int], cut: int) -> None:
-    count, total, text = pack(numbers)
-    whole = pack([5, 7])
-
-    with pytest.raises(DatabaseError, match=r"shard 1: packed ids came cut or broken.*max_allowed_packet"):
-        parse_packed([whole, (count, total, text[: cut % len(text)])], where="shard 1")
+def test_no_row_is_no_id() -> None:
+    assert not unpack(0, None, where="shard 1")
 
 
-def test_a_pack_cut_inside_its_last_number_has_the_right_count_and_is_an_error() -> None:
-    with pytest.raises(DatabaseError, match="3 announced, 3 readable"):
-        parse_packed([(3, 1 + 2 + 345, "1,2,34")], where="shard 1")
+@given(stored.filter(bool), st.integers(0), st.booleans())
+def test_packed_ids_cut_anywhere_are_an_error(numbers: list[int], cut: int, as_hex: bool) -> None:
+    whole = pack(numbers).hex() if as_hex else pack(numbers)
+
+    with pytest.raises(DatabaseError, match=rf"shard 1: packed ids .* {len(numbers)} announced.*max_allowed_packet"):
+        unpack(len(numbers), whole[: cut % len(whole)], where="shard 1")
+
+
+def test_an_id_too_large_to_be_packed_is_an_error() -> None:
+    too_large = f"{2**39 >> 31:02x}{2**39 | 2**31:08x}"  # SQLite keeps what it is given
+
+    with pytest.raises(DatabaseError, match="shard 1: packed ids"):
+        unpack(1, too_large, where="shard 1")
 
 
 @given(st.lists(ids, max_size=50))

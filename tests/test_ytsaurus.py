@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from yt import yson
 
+from chatsync.parallel import SideBySide
 from tests.job import FEATURE_ID, TABLE, Job, Result
 from tests.yt_proxy import FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_mock import MockerFixture
 
     from tests.yt_http import Seen
     from tests.yt_proxy import YtProxy
@@ -477,3 +480,11 @@ def test_rows_of_real_processes_on_a_real_server(server_job: Job, yt: YtProxy) -
     assert [(step.code, step.err) for step in steps] == [(0, "")] * 4
     assert server_job.rows() == {(1, 1, FEATURE_ID, 0), (2, 2, FEATURE_ID, 0), (3, 3, FEATURE_ID, 1)}
     assert server_job.property() == "2026-10-23T10:15:00.123456Z"
+
+
+def test_a_list_that_cannot_be_read_ends_the_reading_of_the_shards(yt_job: Job, mocker: MockerFixture) -> None:
+    cancelled = mocker.spy(SideBySide, "cancel")
+
+    result = yt_job.diff()
+
+    assert (result.code, cancelled.call_count) == (1, 1)
