@@ -5,26 +5,21 @@ It is tried again when the fault may pass, and its error is told with the place 
 """
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from chatsync.dburl import DatabaseUrl
+from chatsync.engines import new_engine
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
 from chatsync.parallel import off_main_thread
 from chatsync.run import Run
 
 Value = TypeVar("Value")
-
-# Bytes of one packed value: below 4 MiB, the smallest default of max_allowed_packet (MySQL 5.7's).
-GROUP_CONCAT_MAX_LEN = 4_000_000
 
 # Error numbers that may pass by themselves. Server and client error references of MySQL and MariaDB.
 # Lock wait timeout, deadlock, and a row that somebody else inserted since we looked.
@@ -46,11 +41,8 @@ _NO_GRANT = frozenset({1044, 1142, 1143})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _READ_ONLY | _SERVER_AWAY
 
-_CONNECT_SECONDS = 10
 # No small statement takes this long without sending a byte; a server that is frozen does.
 STATEMENT_SECONDS = 60
-
-logger = logging.getLogger(__name__)
 
 
 def error_number(error: BaseException) -> int | None:
@@ -90,7 +82,7 @@ class Database:
         self.name = name
         self.run = run
         self._writable = writable
-        self._engine = _engine(url, writable=writable, patience=patience)
+        self._engine = new_engine(url, writable=writable, patience=patience)
         self._connection: sa.Connection | None = None
         self._is_busy = False
 
@@ -201,92 +193,3 @@ def _advice(error: BaseException) -> str:
     if is_transient(error):
         return "; it was tried again until run.retry_timeout"
     return ""
-
-
-def _engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
-    if url.is_sqlite:
-        return _sqlite_engine(url, writable=writable)
-    warn_without_c_extension()
-    engine = sa.create_engine(
-        sa.URL.create(
-            "mysql+mysqlconnector",
-            username=url.user or None,
-            password=url.password.reveal() if url.password else None,
-            host=url.host,
-            port=url.port,
-            database=url.database,
-        ),
-        connect_args=_driver_options(url, patience=patience),
-        poolclass=NullPool,
-        pool_reset_on_return=None,  # none is used again, and a lost one can't be rolled back
-        isolation_level="READ COMMITTED" if writable else "AUTOCOMMIT",
-        hide_parameters=True,
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def set_session(connection: Any, _record: object) -> None:
-        # The driver asks before every cursor, a round trip for each statement, what the statement tells anyway.
-        connection.is_connected = lambda: True
-        with contextlib.closing(connection.cursor()) as cursor:
-            if "ssl_ca" in url.options:
-                _refuse_plain_text(cursor, url)
-            cursor.execute(f"SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, time_zone = '+00:00'")
-
-    return engine
-
-
-def _refuse_plain_text(cursor: Any, url: DatabaseUrl) -> None:
-    """Go no further without TLS: the driver takes plain text from a server that has none."""
-    cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
-    row = cursor.fetchone()
-    if not row or not row[1]:
-        msg = f"{url}: the server does not speak TLS, but its URL in [databases] has ssl_ca"
-        raise DatabaseError(msg)
-
-
-def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "connection_timeout": _CONNECT_SECONDS,
-        "read_timeout": patience,
-        "write_timeout": patience,
-        # The driver's default collation is unknown to MariaDB; this one every server has.
-        "charset": "utf8mb4",
-        "collation": "utf8mb4_general_ci",
-    }
-    if "ssl_ca" in url.options:
-        options["ssl_verify_cert"] = True  # a CA that nothing is checked against protects nobody
-    return {**options, **url.options}
-
-
-def warn_without_c_extension() -> None:
-    """Say aloud what the driver keeps to itself: without its C extension it is ten times slower."""
-    import mysql.connector  # SQLite needs no MySQL driver
-
-    if not mysql.connector.HAVE_CEXT and not _warned:
-        _warned.append(True)
-        logger.warning("mysql-connector-python runs without its C extension: reading takes about ten times as long")
-
-
-_warned: list[bool] = []
-
-
-def _sqlite_engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
-    engine = sa.create_engine(
-        # mode=rw: a file that is not there is an error, not a new empty database.
-        sa.URL.create("sqlite", database=f"file:{quote(url.database)}", query={"mode": "rw", "uri": "true"}),
-        connect_args={"check_same_thread": False},
-        poolclass=NullPool,
-        hide_parameters=True,
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def leave_transactions_to_us(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-
-    if writable:
-
-        @sa.event.listens_for(engine, "begin")
-        def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from pyroaring import BitMap64
 
 from chatsync.core import chunks
-from chatsync.databases import GROUP_CONCAT_MAX_LEN, STATEMENT_SECONDS, Database
+from chatsync.databases import STATEMENT_SECONDS, Database
+from chatsync.engines import GROUP_CONCAT_MAX_LEN
 from chatsync.packed_ids import PACKED_SIZE, unpack
 from chatsync.results import Action, Written
 from chatsync.run import Run

@@ -348,7 +348,7 @@ def test_an_old_server_without_tls_elsewhere() -> None:
 
 def test_a_driver_without_its_c_extension(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mysql.connector.HAVE_CEXT", False)
-    monkeypatch.setattr("chatsync.databases._warned", [True])
+    monkeypatch.setattr("chatsync.engines._warned", [True])
     (line,) = warnings(job)
     assert line.startswith("driver     mysql-connector-python ")
     assert line.endswith(" without its C extension reads ten times as slowly; install a binary wheel")

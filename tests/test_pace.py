@@ -179,3 +179,11 @@ def test_a_replica_that_lags_is_waited_for_and_given_up(server_job: Job, replica
 
     assert server_job.apply().code == 0  # once the replica has caught up
     assert server_job.off() == {*range(1, 8), *range(11, 18)}
+
+
+def test_a_shard_is_asked_for_what_a_diff_needs_and_no_more(wired_job: Job, wired: Wired) -> None:
+    """Each statement is a round trip, for each shard of each run."""
+    assert wired_job.diff().code == 0
+
+    said = [text.split()[0].upper() for text in wired.wires["ppc1"].statements]
+    assert said == ["SET", "SET", "ROLLBACK", "SET", "SELECT"]
