@@ -213,7 +213,7 @@ def id_set(kind: type, value: Any) -> BitMap64:
 
 def _check_ids(plan: Plan) -> None:
     """Ids that the column can't hold never reach a statement; a client is changed one way only."""
-    if any(0 in ids for ids in plan.turn_off.values()):
+    if any(0 in ids for ids in (*plan.turn_off.values(), plan.unknown)):
         msg = "0 can't be on a list"  # but there may be a row of it, to be turned on
         raise ValueError(msg)
     changed = [*plan.turn_off.values(), *plan.turn_on.values()]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chatsync.modtime import format_time
@@ -307,6 +307,7 @@ KEYS = ("version", "created_at", "verdict", "feature", "exclusions", "turn_off",
 
 @quick
 @given(key=st.sampled_from(KEYS), value=anything)
+@example(key="unknown", value=[0])
 def test_values_of_any_kind_with_a_right_checksum(planned: Job, original: bytes, key: str, value: Any) -> None:
     planned.plan_file.write_text(json.dumps(signed(json.loads(original) | {key: value})))
     before = planned.rows()
