@@ -42,7 +42,8 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
             port=url.port,
             database=url.database,
         ),
-        connect_args={"autocommit": not writable, **_driver_options(url, patience=patience)},
+        # Last, whatever the URL says: in autocommit a batch that must not be committed could not be rolled back.
+        connect_args={**_driver_options(url, patience=patience), "autocommit": not writable},
         poolclass=NullPool,
         pool_reset_on_return=None,  # none is used again, and a lost one can't be rolled back
         hide_parameters=True,
