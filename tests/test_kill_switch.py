@@ -123,7 +123,7 @@ def test_before_the_first_batch(job: Job, wired: Wired, disable: Callable[[], No
 def test_a_url_that_asks_for_autocommit_leaves_nothing_behind_that_was_not_committed(
     job: Job, wired: Wired, disable: Callable[[], None]
 ) -> None:
-    shards = {name: f"{url}?autocommit=true" for name, url in wired.shard_urls.items()}
+    shards = {name: f"{url}&autocommit=true" for name, url in wired.shard_urls.items()}
     job.configure(apply={"batch_size": 2, "parallel_shards": 1}, databases={"shards": shards})
     job.diff()
     wired.wires["ppc1"].before("FOR UPDATE", disable)
