@@ -151,14 +151,19 @@ class Contests:
         world = self._drifted
         ours = self._apply(world)
         recorded = peers.record(world, self._worlds, lambda: self._bench.run(ours))
-        for only_shards, which in ((False, "the same statements"), (True, "those for the shards alone")):
+        against = (
+            (peers.replay(world, recorded), "mysql, the same statements as one file", 1.3),
+            (peers.replay_side_by_side(world, recorded, only_shards=False), "a file for each connection, at once", 1.3),
+            (peers.replay_side_by_side(world, recorded, only_shards=True), "those for the shards alone, at once", None),
+        )
+        for peer, how, goal in against:
             yield Contest(
                 name="apply",
                 what=f"apply, {2 * world.size.drifted:,} changes, 4 shards",
-                against=f"mysql client, {which}",
+                against=how,
                 ours=ours,
-                peer=peers.replay(world, recorded, only_shards=only_shards),
-                goal=None if only_shards else 1.3,
+                peer=peer,
+                goal=goal,
                 missing=peers.absent("mysql"),
             )
 

@@ -121,19 +121,30 @@ class Recorded:
     then: Sequence[tuple[str, Path]]
 
 
-def replay(world: World, recorded: Recorded, *, only_shards: bool) -> Command:
+def replay(world: World, recorded: Recorded) -> Command:
+    """Give all statements, batch by batch, as one file to one `mysql` client."""
+    file = world.folder / "statements"
+    texts = [f"USE {database};\n{part.read_text()}" for database, part in (*recorded.first, *recorded.then)]
+    file.write_text("".join(texts))
+    return _replayed(world, "replay", [_fed(world, world.shards[0], file)])
+
+
+def replay_side_by_side(world: World, recorded: Recorded, *, only_shards: bool) -> Command:
     """Give the files of each connection to a `mysql` client of its own, all that were open together at once."""
 
     def clients(files: Sequence[tuple[str, Path]]) -> list[str]:
-        commands = [
-            shlex.join(world.mysql(database)) + f" < {shlex.quote(str(file))} > /dev/null"
-            for database, file in files
-            if database in world.shards or not only_shards
-        ]
+        commands = [_fed(world, name, file) for name, file in files if name in world.shards or not only_shards]
         return _side_by_side(commands) if commands else []
 
-    argv = bash(world, f"replay-{only_shards}", [*clients(recorded.first), *clients(recorded.then)])
-    return Command(argv=argv, before=world.reset, check=in_step(world, "the mysql client"))
+    return _replayed(world, f"replay-{only_shards}", [*clients(recorded.first), *clients(recorded.then)])
+
+
+def _fed(world: World, database: str, file: Path) -> str:
+    return f"{shlex.join(world.mysql(database))} < {shlex.quote(str(file))} > /dev/null"
+
+
+def _replayed(world: World, name: str, lines: Iterable[str]) -> Command:
+    return Command(argv=bash(world, name, lines), before=world.reset, check=in_step(world, "the mysql client"))
 
 
 def record(world: World, worlds: Worlds, work: Callable[[], object]) -> Recorded:
