@@ -114,7 +114,8 @@ def _plan_of_undo(undone: str, session: Session, settings: Settings, run: Run) -
 def _apply(plan: Plan, session: Session, settings: Settings, run: Run, *, output_format: str) -> None:
     if plan.verdict is Verdict.NOT_MODIFIED:
         results = [nothing_done(plan, shard) for shard in settings.databases.shards]
-        session.note(metrics.of_results(results))
+        # And no more: what an earlier plan was refused, or left undone, it still is.
+        session.note(metrics.of_changes(results))
         click.echo(results_report(results, output_format=output_format))
         return
     # Late: a run with nothing to do pays for no driver.

@@ -76,11 +76,11 @@ def check(
     finding, section, thresholds = _look(ctx.obj, warning=warning, critical=critical, drift=drift)
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
-        # Late: only a push needs them. Its time is its own: the run's may be over.
+        # Late: only a push needs them. Its time is its own, for the run's may be over, and ends before its deadline.
         from chatsync import juggler
         from chatsync.run import Run
 
-        run = Run(deadline=_PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
+        run = Run(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
         juggler.push(juggler.batch(finding, section), push_url, run)
     ctx.exit(finding.status)
 

@@ -14,15 +14,15 @@ from chatsync.session import Session
 def status(session: Session, output_format: str) -> None:
     """Show how things stand, and what needs a person.
 
-    Reads every row of the list and counts who is off on each shard; writes nothing. Shows what it
-    can when a part is down, and then ends with 1 and says which part.
+    Reads the list and the shards and compares them as `diff` does; writes nothing. Shows what it can
+    when a part is down, and then ends with 1 and says which part.
     """
     # Late: help needs no drivers.
     from chatsync.status import gather, warnings
     from chatsync.status_report import status_report
 
     with session.begin() as (settings, run):
-        seen = gather(settings, run, progress=progress_bar)
+        seen = gather(settings, run, trace_id=session.trace_id, progress=progress_bar)
         needs = warnings(seen, settings.limits)
         click.echo(status_report(seen, needs, settings, output_format=output_format))
     if seen.errors:

@@ -36,10 +36,14 @@ _SERVER_AWAY = frozenset({
     3024,  # the driver's read_timeout, without its C extension
     3169, 4031,  # session was killed, disconnected for inactivity (MySQL)
 })  # fmt: skip
+_NOT_REACHED = frozenset({2002, 2003, 2005})
 _WRONG_LOGIN = frozenset({1045, 1698})
 _NO_GRANT = frozenset({1044, 1142, 1143})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _READ_ONLY | _SERVER_AWAY
+
+# What to look at where no server answers.
+NOT_REACHED_HINT = "is the server up, and is its address in [databases] right?"
 
 # No small statement takes this long without sending a byte; a server that is frozen does.
 STATEMENT_SECONDS = 60
@@ -191,5 +195,5 @@ def _advice(error: BaseException) -> str:
     if number in _WRONG_SCHEMA:
         return "; check the schema in [databases]"
     if is_transient(error):
-        return "; it was tried again until run.retry_timeout"
+        return "; it was tried again in vain" + (f"; {NOT_REACHED_HINT}" if number in _NOT_REACHED else "")
     return ""

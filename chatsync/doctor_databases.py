@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from chatsync.databases import Database
+from chatsync.databases import NOT_REACHED_HINT, Database
 from chatsync.dburl import DatabaseUrl
 from chatsync.doctor import Line, bad, good, in_words, warning
 from chatsync.errors import ChatsyncError
@@ -107,7 +107,7 @@ def _examine(place: Place, places: list[Place], run: Run) -> list[Line]:
             for line in look:
                 lines.append(line)  # noqa: PERF402  # what was seen before a failure is kept
         except ChatsyncError as error:
-            text = in_words(error, hint="is the server up, and is its address in [databases] right?")
+            text = in_words(error, hint=NOT_REACHED_HINT)
             lines.append(bad(place.part, text.replace(str(database), str(place.url), 1)))
     return lines
 

@@ -97,4 +97,7 @@ def _over(part: int, percent: float, whole: int) -> bool:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part * 100 / whole:.3g} %" if whole else "out of all proportion"
+    if not whole:
+        return "out of all proportion"
+    percent = part * 100 / whole
+    return f"{percent:.3g} %" if percent < 100 else f"{percent:.0f} %"  # noqa: PLR2004  # .3g would say 1.75e+03

@@ -22,6 +22,7 @@ Facts = Mapping[str, Samples]
 LIST_MODIFIED = "chatsync_list_modified_timestamp_seconds"
 MODTIME = "chatsync_modtime_timestamp_seconds"
 DISABLED = "chatsync_disabled"
+REFUSED = "chatsync_refused"
 LISTED = "chatsync_clients_listed"
 UNKNOWN = "chatsync_clients_unknown"
 REJECTED = "chatsync_rows_rejected"
@@ -40,12 +41,13 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     LIST_MODIFIED: ("When the exclusion list was modified, as the last diff saw it.", ()),
     MODTIME: ("The mod-time: modification time of the list that was last synced in full, 0 for never.", ()),
     DISABLED: ("1 while a mod-time in the future disables the job, else 0.", ()),
+    REFUSED: ("1 when a limit refused the last plan, else 0; a plan that found nothing modified is none.", ()),
     LISTED: ("Clients in the list, when it was last read.", ()),
     UNKNOWN: ("Listed clients that live on no shard, when the list was last read.", ()),
     REJECTED: ("Rows of the list that hold no client id, when it was last read.", ()),
     OFF: ("Clients with the feature off, as last read and changed since.", ("shard",)),
     CHANGES: ("Clients that the last apply turned off or on.", ("action", "shard")),
-    MISSING: ("Changes of its plan that the last apply left undone.", ("shard",)),
+    MISSING: ("Changes of the last plan that were left undone; one that found nothing modified is none.", ("shard",)),
     FAILING: ("1 when the last step that needed this database could not use it, else 0.", ("database",)),
     ATTEMPT: ("When this step of the chain last ended, however it ended.", ("step",)),
     SUCCESS: ("When this step of the chain last ended well.", ("step",)),
@@ -93,15 +95,23 @@ def of_diff(plan: Plan, *, now: datetime, off: Mapping[int, int]) -> Facts:
     }
 
 
-def of_results(results: Sequence[ShardResult]) -> Facts:
-    """Say what an apply did, shard by shard."""
-    asked = [result for result in results if any(tally.planned for tally in result.tallies.values())]
+def of_changes(results: Sequence[ShardResult]) -> Facts:
+    """Say how many clients an apply turned off and on."""
     return {
         CHANGES: {
             (action.value, str(result.shard)): len(tally.changed)
             for result in results
             for action, tally in result.tallies.items()
-        },
+        }
+    }
+
+
+def of_results(results: Sequence[ShardResult]) -> Facts:
+    """Say what an apply did with a plan that it took, shard by shard."""
+    asked = [result for result in results if any(tally.planned for tally in result.tallies.values())]
+    return {
+        **of_changes(results),
+        REFUSED: {(): 0},
         MISSING: {(str(result.shard),): result.failed for result in results},
         FAILING: {(f"shard {result.shard}",): isinstance(result.error, DatabaseError) for result in asked},
     }
@@ -190,6 +200,8 @@ def record(textfile: str, facts: Facts, *, step: str | None, code: int, seconds:
     if code == ExitCode.DISABLED:
         news.append({DISABLED: {(): 1}})
     if step is not None:
+        if code == ExitCode.REFUSED:
+            news.append({REFUSED: {(): 1}})
         news.append(of_step(step, code=code, seconds=seconds, now=datetime.now(UTC), former=former))
     merged = merge(former, *news)
     if CHANGES in facts:

@@ -12,6 +12,7 @@ from chatsync.core import (
     DictState,
     Diff,
     ExclusionList,
+    IdsByShard,
     ListVersion,
     compute_diff,
     total,
@@ -63,22 +64,28 @@ def make_plan(
         with open_list(settings, run) as source:
             skip = _verdict_unread(source.version, state) if if_modified else None
             if skip is not None:
-                listed, diff = None, _no_diff(settings)
+                plan = _plan(settings, source.version, state, None, _no_diff(settings), verdict=skip, trace_id=trace_id)
             else:
                 shards = shards or _read_shards(settings, run, state.feature_id)
                 listed = _read_list(source, progress)
                 off = shards.results(run)
                 for shard, ids in off.items():
                     count_off(shard, len(ids))
-                diff = compute_diff(listed.ids, off, partial(find_homes, settings, run))
+                plan = compare(settings, run, state, listed, off, trace_id=trace_id)
     except ChatsyncError as error:
         if shards is not None:
             shards.cancel(run, error)  # nothing will be compared any more
         raise
-    verdict = skip or diff_verdict(diff)
-    plan = _plan(settings, source.version, state, listed, diff, verdict=verdict, trace_id=trace_id)
     _log(plan)
     return plan, state
+
+
+def compare(
+    settings: Settings, run: Run, state: DictState, listed: ExclusionList, off: IdsByShard, *, trace_id: str
+) -> Plan:
+    """Make the plan of both sides as they were read; `off` has an entry for each configured shard."""
+    diff = compute_diff(listed.ids, off, partial(find_homes, settings, run))
+    return _plan(settings, listed.version, state, listed, diff, verdict=diff_verdict(diff), trace_id=trace_id)
 
 
 def _log(plan: Plan) -> None:

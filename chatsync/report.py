@@ -43,7 +43,7 @@ def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datet
     if state is ModTimeState.DISABLED:
         return f"the job is disabled {until(modtime)}"
     if state is ModTimeState.SYNCED:
-        later = "" if modtime == list_time else f", with {short_span(modtime - list_time)} to spare"
+        later = "" if modtime == list_time else f", as it is {short_span(modtime - list_time)} later than the list"
         return f"synced{later}"
     return f"list is newer by {short_span(list_time - modtime)}"
 
@@ -56,14 +56,13 @@ def _heading(plan: Plan, now: datetime) -> str:
         rows = f"{listed.clients} clients in {rows}: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
     off = f"{plan.off_now} clients off now" if plan.was_read else "state not read"
     meaning = modtime_meaning(plan.seen_modtime, list_time=plan.list_time, now=now)
-    shown = short_time(plan.seen_modtime) if plan.seen_modtime else "none"
     return tabulate(
         [
             ("list", listed.source),
             ("", f"modified {short_time(plan.list_time)}, {ago} ago"),
             ("", rows),
             ("feature", f"{plan.feature.name} (id {plan.feature.id}), {off}"),
-            ("mod-time", f"{shown}: {meaning}"),
+            ("mod-time", f"{short_time(plan.seen_modtime)}: {meaning}" if plan.seen_modtime else meaning),
         ],
         tablefmt="plain",
         disable_numparse=True,

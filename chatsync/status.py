@@ -1,4 +1,4 @@
-"""How things stand with the job: the list, the mod-time, the shards, the last runs. Writes nothing.
+"""How things stand with the job: the list, the mod-time, the shards, what differs, the last runs. Writes nothing.
 
 Every part is looked at by itself, so that one which is down hides no other.
 """
@@ -10,12 +10,17 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
-from chatsync.core import DictState, ExclusionList, disabled_message
+from pyroaring import BitMap64
+
+from chatsync.core import DictState, ExclusionList, disabled_message, total
 from chatsync.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, PropertyError
 from chatsync.exclusions import open_list
+from chatsync.limits import refusals
 from chatsync.modtime import ModTimeState, modtime_state, short_span, short_time
 from chatsync.parallel import Outcome, SideBySide
+from chatsync.plan import Plan
+from chatsync.planner import compare
 from chatsync.progress import Progress
 from chatsync.records import Outcome as RunOutcome
 from chatsync.records import Record, Records
@@ -37,14 +42,16 @@ logger = logging.getLogger(__name__)
 class Status:
     """What was seen; None or nothing where it could not be, and then `errors` says why, by part.
 
-    `off` is the number of clients that are off by shard; `set_at` is when the mod-time was written.
+    `off` are the clients that are off, by shard; `set_at` is when the mod-time was written; `plan` is
+    what a run without --if-modified would do now, known once all else is.
     """
 
     listed: ExclusionList | None = None
     feature_id: int | None = None
     state: DictState | None = None
     set_at: datetime | None = None
-    off: dict[int, int] = field(default_factory=dict)
+    off: dict[int, BitMap64] = field(default_factory=dict)
+    plan: Plan | None = None
     runs: list[Record] = field(default_factory=list)
     errors: dict[str, ChatsyncError] = field(default_factory=dict)
 
@@ -60,8 +67,8 @@ class Status:
         return modtime_state(modtime=self.state.modtime, list_time=modified, now=self.state.now)
 
 
-def gather(settings: Settings, run: Run, *, progress: Progress) -> Status:
-    """Look at every part: the rows of the list are read, those of the shards counted."""
+def gather(settings: Settings, run: Run, *, trace_id: str, progress: Progress) -> Status:
+    """Look at every part, and compare the list with the shards where both could be read whole."""
     run.retry_timeout = min(run.retry_timeout, _PATIENCE_SECONDS)
     status = Status()
     dict_task = SideBySide({"dict": partial(_look_at_dict, settings, run, status)}, workers=1)
@@ -74,7 +81,8 @@ def gather(settings: Settings, run: Run, *, progress: Progress) -> Status:
     for name, outcome in dict_task.outcomes(run):
         _note(status, name, outcome)
     if status.feature_id is not None:
-        _count(settings, run, status, status.feature_id)
+        _read_shards(settings, run, status, status.feature_id)
+    _compare(settings, run, status, trace_id=trace_id)
     _read_records(settings, status)
     return status
 
@@ -86,22 +94,32 @@ def _look_at_dict(settings: Settings, run: Run, status: Status) -> None:
         status.state = database.state()
 
 
-def _count(settings: Settings, run: Run, status: Status, feature_id: int) -> None:
+def _read_shards(settings: Settings, run: Run, status: Status, feature_id: int) -> None:
     shards = settings.databases.shards
-    tasks = {shard: partial(_count_shard, settings, run, shard, feature_id) for shard in shards}
-    counts = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
+    tasks = {shard: partial(_read_shard, settings, run, shard, feature_id) for shard in shards}
+    outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
     for shard in shards:
-        _note(status, f"shard {shard}", counts[shard])
-        if counts[shard].value is not None:
-            status.off[shard] = counts[shard].unwrap()
+        _note(status, f"shard {shard}", outcomes[shard])
+        if outcomes[shard].value is not None:
+            status.off[shard] = outcomes[shard].unwrap()
 
 
-def _count_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> int:
+def _read_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> BitMap64:
     with ShardDatabase(settings, shard, run) as database:
-        return database.count_off(feature_id)
+        return database.read_off(feature_id)
 
 
-def _note(status: Status, part: str, outcome: Outcome[int] | Outcome[None]) -> None:
+def _compare(settings: Settings, run: Run, status: Status, *, trace_id: str) -> None:
+    if status.listed is None or status.state is None or len(status.off) < len(settings.databases.shards):
+        return
+    try:
+        status.plan = compare(settings, run, status.state, status.listed, status.off, trace_id=trace_id)
+    except ChatsyncError as error:
+        run.check()
+        status.errors["changes"] = error
+
+
+def _note(status: Status, part: str, outcome: Outcome[BitMap64] | Outcome[None]) -> None:
     if isinstance(outcome.error, ChatsyncError):
         status.errors["mod-time" if isinstance(outcome.error, PropertyError) else part] = outcome.error
     elif outcome.error is not None:
@@ -122,7 +140,8 @@ def warnings(status: Status, limits: Limits) -> list[str]:
     return [
         *(str(error) for error in status.errors.values()),
         *_about_modtime(status),
-        *_about_list(status, limits),
+        *_about_list(status),
+        *_about_changes(status, limits),
         *_about_runs(status),
     ]
 
@@ -139,16 +158,10 @@ def _about_modtime(status: Status) -> Iterator[str]:
             yield f"the list has been waiting to be synced for {short_span(waiting)}: does the job run?"
 
 
-def _about_list(status: Status, limits: Limits) -> Iterator[str]:
+def _about_list(status: Status) -> Iterator[str]:
     listed = status.listed
     if listed is None:
         return
-    if not listed.ids:
-        yield f"the list holds no client ({listed.rows} rows); apply refuses that without --allow-empty"
-    missing = [client for client in limits.must_contain if client not in listed.ids]
-    if missing:
-        count = len(missing)
-        yield f"the list lacks {count} of the clients of limits.must_contain ({missing[0]}): it is the wrong list"
     if listed.rejected_count:
         first = listed.rejected[0]
         example = f"row {first.row}: {first.value!r}, {first.reason}"
@@ -157,8 +170,20 @@ def _about_list(status: Status, limits: Limits) -> Iterator[str]:
         yield f"the list is from the future of the dict database's clock: {short_time(listed.version.modified)}"
 
 
+def _about_changes(status: Status, limits: Limits) -> Iterator[str]:
+    plan = status.plan
+    if plan is None:
+        return
+    for refusal in refusals(plan, limits):
+        yield f"apply would refuse a plan made now: {refusal}"
+    if plan.changes and status.meaning is ModTimeState.SYNCED:
+        counts = f"{total(plan.turn_off)} clients are to be turned off and {total(plan.turn_on)} on"
+        yield f"synced by the mod-time, but {counts}; a run without --if-modified does it, `chatsync diff` shows them"
+
+
 def _about_runs(status: Status) -> Iterator[str]:
     last = status.runs[0] if status.runs else None
     if last is not None and last.outcome is not RunOutcome.DONE:
         why = f": {last.error}" if last.error else ""
-        yield f"the last run that changed anything, {last.id}, is {last.outcome.value}{why}"
+        ended = {RunOutcome.STARTED: "is under way or was killed", RunOutcome.STOPPED: "was stopped"}
+        yield f"the last run that changed anything, {last.id}, {ended.get(last.outcome, 'failed')}{why}"

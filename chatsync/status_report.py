@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 from tabulate import tabulate
 
+from chatsync.core import IdsByShard, total
 from chatsync.history_report import history_report
 from chatsync.modtime import format_time, short_span, short_time
 from chatsync.report import modtime_meaning
 from chatsync.settings import Settings
 from chatsync.status import Status
 
-_DOWN = "not known, see below"
+_NOT_KNOWN = "not known"
+_DOWN = f"{_NOT_KNOWN}, see below"
 
 
 def status_report(status: Status, warnings: Sequence[str], settings: Settings, *, output_format: str) -> str:
@@ -55,8 +57,8 @@ def _modtime(status: Status) -> str:
     state = status.state
     if state is None:
         return _DOWN
-    shown = short_time(state.modtime) if state.modtime else "none"
-    return f"{shown}: {_meaning(status)}"
+    shown = f"{short_time(state.modtime)}: " if state.modtime else ""
+    return f"{shown}{_meaning(status)}"
 
 
 def _meaning(status: Status) -> str | None:
@@ -75,12 +77,19 @@ def _meaning(status: Status) -> str | None:
 
 
 def _shards(status: Status, settings: Settings) -> str:
-    shards = settings.databases.shards
-    rows = [(str(shard), str(status.off.get(shard, "not known"))) for shard in shards]
-    known = len(status.off) == len(shards)
-    rows.append(("total", str(sum(status.off.values())) if known else "not known"))
+    shards, plan = settings.databases.shards, status.plan
+    columns: Sequence[IdsByShard] = (status.off, plan.turn_off if plan else {}, plan.turn_on if plan else {})
+    rows = [
+        (str(shard), *(str(len(column[shard])) if shard in column else _NOT_KNOWN for column in columns))
+        for shard in shards
+    ]
+    rows.append(("total", *(str(total(column)) if len(column) == len(shards) else _NOT_KNOWN for column in columns)))
     return tabulate(
-        rows, headers=("shard", "off"), tablefmt="simple", colalign=("left", "right"), disable_numparse=True
+        rows,
+        headers=("shard", "off", "to turn off", "to turn on"),
+        tablefmt="simple",
+        colalign=("left", "right", "right", "right"),
+        disable_numparse=True,
     )
 
 
@@ -100,6 +109,7 @@ def _runs(status: Status, output_format: str) -> str:
 def _document(status: Status, warnings: Sequence[str], settings: Settings) -> dict[str, Any]:
     listed, state, meaning = status.listed, status.state, status.meaning
     complete = len(status.off) == len(settings.databases.shards)
+    plan = status.plan
     return {
         "list": None
         if listed is None
@@ -121,8 +131,11 @@ def _document(status: Status, warnings: Sequence[str], settings: Settings) -> di
             "meaning": _meaning(status),
             "set_at": format_time(status.set_at) if status.set_at else None,
         },
-        "off": {str(shard): status.off.get(shard) for shard in settings.databases.shards},
-        "off_now": sum(status.off.values()) if complete else None,
+        "off": {
+            str(shard): len(status.off[shard]) if shard in status.off else None for shard in settings.databases.shards
+        },
+        "off_now": total(status.off) if complete else None,
+        "changes": {"turn_off": total(plan.turn_off), "turn_on": total(plan.turn_on)} if plan else None,
         "runs": json.loads(_runs(status, "json")),
         "warnings": list(warnings),
         "errors": {part: str(error) for part, error in status.errors.items()},

@@ -123,13 +123,19 @@ def _explain(error: BaseException, section: Exclusions) -> SourceError:
     """Say which of the ways in which a list can't be read this is, and what to do."""
     where, why = place(section), describe(error)
     if isinstance(error, YtTokenError) or (isinstance(error, YtError) and error.is_authentication_error()):
-        return SourceError(f"{where}: the YT token is wrong or missing: {why}; see exclusions.token_file")
+        return SourceError(f"{where}: the YT token is wrong or missing: {why}; {_about_token(section)}")
     if isinstance(error, YtError) and error.is_access_denied():
         return SourceError(f"{where}: no permission to read the table: {why}; ask its owners for read access")
     if isinstance(error, YtError) and error.is_resolve_error():
         return SourceError(f"{where}: there is no such table: {why}; ask its owners, or mend exclusions.path")
     if is_transient(error):
-        return SourceAwayError(
-            f"{where}: the cluster is away or too busy: {why}; it was tried again until run.retry_timeout"
-        )
+        return SourceAwayError(f"{where}: the cluster is away or too busy: {why}; it was tried again in vain")
     return SourceError(f"{where}: cannot read the list: {why}")
+
+
+def _about_token(section: Exclusions) -> str:
+    """Say which token the cluster did not take."""
+    _, found_in = find_token(section)
+    if found_in:
+        return f"it was the one in {found_in}, put a new one there"
+    return "there is none, put one into $YT_TOKEN, ~/.yt/token or exclusions.token_file"

@@ -74,6 +74,7 @@ def test_after_a_whole_chain(any_databases: Databases, tmp_path: Path) -> None:
         ("chatsync_list_modified_timestamp_seconds", ()): MODIFIED,
         ("chatsync_modtime_timestamp_seconds", ()): MODIFIED,
         ("chatsync_disabled", ()): 0,
+        ("chatsync_refused", ()): 0,
         ("chatsync_clients_listed", ()): 3,
         ("chatsync_clients_unknown", ()): 1,
         ("chatsync_rows_rejected", ()): 1,
@@ -192,6 +193,7 @@ def test_every_way_to_end_is_kept_and_forgets_nothing(
     assert after["last_attempt_timestamp_seconds"] > after["last_success_timestamp_seconds"]
     assert exported(measured).keys() == known
     assert exported(measured)["chatsync_disabled", ()] == (code == 5)
+    assert exported(measured)["chatsync_refused", ()] == (code == 3)
 
 
 def test_failures_in_a_row_are_counted_until_a_success(measured: Job) -> None:
@@ -253,6 +255,27 @@ def test_a_shard_that_fails_is_named_until_it_works_again(measured: Job) -> None
     assert measured.chain().code == 0
     assert exported(measured)[failing] == 0
     assert exported(measured)["chatsync_missing_changes", ("2",)] == 0
+
+
+def test_a_run_that_finds_nothing_modified_forgets_no_refusal_and_no_missing_change(measured: Job) -> None:
+    measured.chain()
+    measured.settle_off({5: 1, 6: 2})
+    measured.configure(metrics={"textfile": "chatsync.prom"}, limits={"turn_on_max": 1, "unknown_percent": 50})
+    measured.diff()
+    assert measured.apply().code == 3
+
+    assert measured.diff("--if-modified").code == measured.apply().code == 0
+    assert exported(measured)["chatsync_refused", ()] == 1
+
+    measured.configure(metrics={"textfile": "chatsync.prom"}, limits={"rejected_percent": 50, "unknown_percent": 50})
+    measured.diff()
+    shard = measured.folder / "ppc2.db"
+    shard.rename(measured.folder / "away")
+    assert measured.apply().code == 1
+    (measured.folder / "away").rename(shard)
+    assert exported(measured)["chatsync_refused", ()] == 0
+    assert measured.diff("--if-modified").code == measured.apply().code == 0
+    assert exported(measured)["chatsync_missing_changes", ("2",)] == 1
 
 
 def test_a_server_that_is_away_is_named(server_job: Job, server: Server) -> None:

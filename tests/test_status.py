@@ -68,13 +68,13 @@ list      {job.list_file}
 feature   checked_support_chat (id {FEATURE_ID})
 mod-time  {modified:%Y-%m-%d %H:%M:%S} UTC: synced, set … s ago
 
-shard      off
--------  -----
-1            1
-2            0
-3            1
-4            0
-total        2
+shard      off    to turn off    to turn on
+-------  -----  -------------  ------------
+1            1              0             0
+2            0              0             0
+3            1              0             0
+4            0              0             0
+total        2              0             0
 
 run                               outcome      turned off    turned on    missing    took  by       undo of
 --------------------------------  ---------  ------------  -----------  ---------  ------  -------  ---------
@@ -111,6 +111,7 @@ def test_the_same_for_programs(known: Job) -> None:
         "modtime": {"value": modified, "state": "synced"},
         "off": {"1": 1, "2": 0, "3": 1, "4": 0},
         "off_now": 2,
+        "changes": {"turn_off": 0, "turn_on": 0},
         "warnings": [],
         "errors": {},
     }
@@ -122,7 +123,7 @@ def test_a_job_that_never_ran(job: Job) -> None:
     result = job.run("status")
 
     assert result.code == 0
-    assert "mod-time  none: not set: no list was ever synced\n" in result.out
+    assert "mod-time  not set: no list was ever synced\n" in result.out
     assert "The last runs are not recorded: records.dir is not set." in result.out
 
 
@@ -166,7 +167,8 @@ def stop_at_first_batch(job: Job) -> None:
         ),
         pytest.param(
             lambda job: job.list([]),
-            "the list holds no client (0 rows); apply refuses that without --allow-empty",
+            "apply would refuse a plan made now: the exclusion list {list} holds no client (0 rows): "
+            "all 2 that are off would be turned on; --allow-empty lifts it",
             id="empty",
         ),
         pytest.param(
@@ -176,7 +178,8 @@ def stop_at_first_batch(job: Job) -> None:
         ),
         pytest.param(
             lambda job: (job.list([1]), job.configure(limits={"must_contain": [7, 8]})),
-            "the list lacks 2 of the clients of limits.must_contain (7): it is the wrong list",
+            "apply would refuse a plan made now: the list lacks 2 clients of limits.must_contain (7, 8): "
+            "it is the wrong list; no option lifts this",
             id="wrong list",
         ),
         pytest.param(
@@ -184,10 +187,23 @@ def stop_at_first_batch(job: Job) -> None:
             "the list is from the future of the dict database's clock: 2033-01-22 09:46:40 UTC",
             id="future",
         ),
+        pytest.param(
+            lambda job: (job.settle(dict.fromkeys(range(5, 40), 1)), job.list([1, 2, *range(5, 40)])),
+            "apply would refuse a plan made now: turning off 35 clients (5, 6, 7, …) is 1750 % of the 2 that are "
+            "off now, over limits.turn_off_percent = 30; --force lifts it",
+            id="over a limit",
+        ),
+        pytest.param(
+            lambda job: (job.chain(), job.settle_off({4: 4})),
+            "synced by the mod-time, but 0 clients are to be turned off and 1 on; a run without --if-modified does "
+            "it, `chatsync diff` shows them",
+            id="drift",
+        ),
     ],
 )
 def test_what_needs_a_person(known: Job, change: Callable[[Job], object], warning: str | None) -> None:
     change(known)
+    warning = warning and warning.format(list=known.list_file)
 
     result = known.run("status")
 
@@ -204,7 +220,7 @@ def test_a_run_that_failed(known: Job) -> None:
     (warning,) = document(known)["warnings"]
 
     assert warning.startswith(
-        f"the last run that changed anything, {known.records()[0]['id']}, is failed: 1 changes missing"
+        f"the last run that changed anything, {known.records()[0]['id']}, failed: 1 changes missing"
     )
 
 
@@ -220,7 +236,7 @@ def test_without_the_list(known: Job) -> None:
     assert result.code == 1
     assert result.out.startswith("list      not known, see below\n")
     assert "not known what it means without the list, set " in result.out
-    assert "total        2\n" in result.out
+    assert "total        2      not known     not known\n" in result.out
     assert f"  ! cannot read the list {known.list_file}: No such file or directory" in result.out
     assert result.err.startswith("chatsync: not all could be seen: list; cannot read the list ")
     assert document(known)["list"] is None
@@ -247,8 +263,8 @@ def test_without_a_shard(known: Job) -> None:
     found = document(known)
 
     assert result.code == 1
-    assert "2        not known\n" in result.out
-    assert "total    not known\n" in result.out
+    assert "2        not known      not known     not known\n" in result.out
+    assert "total    not known      not known     not known\n" in result.out
     assert (found["off"], found["off_now"]) == ({"1": 1, "2": None, "3": 1, "4": 0}, None)
     assert list(found["errors"]) == ["shard 2"]
     assert result.err.startswith("chatsync: not all could be seen: shard 2; shard 2 (")
@@ -274,7 +290,7 @@ def test_without_a_mod_time_that_is_a_time_the_shards_are_counted(known: Job) ->
     result = known.run("status")
 
     assert result.code == 1
-    assert "total        2\n" in result.out
+    assert "total        2      not known     not known\n" in result.out
     assert result.err.startswith("chatsync: not all could be seen: mod-time; property ")
 
 
