@@ -1,5 +1,6 @@
 """`chatsync apply`: make the changes of a plan."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 from chatsync import metrics
 from chatsync.answer import check_verdict, objections
 from chatsync.core import check_modtime
-from chatsync.limits import check_limits
+from chatsync.limits import ALLOW_EMPTY, FORCE, check_limits
 from chatsync.options import format_option
 from chatsync.plan import Plan, Verdict, check_age, check_target, load
 from chatsync.progress import progress_bar
@@ -53,31 +54,32 @@ def apply(
     Refuses a plan that is over a limit or no longer true. Ends with what was done on each shard,
     also when something failed.
 
-    --undo touches only clients that are still as RUN left them, under the limits on changes (those
-    on the list ask nothing, as there is none), and lists the others.
+    --undo touches only clients that are still as RUN left them, and lists the others. The limits on
+    changes hold for it as well; those on the list don't, as an undo reads none.
     """
     if plan_file and undone:
         msg = "--undo makes a plan of its own; give one of --plan and --undo"
         raise click.UsageError(msg)
+    lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
     with session.begin() as (settings, run):
         if plan_file:
             plan = load(plan_file)
         elif undone:
             session.is_step = False
-            plan = _plan_of_undo(undone, session, settings, run)
+            plan = _plan_of_undo(undone, session, settings, run, lifting=lifting)
         else:
-            plan = _plan_of_now(session, settings, run)
+            plan = _plan_of_now(session, settings, run, lifting=lifting)
         session.trace_id = plan.trace_id
         check_target(plan, feature=settings.feature.name, databases=settings.databases)
         check_age(plan, now=datetime.now(UTC), max_age=settings.limits.plan_max_age)
         check_verdict(plan)
-        check_limits(plan, settings.limits, force=force, allow_empty=allow_empty)
+        check_limits(plan, settings.limits, lifting=lifting)
         if not plan_file and not yes and plan.changes:
             click.confirm("Apply these changes?", abort=True, err=True)
         _apply(plan, session, settings, run, output_format=output_format)
 
 
-def _plan_of_now(session: Session, settings: Settings, run: Run) -> Plan:
+def _plan_of_now(session: Session, settings: Settings, run: Run, *, lifting: Collection[str]) -> Plan:
     """Make a plan and show it on standard error: standard output is for what was done."""
     from chatsync.planner import make_plan  # late, like the applier below
 
@@ -91,13 +93,13 @@ def _plan_of_now(session: Session, settings: Settings, run: Run) -> Plan:
         count_off=off.__setitem__,
     )
     session.note(metrics.of_diff(plan, now=state.now, off=off))
-    against = objections(plan, settings, now=datetime.now(UTC), state=state)
+    against = objections(plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
     click.echo(diff_report(plan, objections=against, now=state.now, output_format="table", limit=None), err=True)
     check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time)
     return plan
 
 
-def _plan_of_undo(undone: str, session: Session, settings: Settings, run: Run) -> Plan:
+def _plan_of_undo(undone: str, session: Session, settings: Settings, run: Run, *, lifting: Collection[str]) -> Plan:
     """Make the plan that puts back what a recorded run changed, and show it as `_plan_of_now` does."""
     from chatsync.records import Records
     from chatsync.undo import make_undo
@@ -105,7 +107,7 @@ def _plan_of_undo(undone: str, session: Session, settings: Settings, run: Run) -
 
     record = Records(settings.records).find(undone)
     undo, state = make_undo(record, settings, run, trace_id=session.trace_id)
-    against = objections(undo.plan, settings, now=datetime.now(UTC), state=state)
+    against = objections(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
     click.echo(undo_report(undo, record, objections=against), err=True)
     check_modtime(seen=undo.plan.seen_modtime, state=state, list_time=undo.plan.list_time)
     return undo.plan

@@ -64,7 +64,9 @@ def check(
 ) -> None:
     """Say whether the list reaches the databases, however and by whomever the job is run.
 
-    OK while the list is synced or has waited for less than --warning; then WARNING and CRITICAL.
+    OK while the list is synced or has waited for less than --warning; then WARNING and CRITICAL. How
+    long a list has waited counts from when it was last written, unless monitoring.state_file is set:
+    then from the first version that was not synced.
     WARNING while the job is disabled. CRITICAL when the list or the mod-time can't be read.
     UNKNOWN when databases or cluster don't answer, and for a wrong configuration or command line.
 

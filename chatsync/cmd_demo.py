@@ -1,13 +1,14 @@
 """`chatsync demo`: write a small world into a folder and run the job on it."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 
-from chatsync.demo_world import write_world
+from chatsync.demo_world import UNLISTED_CLIENT, write_world
 from chatsync.errors import ChatsyncError
 
 _NEXT = """\
@@ -16,9 +17,11 @@ That was the main job: the list and the databases agree, and the mod-time says s
   {chatsync} status
   {chatsync} history
   {chatsync} doctor
-  echo 4711 >> {folder}/exclusions.csv && {chatsync} diff
+  echo {client} >> {folder}/exclusions.csv && {chatsync} diff
   {chatsync} apply
+  {chatsync} explain {client}
   {chatsync} set-modtime --disable && {chatsync} diff --if-modified
+  {chatsync} set-modtime --reset
 """
 
 
@@ -38,7 +41,8 @@ def demo(folder: Path) -> None:
     _show_and_run([*base, "set-modtime", "--plan", str(plan)])
     _show_and_run([*base, "diff"])
     click.echo()
-    click.echo(_NEXT.format(chatsync=shlex.join(base), folder=shlex.quote(str(folder))), nl=False)
+    program = shlex.join(["chatsync" if shutil.which("chatsync") else sys.argv[0], *base[1:]])
+    click.echo(_NEXT.format(chatsync=program, folder=shlex.quote(str(folder)), client=UNLISTED_CLIENT), nl=False)
 
 
 def _show_and_run(command: list[str]) -> None:

@@ -20,6 +20,9 @@ from chatsync.tables import (
 FEATURE = "checked_support_chat"
 PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
 
+# Turned on by the demo, as the list does not name it.
+UNLISTED_CLIENT = 856551
+
 _SHARDS = (1, 2, 3, 4)
 _FEATURE_ID, _OTHER_FEATURE_ID = 217, 42
 _CLIENTS = 5000

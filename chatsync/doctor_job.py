@@ -54,7 +54,9 @@ def _check_modtime(settings: Settings, database: Database, list_time: datetime |
     (clock,) = database.rows(_NOW, {}, what="read the clock")
     now = parse_time(clock.now, timezone=UTC)
     if not rows:
-        yield good("mod-time", "not set: no list was ever synced, and a first fill needs apply --force")
+        yield good(
+            "mod-time", "not set: no list was ever synced; a first fill, with nobody off yet, needs apply --force"
+        )
         return
     modtime = parse_property(rows[0].value, name=name, where=str(database), timezone=settings.timezone)
     # With no list to hold it against, the oldest there could be: only the future counts then.

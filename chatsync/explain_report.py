@@ -154,7 +154,8 @@ def closing(facts: ClientFacts, job: JobFacts) -> str:
         (False, True): ", although the client is on the exclusion list",
         (False, False): ", and the client is not on the exclusion list",
     }[facts.is_off, facts.listed]
-    return f"The support chat is {_state(facts)} for client {facts.client}{since}{because}; {_outlook(facts, job)}."
+    verb = "has been" if since else "is"
+    return f"The support chat {verb} {_state(facts)} for client {facts.client}{since}{because}; {_outlook(facts, job)}."
 
 
 def _closing_of_unknown(facts: ClientFacts) -> str:

@@ -1,6 +1,6 @@
 """The limits on a plan: what it may do without a person's word for it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pyroaring import BitMap64
@@ -43,10 +43,9 @@ def refusals(plan: Plan, limits: Limits) -> list[Refusal]:
     return [*_wrong_list(plan, limits), *_too_many_changes(plan, limits)]
 
 
-def check_limits(plan: Plan, limits: Limits, *, force: bool, allow_empty: bool) -> None:
-    """Refuse the plan whole, with all reasons at once, unless the options lift every one."""
-    given = {FORCE: force, ALLOW_EMPTY: allow_empty}
-    standing = [refusal for refusal in refusals(plan, limits) if not given.get(refusal.lifted_by or "")]
+def check_limits(plan: Plan, limits: Limits, *, lifting: Collection[str]) -> None:
+    """Refuse the plan whole, with all reasons at once, unless the options given lift every one."""
+    standing = [refusal for refusal in refusals(plan, limits) if refusal.lifted_by not in lifting]
     if standing:
         raise RefusedError("refused, nothing was written: " + " | ".join(map(str, standing)))
 

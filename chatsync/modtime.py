@@ -74,8 +74,8 @@ def short_time(value: datetime) -> str:
 
 
 def until(modtime: datetime) -> str:
-    """Say until when a mod-time in the future disables the job: `until 2099-01-01`, or `for good`."""
-    return "for good" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
+    """Say until when a mod-time in the future disables the job: `until 2099-01-01`."""
+    return "until further notice" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
 
 
 def short_span(span: timedelta) -> str:

@@ -85,7 +85,9 @@ class Recorder:
                 self._records.remove(record.id)
         except OutputError as problem:
             if error is None:
-                return problem
+                done = f"all {record.plan.changes} changes are in place, but this run's record is not: {problem}"
+                unknown = "history, explain and apply --undo will not know the run; the mod-time was not moved"
+                return OutputError(f"{done}; {unknown}; make room for records.dir, the next run goes on from here")
             error.args = (f"{error}; and {problem}",)
         else:
             self._prune()

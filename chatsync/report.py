@@ -118,10 +118,14 @@ def few(ids: BitMap64) -> str:
 
 
 def answer_line(plan: Plan, objections: Sequence[Objection]) -> str:
-    """Say what `apply` will do with the plan, or why it will not."""
-    if objections:
-        lines = [f"  exit {objection.exit_code}: {objection.reason}" for objection in objections]
-        return "\n".join(["apply will refuse this:", *lines])
+    """Say what `apply` will do with the plan, or why it will not, and what it would refuse but for an option."""
+    standing = [f"  exit {item.exit_code}: {item.reason}" for item in objections if not item.is_lifted]
+    lifted = [f"  {item.reason}" for item in objections if item.is_lifted]
+    lines = ["apply will refuse this:", *standing] if standing else [_outlook(plan)]
+    return "\n".join([*lines, *(["over the limits, but lifted by the options given:", *lifted] if lifted else [])])
+
+
+def _outlook(plan: Plan) -> str:
     return {
         Verdict.CHANGES: f"apply will make {plan.changes} change{'' if plan.changes == 1 else 's'}.",
         Verdict.IN_SYNC: "In sync: nothing to change.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,10 @@ def test_the_demo_ends_in_sync_and_what_it_says_next_works(tmp_path: Path) -> No
 
     _, _, following = demo.stdout.partition("Try next:\n")
     program = f"{COMMAND[0]} -m chatsync -c"
-    lines = [line.strip().replace("chatsync -c", program) for line in following.splitlines() if line]
+    lines = [re.sub(r"\S*chatsync\S* -c", program, line.strip()) for line in following.splitlines() if line]
     ended = {line: shell(tmp_path, line) for line in lines}
     assert len(ended) >= 4
+    assert [done.stdout for done in ended.values() if "apply will make 1 change." in done.stdout]
     assert {line: done.stderr for line, done in ended.items() if done.returncode} == {}
 
 

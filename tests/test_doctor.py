@@ -370,13 +370,13 @@ def test_a_mod_time_that_is_no_time(job: Job) -> None:
 def test_a_job_that_is_disabled(job: Job) -> None:
     job.set_property("9999-12-31")
     assert warnings(job) == [
-        "mod-time   the job is disabled for good; `chatsync set-modtime --reset` switches it on again"
+        "mod-time   the job is disabled until further notice; `chatsync set-modtime --reset` switches it on again"
     ]
 
 
 def test_a_job_that_never_ran(job: Job) -> None:
     job.set_property(None)
-    line = "mod-time   not set: no list was ever synced, and a first fill needs apply --force"
+    line = "mod-time   not set: no list was ever synced; a first fill, with nobody off yet, needs apply --force"
     assert line in said(job, "✓", code=0)
 
 

@@ -73,26 +73,26 @@ NO_ROW = "it has no row there, and without one the chat is on"
 OTHER_CAUSE = "and the client is not on the exclusion list; if it does not show, the cause is not this list."
 STILL_ON = "although the client is on the exclusion list; the next sync turns it off."
 
-# Each: the sentence after "Client N", who did it, what comes next, the answer after "The support chat is".
+# Each: the sentence after "Client N", who did it, what comes next, the answer after "The support chat".
 SITUATIONS = {
     "turned off by the job": (
         101,
         f": the chat is OFF, {LISTED}; this job turned it off at 2023-11-14 23:13:20 UTC.",
         ("job", "20231114T231320.000000Z-00000000", "nothing to do"),
-        f"off for client 101 since 2023-11-14, {OFF}",
+        f"has been off for client 101 since 2023-11-14, {OFF}",
     ),
     "off before the first record": (
         102,
         f": the chat is OFF, {LISTED}; it was not this job, as far as its records since 2023-11-14 23:13:20 UTC tell.",
         ("no record", None, "nothing to do"),
-        f"off for client 102, {OFF}",
+        f"is off for client 102, {OFF}",
     ),
     "off and no longer listed": (
         103,
         f": the chat is OFF, {THOUGH_NOT}; this job turned it off at 2023-11-14 23:13:20 UTC.",
         ("job", "20231114T231320.000000Z-00000000", "change"),
         (
-            "off for client 103 since 2023-11-14, although the client is not on the exclusion list; "
+            "has been off for client 103 since 2023-11-14, although the client is not on the exclusion list; "
             "the next sync turns it on."
         ),
     ),
@@ -103,25 +103,25 @@ SITUATIONS = {
             "somebody else has changed it since."
         ),
         ("not the job", "20231114T231320.000000Z-00000000", "change"),
-        f"on for client 104, {STILL_ON}",
+        f"is on for client 104, {STILL_ON}",
     ),
     "never touched": (
         105,
         f": the chat is ON, {UNLISTED}; {NO_ROW}.",
         ("nobody", None, "nothing to do"),
-        f"on for client 105, {OTHER_CAUSE}",
+        f"is on for client 105, {OTHER_CAUSE}",
     ),
     "turned on again by the job": (
         106,
         f": the chat is ON, {UNLISTED}; this job turned it on at 2023-11-15 23:13:20 UTC.",
         ("job", "20231115T231320.000000Z-00000001", "nothing to do"),
-        f"on for client 106 since 2023-11-15, {OTHER_CAUSE}",
+        f"has been on for client 106 since 2023-11-15, {OTHER_CAUSE}",
     ),
     "listed a moment ago": (
         107,
         f": the chat is ON, {THOUGH}; {NO_ROW}.",
         ("nobody", None, "change"),
-        f"on for client 107, {STILL_ON}",
+        f"is on for client 107, {STILL_ON}",
     ),
     "listed and on no shard": (
         108,
@@ -137,15 +137,15 @@ SITUATIONS = {
         f": the chat is ON, {THOUGH}; {NO_ROW}.",
         ("nobody", None, "stray row"),
         (
-            "on for client 109, although the client is on the exclusion list; a row on a shard where it does not live "
-            "keeps the sync from turning it off, which its operators have to mend."
+            "is on for client 109, although the client is on the exclusion list; a row on a shard where it does not "
+            "live keeps the sync from turning it off, which its operators have to mend."
         ),
     ),
     "put back by an undo": (
         110,
         f": the chat is ON, {THOUGH}; an undo turned it on at 2023-11-17 23:13:20 UTC.",
         ("undo", "20231117T231320.000000Z-00000003", "change"),
-        f"on for client 110 since 2023-11-17, {STILL_ON}",
+        f"has been on for client 110 since 2023-11-17, {STILL_ON}",
     ),
     "in the plan of a run that was killed": (
         111,
@@ -154,7 +154,7 @@ SITUATIONS = {
             "may have done that."
         ),
         ("perhaps job", "20231118T231320.000000Z-00000004", "nothing to do"),
-        f"off for client 111, {OFF}",
+        f"is off for client 111, {OFF}",
     ),
 }
 
@@ -178,7 +178,7 @@ def test_each_situation(built: Job, situation: str) -> None:
     run = document["by"] and document["by"]["run"]
     assert document["sentence"] == f"Client {client}{sentence}"
     assert (document["cause"], run, document["next_run"]["outcome"]) == facts
-    assert document["answer"].removeprefix("The support chat is ") == answer
+    assert document["answer"].removeprefix("The support chat ") == answer
 
 
 def test_the_whole_document(built: Job) -> None:
@@ -228,7 +228,7 @@ def test_the_text(built: Job) -> None:
         "  changed by  run 20231114T231320.000000Z-00000000 by anna@cron1: turned off",
         "  next run    turns it on, by the row on shard 2",
     ]
-    assert answer == f"  answer      The support chat is {SITUATIONS['off and no longer listed'][3]}"
+    assert answer == f"  answer      The support chat {SITUATIONS['off and no longer listed'][3]}"
     assert "  rows        shard 3: off (does not live there)\n" in second
 
 
@@ -291,7 +291,7 @@ def test_a_run_is_due(waiting: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "words"), [("9999-12-31T00:00:00Z", "for good"), ("2099-01-01T00:00:00Z", "until 2099-01-01")]
+    ("until", "words"), [("9999-12-31T00:00:00Z", "until further notice"), ("2099-01-01T00:00:00Z", "until 2099-01-01")]
 )
 def test_while_disabled(waiting: Job, until: str, words: str) -> None:
     waiting.set_property(until)

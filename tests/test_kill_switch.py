@@ -67,7 +67,7 @@ def test_the_real_diff_is_shown_while_disabled_but_not_applied(job: Job) -> None
     applied, at_once = job.apply(), job.run("apply", "--yes")
 
     assert job.plan()["verdict"] == "changes"
-    assert "exit 5: the job is disabled for good" in made.out
+    assert "exit 5: the job is disabled until further notice" in made.out
     assert (applied.code, at_once.code) == (5, 5)
     assert job.off() == {7}
 
@@ -142,8 +142,9 @@ def test_between_two_batches(job: Job, wired: Wired, disable: Callable[[], None]
     done = 2 * batches
     assert result.code == 5
     assert result.err == (
-        f"chatsync: the job is disabled for good by its mod-time, {OFF_FOR_GOOD}; `chatsync set-modtime --reset` "
-        f"switches it on again | {6 - done} changes missing on shard 1; {done} of 6 changes are in place, "
+        f"chatsync: the job is disabled until further notice by its mod-time, {OFF_FOR_GOOD}; "
+        "`chatsync set-modtime --reset` switches it on again | "
+        f"{6 - done} changes missing on shard 1; {done} of 6 changes are in place, "
         "the mod-time was not moved, the next run goes on from here\n"
     )
     assert job.off() == {7, *range(1, 1 + done)}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from pyroaring import BitMap64
 
-from chatsync.limits import check_limits, refusals
+from chatsync.limits import ALLOW_EMPTY, FORCE, check_limits, refusals
 from chatsync.plan import Plan, PlanExclusions, PlanFeature, Verdict
 from chatsync.settings import Limits
 
@@ -153,7 +153,7 @@ def everything_wrong() -> tuple[Plan, Limits]:
 def refusal(*options: str) -> str:
     wrong, limits = everything_wrong()
     with pytest.raises(Exception, match="refused") as caught:
-        check_limits(wrong, limits, force="force" in options, allow_empty="empty" in options)
+        check_limits(wrong, limits, lifting=options)
     return str(caught.value)
 
 
@@ -181,7 +181,7 @@ def test_all_reasons_are_told_at_once_with_numbers_key_clients_and_way_out() -> 
 
 
 def test_force_lifts_all_but_the_empty_list_and_must_contain() -> None:
-    text = refusal("force")
+    text = refusal(FORCE)
 
     assert text.count(" | ") == 1
     assert "holds no client" in text
@@ -189,7 +189,7 @@ def test_force_lifts_all_but_the_empty_list_and_must_contain() -> None:
 
 
 def test_nothing_lifts_must_contain() -> None:
-    text = refusal("force", "empty")
+    text = refusal(FORCE, ALLOW_EMPTY)
 
     assert " | " not in text
     assert "limits.must_contain" in text
@@ -255,6 +255,9 @@ def test_force_applies_it(refused_job: Job, planned: bool) -> None:
 
     assert result.code == 0
     assert refused_job.off() == set(range(1, 61))
+    # Where it shows the diff it does not say at once that it will refuse it.
+    said = f"apply will make 40 changes.\nover the limits, but lifted by the options given:\n  {REASON}\n"
+    assert result.err == "" if planned else result.err.endswith(said)
 
 
 @pytest.mark.parametrize(

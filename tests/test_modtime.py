@@ -120,7 +120,7 @@ def test_a_time_in_the_future_switches_the_job_off_and_reset_on_again(server_job
     assert (job.apply("--force").code, job.set_modtime().code) == (5, 5)
     shown = job.run("diff", "--plan", str(job.plan_file))
     assert (shown.code, job.plan()["turn_off"]["1"]) == (0, [1])
-    assert "the job is disabled for good" in shown.out
+    assert "the job is disabled until further notice" in shown.out
     assert (job.apply("--force").code, job.chain("--force").code) == (5, 5)
     assert (job.off(), job.property()) == (set(), "9999-12-31T00:00:00.000000Z")
 

@@ -208,7 +208,7 @@ def test_the_limits_on_the_list_ask_nothing(done: Job) -> None:
 
 def test_the_kill_switch(done: Job) -> None:
     done.set_property(OFF_FOR_GOOD)
-    refused(done, "--undo", the_run(done), "--force", code=5, because="the job is disabled for good")
+    refused(done, "--undo", the_run(done), "--force", code=5, because="the job is disabled until further notice")
 
 
 def test_while_another_apply_is_running(done: Job) -> None:

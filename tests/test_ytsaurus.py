@@ -290,7 +290,7 @@ UNREADABLE: list[tuple[Callable[[YtProxy], None], str]] = [
     (missing_column, "has no column 'client_id': it has ClientID"),
     (missing_column_without_schema, "has no column 'client_id': no row holds it"),
     (no_permission, "no permission to read the table"),
-    (wrong_token, "the YT token is wrong or missing"),
+    (wrong_token, "the YT token is wrong or missing: Authentication failed; it was the one in $YT_TOKEN, put a new"),
     (cluster_away, "the cluster is away or too busy"),
     (not_a_table, "is a map_node, not a table"),
     (dynamic_table, "is a dynamic table"),
@@ -426,6 +426,7 @@ def test_the_token_comes_from_the_environment_then_the_home_then_the_file(
     yt.tokens = {"token-1": "robot"}
     home, file = yt_job.folder / ".yt" / "token", yt_job.folder / "secret"
     home.parent.mkdir()
+    assert "there is none, put one into $YT_TOKEN, ~/.yt/token or exclusions.token_file" in yt_job.diff().err
     yt_job.keep_list_in(yt, token_file="secret")
 
     def accepted() -> int:
