@@ -3,6 +3,7 @@
 import atexit
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -112,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and leave its metrics, whatever ended it."""
     session = Session()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # better than to die of "✓" or "…" in an old encoding
     code: int = ExitCode.FAILED  # that of a bug, whose traceback goes on from here
     try:
         code = _run(session, arguments)

@@ -57,14 +57,14 @@ def apply(
     --undo touches only clients that are still as RUN left them, and lists the others. The limits on
     changes hold for it as well; those on the list don't, as an undo reads none.
     """
-    if plan_file and undone:
+    if plan_file and undone is not None:
         msg = "--undo makes a plan of its own; give one of --plan and --undo"
         raise click.UsageError(msg)
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
     with session.begin() as (settings, run):
         if plan_file:
             plan = load(plan_file)
-        elif undone:
+        elif undone is not None:  # an empty one is no run, and no word for a whole sync
             session.is_step = False
             plan = _plan_of_undo(undone, session, settings, run, lifting=lifting)
         else:

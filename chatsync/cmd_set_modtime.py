@@ -74,7 +74,7 @@ def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
     check_age(plan, now=datetime.now(UTC), max_age=settings.limits.plan_max_age)
     check_verdict(plan)
     if plan.verdict is Verdict.NOT_MODIFIED:
-        return f"mod-time stays {plan.modtime}: the list was not modified since"
+        return "nothing to record: the list was not modified since the last sync"
     # Late: a run with nothing to do pays for no driver.
     from chatsync.dict_database import DictDatabase
     from chatsync.verify import check_changes_are_there

@@ -43,8 +43,14 @@ def find_config(option: Path | None) -> Path:
     if named:
         return named
     for place in DEFAULT_PLACES:
-        if place.exists():
-            return place
+        try:
+            place.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            msg = f"configuration {place}: {error.strerror}"
+            raise ConfigError(msg) from None
+        return place
     places = " and ".join(str(place) for place in DEFAULT_PLACES)
     msg = f"no configuration: {places} do not exist; name one with -c FILE or ${ENVIRONMENT_VARIABLE}"
     raise ConfigError(msg)
@@ -53,7 +59,7 @@ def find_config(option: Path | None) -> Path:
 def load(path: Path) -> Settings:
     """Read and check the file. Raises ConfigError naming the file and the key."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         raw = tomllib.loads(text)
         _refuse_unknown_keys(raw, File)
         filled = {key: value if key == "databases" else _fill_in(value, key) for key, value in raw.items()}
@@ -81,7 +87,7 @@ def metrics_file(path: Path) -> str:
     So that a run which ends with a wrong configuration is seen in the metrics too.
     """
     try:
-        textfile = tomllib.loads(path.read_text(encoding="utf-8"))["metrics"]["textfile"]
+        textfile = tomllib.loads(path.read_text(encoding="utf-8-sig"))["metrics"]["textfile"]
         return _path(fill_in(textfile), base=path.absolute().parent)
     except (OSError, ValueError, LookupError, TypeError):
         return ""
@@ -165,6 +171,11 @@ def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
     if not section.path or not proxy:
         missing = "exclusions.path (or exclusions.file)" if not section.path else "exclusions.proxy (or $YT_PROXY)"
         msg = f"missing key {missing}"
+        raise ValueError(msg)
+    scheme, is_url, host = proxy.rpartition("://")
+    if "@" in proxy or not host or (is_url and scheme not in ("http", "https")):
+        # Not repeated: what stands before an "@" is a password.
+        msg = "exclusions.proxy: expected a cluster's name or the http(s) URL of its proxy, without user and password"
         raise ValueError(msg)
     token_file = str(base / section.token_file) if section.token_file else ""
     return msgspec.structs.replace(section, proxy=proxy, token_file=token_file)

@@ -131,7 +131,7 @@ class Database:
         def attempt() -> Value:
             try:
                 if self._connection is None:
-                    self._connection = self._engine.connect()
+                    self._connection = self._connect()
                 if not self._writable:
                     return work(self._connection)  # autocommit: a COMMIT would be a round trip for nothing
                 with self._connection.begin():
@@ -145,6 +145,13 @@ class Database:
         self._is_busy = True
         return off_main_thread(attempt)
 
+    def _connect(self) -> sa.Connection:
+        try:
+            return self._engine.connect()
+        except (AttributeError, TypeError, ValueError) as error:  # so the driver says no to an option
+            msg = f"{self}: {describe(error)}; check the options of its URL in [databases]"
+            raise ConfigError(msg) from error
+
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         """Turn the driver's errors into ours, which say where, what, why and what to do."""
@@ -152,11 +159,6 @@ class Database:
             yield
         except ChatsyncError:
             raise
-        except AttributeError as error:
-            if "Unsupported argument" not in str(error):
-                raise
-            msg = f"{self}: {describe(error)}; check the options of its URL in [databases]"
-            raise ConfigError(msg) from error
         except Exception as error:
             # The C extension lets some errors of commit and rollback out in a class of its own.
             if not isinstance(error, SQLAlchemyError) and error_number(error) is None:

@@ -8,13 +8,20 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+# A password may hold an "@", a "/" or a "?" as well; what follows it may not, but for the values of the query.
+_ADDRESS = re.compile(
+    r"(?:(?P<login>.*?)@)?(?P<server>[^@/?]+)/(?P<schema>[^@/?]+)(?:\?(?P<query>(?:\w+=.*)?))?", re.DOTALL
+)
 _PATH_OPTIONS = ("ssl_ca", "ssl_cert", "ssl_key")
+_LIST_OPTIONS = ("tls_versions", "tls_ciphersuites")
+# With these the driver hands over something else than numbers and texts.
+_REFUSED_OPTIONS = ("raw", "use_unicode", "converter_class")
 _MYSQL = "mysql"
 _SQLITE = "sqlite"
 _MYSQL_PORT = 3306
 _MAX_PORT = 65535
 
-Option = str | int | bool
+Option = str | int | bool | list[str]
 
 
 class Secret:
@@ -103,23 +110,20 @@ def _sqlite(rest: str, *, base: Path) -> DatabaseUrl:
 
 
 def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
-    # From the right: a password may hold an "@", a "/" or a "?"; the address after it may not.
-    login, at, address = rest.rpartition("@")
-    user, colon, password = login.partition(":")
-    place, _, query = address.partition("?")
-    server, _, schema = place.partition("/")
-    host, port = _host_and_port(_part(server))
-    if not host or not schema:
+    split = _ADDRESS.fullmatch(rest)
+    if split is None:
         msg = "a mysql:// URL needs a host and a schema: mysql://USER:PASSWORD@HOST:PORT/SCHEMA"
         raise ValueError(msg)
+    user, colon, password = (split["login"] or "").partition(":")
+    host, port = _host_and_port(_part(split["server"]))
     return DatabaseUrl(
         host=host,
         port=port,
-        database=_part(schema),
-        user=_part(user) if at else "",
+        database=_part(split["schema"]),
+        user=_part(user),
         password=Secret(_part(password)) if colon else None,
         password_is_literal=bool(colon and _VARIABLE.sub("", password)),
-        options=_options(query, base=base),
+        options=_options(split["query"] or "", base=base),
     )
 
 
@@ -139,12 +143,17 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
     options: dict[str, Option] = {}
     for name, raw in parse_qsl(query, keep_blank_values=True):
         value = fill_in(raw)
+        if name in _REFUSED_OPTIONS:
+            msg = f"{name}: this program reads rows in its own way; leave the option out"
+            raise ValueError(msg)
         if name in _PATH_OPTIONS:
             path = (base / value).absolute()
             if not path.is_file():  # the driver would go on without it
                 msg = f"{name}: there is no file {path}"
                 raise ValueError(msg)
             options[name] = str(path)
+        elif name in _LIST_OPTIONS:
+            options[name] = value.split(",")
         elif value.lower() in ("true", "false"):
             options[name] = value.lower() == "true"
         else:

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pyroaring import BitMap64
 
-from chatsync.core import some, total, union
+from chatsync.core import some, union
 from chatsync.errors import OutOfDateError, RefusedError
 from chatsync.plan import Plan
 from chatsync.settings import Limits
@@ -75,15 +76,16 @@ def _wrong_list(plan: Plan, limits: Limits) -> Iterator[Refusal]:
 
 def _too_many_changes(plan: Plan, limits: Limits) -> Iterator[Refusal]:
     off_now = plan.off_now or 0
-    turned_on = total(plan.turn_on)
-    mostly_on = off_now >= _FEW_OFF and turned_on * 2 > off_now
-    percentages_count = plan.changes > limits.free or mostly_on
-    for action, changes, percent, most in (
-        ("turn_on", plan.turn_on, limits.turn_on_percent, limits.turn_on_max),
-        ("turn_off", plan.turn_off, limits.turn_off_percent, limits.turn_off_max),
+    # Clients, not rows: one may be off on more shards than one.
+    on, off = union(plan.turn_on), union(plan.turn_off)
+    mostly_on = off_now >= _FEW_OFF and len(on) * 2 > off_now
+    percentages_count = len(on) + len(off) > limits.free or mostly_on
+    for action, clients, percent, most in (
+        ("turn_on", on, limits.turn_on_percent, limits.turn_on_max),
+        ("turn_off", off, limits.turn_off_percent, limits.turn_off_max),
     ):
-        count = total(changes)
-        what = f"{action.replace('turn_', 'turning ')} {count} clients ({some(union(changes))})"
+        count = len(clients)
+        what = f"{action.replace('turn_', 'turning ')} {count} clients ({some(clients)})"
         if percentages_count and _over(count, percent, off_now):
             share = f"{_share(count, off_now)} of the {off_now} that are off now"
             yield Refusal(f"{what} is {share}, over limits.{action}_percent = {percent:g}", FORCE)
@@ -92,7 +94,7 @@ def _too_many_changes(plan: Plan, limits: Limits) -> Iterator[Refusal]:
 
 
 def _over(part: int, percent: float, whole: int) -> bool:
-    return part * 100 > percent * whole
+    return part * 100 > Decimal(str(percent)) * whole  # as written: 0.57 * 10000 is less than 5700 in binary
 
 
 def _share(part: int, whole: int) -> str:

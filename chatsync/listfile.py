@@ -77,8 +77,13 @@ class ListFile:
 
     def _header(self, first: bytes) -> list[str]:
         """Split the header; without one, the file is one id a line and the answer is empty."""
+        csv.field_size_limit(sys.maxsize)  # a cell may be long and wrong, and is then shown as such
         text = first.removeprefix(_BOM).decode("utf-8", "replace").strip()
-        fields = [field.strip() for field in next(csv.reader([text]), [])]
+        try:
+            fields = [field.strip() for field in next(csv.reader([text]), [])]
+        except csv.Error as error:
+            msg = f"{self}, line 1: not CSV: {error}; its lines must end in LF or CRLF, its text be UTF-8"
+            raise SourceError(msg) from None
         if self._column in fields:
             return fields
         if len(fields) > 1 or (fields and _NAME.fullmatch(fields[0])):
@@ -110,7 +115,6 @@ class ListFile:
         return line
 
     def _read_csv(self, collector: IdCollector, progress: Advance, column: int) -> None:
-        csv.field_size_limit(sys.maxsize)  # a cell may be long and wrong, and is then shown as such
         text = io.TextIOWrapper(self._file, encoding="utf-8", errors="replace", newline="")
         rows = csv.reader(text, strict=True)  # else a quote that is never closed would swallow the rows after it
         try:

@@ -8,6 +8,8 @@ from chatsync.errors import PropertyError
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 DISABLED_FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
 _DAY = 86400
 _HOUR = 3600
 _MINUTE = 60
@@ -31,8 +33,10 @@ def parse_time(text: str, *, timezone: tzinfo) -> datetime:
         value = value.replace(tzinfo=timezone)
     try:
         return value.astimezone(UTC)
-    except OverflowError:  # 9999-12-31T23:59:59-01:00 lies beyond what a datetime holds in UTC
-        return datetime.max.replace(tzinfo=UTC)
+    except (
+        OverflowError
+    ):  # 9999-12-31T23:59:59-01:00 and 0001-01-01T00:00+01:00 are beyond what a datetime holds in UTC
+        return _LATEST if value.year > 1 else _EARLIEST
 
 
 def format_time(value: datetime) -> str:
@@ -76,6 +80,11 @@ def short_time(value: datetime) -> str:
 def until(modtime: datetime) -> str:
     """Say until when a mod-time in the future disables the job: `until 2099-01-01`."""
     return "until further notice" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
+
+
+def distance(moment: datetime, *, now: datetime) -> str:
+    """Say how long ago a moment was, or how far ahead it is: `3 h 12 min ago`, `3 h 12 min from now`."""
+    return f"{short_span(now - moment)} {'ago' if moment <= now else 'from now'}"
 
 
 def short_span(span: timedelta) -> str:

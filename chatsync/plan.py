@@ -7,7 +7,7 @@ with sorted keys, no white space and non-ASCII characters escaped.
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,11 @@ def _utc(text: str) -> datetime:
     if value.tzinfo is None:
         msg = f"a time without an offset: {text}"
         raise ValueError(msg)
-    return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        msg = f"a time beyond all calendars: {text}"
+        raise ValueError(msg) from None
 
 
 def list_part(version: ListVersion, listed: ExclusionList | None, must_contain: tuple[int, ...]) -> PlanExclusions:
@@ -215,6 +219,12 @@ def _check_ids(plan: Plan) -> None:
     """Ids that the column can't hold never reach a statement; a client is changed one way only."""
     if any(0 in ids for ids in (*plan.turn_off.values(), plan.unknown)):
         msg = "0 can't be on a list"  # but there may be a row of it, to be turned on
+        raise ValueError(msg)
+    if plan.turn_off.keys() != plan.turn_on.keys():
+        msg = "turn_off and turn_on name different shards"
+        raise ValueError(msg)
+    if bool(plan.changes) != (plan.verdict is Verdict.CHANGES):
+        msg = f"{plan.changes} changes under the verdict {plan.verdict.value}"
         raise ValueError(msg)
     changed = [*plan.turn_off.values(), *plan.turn_on.values()]
     if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):

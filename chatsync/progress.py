@@ -17,7 +17,8 @@ _WORTH_A_BAR = 50_000
 @contextmanager
 def progress_bar(label: str, length: int) -> Iterator[Advance]:
     """Show how far along `length` a piece of work is; the yielded function may be called by any thread."""
-    if not sys.stderr.isatty() or length < _WORTH_A_BAR:
+    # There is no standard error after `2>&-`.
+    if sys.stderr is None or not sys.stderr.isatty() or length < _WORTH_A_BAR:
         yield _say_nothing
         return
     one_at_a_time = threading.Lock()

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from chatsync.answer import Objection
 from chatsync.core import total
-from chatsync.modtime import ModTimeState, modtime_state, short_span, short_time, until
+from chatsync.modtime import ModTimeState, distance, modtime_state, short_span, short_time, until
 from chatsync.plan import Plan, Verdict, to_document
 from chatsync.results import Action, ShardResult
 
@@ -50,7 +50,6 @@ def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datet
 
 def _heading(plan: Plan, now: datetime) -> str:
     listed = plan.exclusions
-    ago = short_span(now - plan.list_time)
     rows = "rows not counted" if listed.rows is None else f"{listed.rows} rows"
     if plan.was_read:
         rows = f"{listed.clients} clients in {rows}: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
@@ -59,7 +58,7 @@ def _heading(plan: Plan, now: datetime) -> str:
     return tabulate(
         [
             ("list", listed.source),
-            ("", f"modified {short_time(plan.list_time)}, {ago} ago"),
+            ("", f"modified {short_time(plan.list_time)}, {distance(plan.list_time, now=now)}"),
             ("", rows),
             ("feature", f"{plan.feature.name} (id {plan.feature.id}), {off}"),
             ("mod-time", f"{short_time(plan.seen_modtime)}: {meaning}" if plan.seen_modtime else meaning),

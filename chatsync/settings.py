@@ -15,6 +15,7 @@ from msgspec import Meta
 from chatsync.dburl import DatabaseUrl
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = 36_500 * _UNITS["d"]
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
 
 
@@ -31,6 +32,9 @@ class Seconds(float):
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
         if not seconds:
             msg = "a duration must be longer than nothing"
+            raise ValueError(msg)
+        if seconds > _LONGEST:
+            msg = "a duration of more than 36500d"
             raise ValueError(msg)
         return cls(seconds)
 

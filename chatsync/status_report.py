@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from chatsync.core import IdsByShard, total
 from chatsync.history_report import history_report
-from chatsync.modtime import format_time, short_span, short_time
+from chatsync.modtime import distance, format_time, short_span, short_time
 from chatsync.report import modtime_meaning
 from chatsync.settings import Settings
 from chatsync.status import Status
@@ -38,7 +38,7 @@ def _list_rows(status: Status) -> list[tuple[str, str]]:
     if listed is None:
         return [("list", _DOWN)]
     modified = listed.version.modified
-    ago = f", {short_span(status.state.now - modified)} ago" if status.state else ""
+    ago = f", {distance(modified, now=status.state.now)}" if status.state else ""
     rows = f"{listed.rows} rows: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
     return [
         ("list", listed.version.source),

@@ -73,12 +73,15 @@ def find_token(section: Exclusions) -> tuple[str, str]:
     """
     if os.environ.get("YT_TOKEN"):
         return os.environ["YT_TOKEN"].strip(), "$YT_TOKEN"
-    for path in (Path("~/.yt/token").expanduser(), Path(section.token_file)):
+    for path in (Path(os.path.expanduser("~/.yt/token")), Path(section.token_file)):  # noqa: PTH111  # no home, no error
         try:
             if path.is_file():
-                return path.read_text(encoding="utf-8").strip(), str(path)
+                return path.read_text(encoding="ascii").strip(), str(path)
         except OSError as error:
             msg = f"cannot read the YT token in {path}: {error.strerror}"
+            raise SourceError(msg) from None
+        except UnicodeDecodeError:
+            msg = f"cannot read the YT token in {path}: it is no text; put the token alone there"
             raise SourceError(msg) from None
     if section.token_file:
         msg = f"exclusions.token_file: there is no file {section.token_file}"

@@ -13,7 +13,7 @@ PACKAGE = Path(chatsync.__file__).parent
 MODULES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("*.py")}
 PURE = {"core", "errors", "limits", "modtime", "results"}
 READS_THE_WORLD = {"open", "print", "input", "now", "today", "time", "getenv", "read_text", "write_text"}
-ALLOWED = {"collections", "dataclasses", "datetime", "enum", "pyroaring", "signal", "typing", "__future__"}
+ALLOWED = {"collections", "dataclasses", "datetime", "decimal", "enum", "pyroaring", "signal", "typing", "__future__"}
 
 
 def imports(tree: ast.AST) -> set[str]:

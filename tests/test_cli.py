@@ -145,3 +145,26 @@ def test_without_a_standard_output_the_plan_is_written_all_the_same(job: Job) ->
 
     assert (done.returncode, done.stderr) == (0, "")
     assert job.plan()["verdict"] == "in-sync"
+
+
+def test_without_a_standard_error_the_job_runs_all_the_same(job: Job) -> None:
+    job.settle({1: 1})
+    job.list([1])
+    program = f"{COMMAND[0]} -m chatsync -c {job.config}"
+    steps = [f"{program} {step} --plan {job.plan_file} 2>&-" for step in ("diff", "apply --force", "set-modtime")]
+
+    done = subprocess.run(["/bin/sh", "-c", " && ".join(steps)], capture_output=True, check=False, cwd=job.folder)
+
+    assert (done.returncode, job.off()) == (0, {1})
+
+
+def test_an_encoding_without_our_signs_ends_no_command(job: Job) -> None:
+    job.settle(dict.fromkeys(range(1, 40), 1))
+    job.list(range(1, 40))
+    job.environment["PYTHONIOENCODING"] = "latin-1"
+
+    done = job.start("diff", "--plan", str(job.plan_file), "--limit", "1")
+    out, err = done.communicate(timeout=60)
+
+    assert (done.returncode, err) == (0, "")
+    assert "\\u2026 and 38 more" in out

@@ -36,12 +36,21 @@ shards.2 = "sqlite:///shard2.db"
 TOO_LONG = "x" * 101
 NO_TEXT = [5, True, ["x"]]
 NO_NAME = [*NO_TEXT, "", TOO_LONG]
-NO_DURATION = [5, "", "5", "0s", "-1m", "1 h", "1x", "h", "1e3s", "٣m", True]
+NO_DURATION = [5, "", "5", "36501d", "0s", "-1m", "1 h", "1x", "h", "1e3s", "٣m", True]
 NO_PERCENT = [-0.5, "30", "30%", float("nan"), float("inf"), True]
 NO_COUNT = [-1, 1.5, "20", True]
-NO_URL = ["", "dict.db", "postgresql://host/db", "mysql://host", "mysql:///db", "mysql://host:0/db", "sqlite://x"]
+NO_URL = [
+    "",
+    "dict.db",
+    "mysql://h/db?raw=true",
+    "postgresql://host/db",
+    "mysql://host",
+    "mysql:///db",
+    "mysql://host:0/db",
+    "sqlite://x",
+]
 WRONG: dict[str, list[Any]] = {
-    "exclusions.proxy": NO_TEXT,
+    "exclusions.proxy": [*NO_TEXT, "http://", "ftp://hahn", "http://user:secret@hahn"],
     "exclusions.path": NO_TEXT,
     "exclusions.column": NO_NAME,
     "exclusions.token_file": NO_TEXT,
@@ -195,6 +204,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_byte_order_mark_is_no_error(job: Job) -> None:
+    job.config.write_bytes(b"\xef\xbb\xbf" + job.config.read_bytes())
+
+    assert job.diff().code == 0
+
+
 # -- where it is ---------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +225,14 @@ def test_the_option_wins_over_the_environment_and_that_over_the_folder(
     monkeypatch.setenv("CHATSYNC_CONFIG", "other.toml")
     assert find_config(None) == Path("other.toml")
     assert find_config(Path("named.toml")) == Path("named.toml")
+
+
+def test_a_place_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("chatsync.config.DEFAULT_PLACES", (tmp_path / "file" / "chatsync.toml",))
+
+    with pytest.raises(ConfigError, match=r"file/chatsync\.toml: Not a directory"):
+        find_config(None)
 
 
 @pytest.mark.parametrize("command", [["diff"], ["apply"], ["set-modtime", "--reset"]])
@@ -308,12 +331,29 @@ def test_a_password_from_the_environment_may_hold_any_character(password: str) -
         ("mysql://us%40er:p%3Aw%25@host/db", "us@er", "p:w%", "host:3306/db"),
         ("mysql://user:p@s/s?w#rd@host/db", "user", "p@s/s?w#rd", "host:3306/db"),
         ("mysql://user:x@[::1]:3307/db", "user", "x", "::1:3307/db"),
+        ("mysql://user:x@host/db?init_command=SET @x=1&user_agent=a@b/c", "user", "x", "host:3306/db"),
     ],
 )
 def test_how_a_url_is_split(url: str, user: str, password: str | None, place: str) -> None:
     split = parse_url(url, base=Path("/"))
 
     assert (split.user, split.password and split.password.reveal(), str(split)) == (user, password, place)
+
+
+def test_options_take_the_types_that_the_driver_asks_for() -> None:
+    split = parse_url("mysql://host/db?tls_versions=TLSv1.2,TLSv1.3&compress=true&connection_timeout=5", base=Path("/"))
+
+    assert split.options == {"tls_versions": ["TLSv1.2", "TLSv1.3"], "compress": True, "connection_timeout": 5}
+
+
+@pytest.mark.parametrize("option", ["connection_timeout=abc", "compress=1", "pool_size=99", "no_such_option=1"])
+def test_an_option_that_the_driver_refuses_is_exit_2(server_job: Job, option: str) -> None:
+    server_job.configure(databases={"dict": f"{server_job.databases.dict_url}?{option}"})
+
+    result = server_job.diff()
+
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.endswith("; check the options of its URL in [databases]\n")
 
 
 def test_a_secret_prints_as_stars() -> None:

@@ -149,6 +149,30 @@ def test_a_header_without_the_column_is_an_error_and_no_empty_list(job: Job, hea
     assert not job.plan_file.exists()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"client_id\r1\r2\r", id="old Mac line ends"),
+        pytest.param("client_id\r\n1\r\n".encode("utf-16"), id="UTF-16"),
+    ],
+)
+def test_a_file_of_another_kind_is_said_to_be_one(job: Job, content: bytes) -> None:
+    job.list_file.write_bytes(content)
+
+    result = job.diff()
+
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "line 1: not CSV: " in result.err
+    assert not job.plan_file.exists()
+
+
+def test_a_first_line_without_an_end_is_a_rejected_row(job: Job) -> None:
+    job.list_file.write_bytes(b"1 " * 100_000)
+
+    assert job.diff().code == 0
+    assert job.plan()["exclusions"]["rejected_count"] == 1
+
+
 @pytest.mark.parametrize("there_is", ["nothing", "a folder"])
 def test_a_file_that_cannot_be_read_is_named(job: Job, there_is: str) -> None:
     job.list_file.unlink()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.modtime import ModTimeState, format_time, modtime_state, parse_time, short_span, short_time
+from chatsync.modtime import ModTimeState, distance, format_time, modtime_state, parse_time, short_span, short_time
 from tests.job import PROPERTY
 
 if TYPE_CHECKING:
@@ -155,6 +155,24 @@ def test_a_time_round_trips_to_the_microsecond(moment: datetime) -> None:
 
 def test_a_time_past_the_end_of_time_is_the_end_of_time() -> None:
     assert parse_time("9999-12-31T23:59:59-01:00", timezone=UTC) == datetime.max.replace(tzinfo=UTC)
+    assert parse_time("0001-01-01", timezone=ZoneInfo("Europe/Moscow")) == datetime.min.replace(tzinfo=UTC)
+
+
+def test_a_time_of_zeros_does_not_switch_the_job_off(job: Job) -> None:
+    job.list([], modified=LIST_TIME.timestamp())
+    job.configure(modtime={"timezone": "Europe/Moscow"})
+
+    assert job.run("set-modtime", "0001-01-01").out == "mod-time set to 0001-01-01T00:00:00.000000Z\n"
+    assert job.diff("--if-modified").code == 0
+    assert job.plan()["verdict"] == "in-sync"
+    job.set_property("0001-01-01 00:00:00")
+    assert job.diff("--if-modified").code == 0
+    assert job.plan()["verdict"] == "in-sync"
+
+
+def test_a_time_ahead_is_not_said_to_be_past() -> None:
+    assert distance(LIST_TIME - MICROSECOND, now=LIST_TIME) == "0 s ago"
+    assert distance(LIST_TIME + timedelta(days=2), now=LIST_TIME) == "2 d 0 h from now"
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,11 @@ def test_an_unknown_run(done: Job) -> None:
     refused(done, "--undo", "nonsense", code=2, because=f"there are: {the_run(done)}")
 
 
+def test_an_empty_name_is_no_run_and_no_word_for_a_whole_sync(done: Job) -> None:
+    refused(done, "--undo", "", code=2, because="there is no run ''")
+    refused(done, "--undo", "", "--plan", str(done.plan_file), code=2, because="give one of --plan and --undo")
+
+
 def test_an_ambiguous_run(done: Job) -> None:
     done.run("apply", "--undo", the_run(done), "--yes")
     undo, run = (record["id"] for record in done.records())
