@@ -12,8 +12,8 @@ from chatsync.core import check_modtime, chunks, some
 from chatsync.errors import (
     ChatsyncError,
     OutOfDateError,
-    ShardsFailedError,
     StoppedError,
+    UnfinishedError,
 )
 from chatsync.homes import count_at_home, find_homes
 from chatsync.job_lock import JobLock
@@ -117,8 +117,10 @@ def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progre
     with run.finishing():
         for shard, outcome in SideBySide(tasks, workers=settings.apply.parallel_shards).outcomes(run):
             if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
-                raise outcome.error
-            results[shard].error = outcome.error
+                logger.error("shard %d: a bug", shard, exc_info=outcome.error)
+                results[shard].error = ChatsyncError(f"shard {shard}: a bug: {outcome.error!r}")
+            else:
+                results[shard].error = outcome.error
             _log(f"shard {shard}", [results[shard]], began=began, shard=shard)
     _log("apply", list(results.values()), began=began)
     return list(results.values())
@@ -152,7 +154,12 @@ def _shard_task(
                         run.wait(settings.apply.pause)
                     replica.wait()
                     written = shard.write(
-                        action, plan.feature.id, batch, may_begin=guard.may_begin, may_commit=guard.may_commit
+                        action,
+                        plan.feature.id,
+                        batch,
+                        may_begin=guard.may_begin,
+                        may_commit=guard.may_commit,
+                        committing=tally.in_doubt,
                     )
                     tally.add(written)
                     progress(len(batch))
@@ -161,7 +168,7 @@ def _shard_task(
     return task
 
 
-def failure(plan: Plan, results: list[ShardResult], *, run: Run, guard: Guard) -> ChatsyncError | None:
+def failure(plan: Plan, results: list[ShardResult], *, run: Run, guard: Guard) -> UnfinishedError | None:
     """Return the error of a run that did not do all, or was told to stop: what failed and what is missing."""
     reason = guard.refusal or run.reason
     failed = [result for result in results if result.failed]
@@ -173,12 +180,11 @@ def failure(plan: Plan, results: list[ShardResult], *, run: Run, guard: Guard) -
     the_rest = "the same --undo again does the rest" if plan.undo_of else "the next run goes on from here"
     so_far = f"{done}, the mod-time was not moved, {the_rest}"
     what = " | ".join([*([str(reason)] if reason else []), *(_missing(result, reason) for result in failed)])
-    error = reason or ShardsFailedError()
-    error.args = (f"{what}; {so_far}",)
-    return error
+    return UnfinishedError(f"{what}; {so_far}", reason=reason)
 
 
 def _missing(result: ShardResult, reason: ChatsyncError | None) -> str:
     """Say how much a shard lacks, and why, where it has a reason of its own."""
     why = "" if result.error is None or result.error is reason else f": {result.error}"
-    return f"{result.failed} changes missing on shard {result.shard}{why}"
+    doubt = f", {result.in_doubt} of them perhaps done, as the answer to a commit was lost" if result.in_doubt else ""
+    return f"{result.failed} changes missing on shard {result.shard}{doubt}{why}"

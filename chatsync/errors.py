@@ -74,8 +74,18 @@ class LockLostError(ChatsyncError):
     """Nothing is written without the lock that keeps a second apply away."""
 
 
-class ShardsFailedError(ChatsyncError):
-    """One shard's failure does not stop the others, but the command has failed."""
+class UnfinishedError(ChatsyncError):
+    """An apply that did not do all has failed, though one shard's failure does not stop the others.
+
+    `reason` is what stopped all of them, and gives the exit code; None when they went on to the end.
+    """
+
+    def __init__(self, text: str, *, reason: ChatsyncError | None) -> None:
+        """Say what is missing, and why."""
+        super().__init__(text)
+        self.reason = reason
+        if reason is not None:
+            self.exit_code = reason.exit_code
 
 
 class ConfigError(ChatsyncError):

@@ -71,7 +71,7 @@ def _by_whom(facts: ClientFacts, job: JobFacts) -> str:
     return {
         Cause.JOB: f"this job {was}",
         Cause.UNDO: f"an undo {was}",
-        Cause.PERHAPS_JOB: f"a run of {_when(deed)}, which was killed or is under way, may have done that",
+        Cause.PERHAPS_JOB: f"a run of {_when(deed)} may have done that: it was killed, is under way, or lost touch",
     }.get(who, f"it was not this job, which {was}: somebody else has changed it since")
 
 
@@ -107,7 +107,9 @@ def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
     said = []
     for deed in facts.deeds[:_DEEDS_SHOWN]:
         record = deed.record
-        what = deed.action.value.replace("turn_", "turned ") if deed.certain else "perhaps, it never said"
+        what = (
+            deed.action.value.replace("turn_", "turned ") if deed.certain else "perhaps, it never said or never heard"
+        )
         undo = f", undoing {record.undo_of}" if record.undo_of else ""
         said.append(f"run {record.id} by {record.user}@{record.host}: {what}{undo}")
     more = len(facts.deeds) - len(said)

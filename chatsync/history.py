@@ -11,7 +11,7 @@ from chatsync.results import Action
 
 @dataclass(frozen=True, kw_only=True)
 class Deed:
-    """What one run did to one client; not `certain` when it had that in its plan and never said."""
+    """What one run did to one client; not `certain` when it never said, or never heard whether it did."""
 
     record: Record
     action: Action
@@ -23,9 +23,10 @@ def deeds(records: Iterable[Record], asked: BitMap64) -> dict[int, list[Deed]]:
     found: dict[int, list[Deed]] = {}
     for record in records:
         for action in Action:
-            did = record.planned(action) if record.is_open else record.changed(action)
-            for client in asked & did:
-                found.setdefault(client, []).append(Deed(record=record, action=action, certain=not record.is_open))
+            certain = record.changed(action)
+            for client in asked & (record.planned(action) if record.is_open else record.touched(action)):
+                deed = Deed(record=record, action=action, certain=client in certain)
+                found.setdefault(client, []).append(deed)
     return found
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from chatsync.errors import ChatsyncError, ExitCode, OutputError, ShardsFailedError
+from chatsync.errors import ChatsyncError, ExitCode, OutputError, UnfinishedError
 from chatsync.modtime import format_time
 from chatsync.plan import Plan
 from chatsync.records import ActionRecord, Outcome, Record, Records, ShardRecord, run_id
@@ -61,7 +61,7 @@ class Recorder:
         except OutputError as error:
             logger.warning("%s; the run goes on", error)
 
-    def end(self, results: Sequence[ShardResult], error: ChatsyncError | None) -> ChatsyncError | None:
+    def end(self, results: Sequence[ShardResult], error: UnfinishedError | None) -> ChatsyncError | None:
         """Write down what was done and how the run ended; a run that changed nothing leaves no record.
 
         Returns the error that the command is to end with once it has shown its results: `error`,
@@ -78,7 +78,7 @@ class Recorder:
             shards={result.shard: _shard_record(result) for result in results},
         )
         try:
-            if any(record.changed(action) for action in Action):
+            if any(record.touched(action) for action in Action):
                 self._records.write(record)
                 logger.info("record %s written", self._records.path(record.id), extra={"run": record.id})
             else:
@@ -100,10 +100,10 @@ class Recorder:
             logger.warning("old records stay: %s", error)
 
 
-def _outcome(error: ChatsyncError | None) -> Outcome:
+def _outcome(error: UnfinishedError | None) -> Outcome:
     if error is None:
         return Outcome.DONE
-    return Outcome.FAILED if isinstance(error, ShardsFailedError) else Outcome.STOPPED
+    return Outcome.STOPPED if error.reason else Outcome.FAILED
 
 
 def _shard_record(result: ShardResult) -> ShardRecord:
@@ -116,7 +116,11 @@ def _shard_record(result: ShardResult) -> ShardRecord:
 
 def _action_record(tally: Tally) -> ActionRecord:
     return ActionRecord(
-        planned=len(tally.planned), changed=tally.changed, already=len(tally.already), failed=tally.failed
+        planned=len(tally.planned),
+        changed=tally.changed,
+        already=len(tally.already),
+        failed=tally.failed,
+        in_doubt=tally.in_doubt,
     )
 
 

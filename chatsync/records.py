@@ -48,12 +48,21 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ActionRecord(_Part, frozen=True, kw_only=True):
-    """One action on one shard: `changed` are the clients whose row this run changed."""
+    """One action on one shard: `changed` are the clients whose row this run changed.
+
+    `in_doubt` are those of a commit whose answer was lost; they are counted in `failed`.
+    """
 
     planned: int
     changed: BitMap64
     already: int
     failed: int
+    in_doubt: BitMap64 = msgspec.field(default_factory=BitMap64)
+
+    @property
+    def touched(self) -> BitMap64:
+        """The clients whose row this run changed, or may have."""
+        return self.changed | self.in_doubt
 
 
 class ShardRecord(_Part, frozen=True, kw_only=True):
@@ -106,6 +115,10 @@ class Record(_Part, frozen=True, kw_only=True):
         """Join the clients of one action over all shards."""
         return BitMap64().union(*(shard.of(action).changed for shard in self.shards.values()))
 
+    def touched(self, action: Action) -> BitMap64:
+        """Join the clients of one action that were changed, or may have been, over all shards."""
+        return BitMap64().union(*(shard.of(action).touched for shard in self.shards.values()))
+
     def count(self, field: str) -> int:
         """Add up `planned`, `already` or `failed` over shards and actions."""
         return sum(getattr(shard.of(action), field) for shard in self.shards.values() for action in Action)
@@ -139,7 +152,7 @@ def from_document(document: Any) -> Record:
     for number, shard in record.shards.items():
         for action, planned in ((Action.TURN_OFF, plan.turn_off), (Action.TURN_ON, plan.turn_on)):
             # The plan's own hash vouches for its ids; a run changes no others.
-            if not shard.of(action).changed <= planned.get(number, BitMap64()):
+            if not shard.of(action).touched <= planned.get(number, BitMap64()):
                 msg = f"shard {number} changed clients that are not in the plan"
                 raise ValueError(msg)
     return record

@@ -26,21 +26,26 @@ class Written:
 
 @dataclass(kw_only=True)
 class Tally:
-    """One action on one shard: who was to be changed, who was, and who already was so."""
+    """One action on one shard: who was to be changed, who was, and who already was so.
+
+    `in_doubt` are those of a batch whose commit was asked for and never heard of again.
+    """
 
     planned: BitMap64
     changed: BitMap64 = field(default_factory=BitMap64)
     already: BitMap64 = field(default_factory=BitMap64)
+    in_doubt: BitMap64 = field(default_factory=BitMap64)
 
     @property
     def failed(self) -> int:
-        """How many changes are still missing."""
+        """How many changes are still missing, or may be."""
         return len(self.planned) - len(self.changed) - len(self.already)
 
     def add(self, written: Written) -> None:
         """Count one batch."""
         self.changed |= written.changed
         self.already |= written.already
+        self.in_doubt = BitMap64()
 
 
 @dataclass(kw_only=True)
@@ -53,8 +58,13 @@ class ShardResult:
 
     @property
     def failed(self) -> int:
-        """How many changes are still missing."""
+        """How many changes are still missing, or may be."""
         return sum(tally.failed for tally in self.tallies.values())
+
+    @property
+    def in_doubt(self) -> int:
+        """How many of these may be there."""
+        return sum(len(tally.in_doubt) for tally in self.tallies.values())
 
 
 def nothing_done(plan: Plan, shard: int) -> ShardResult:

@@ -129,21 +129,32 @@ class ShardDatabase:
             rows.update((client, value != _OFF) for client, value in self.database.do(ask, what="read rows of clients"))
         return rows
 
-    def write(self, action: Action, feature_id: int, ids: BitMap64, *, may_begin: Check, may_commit: Check) -> Written:
+    def write(
+        self,
+        action: Action,
+        feature_id: int,
+        ids: BitMap64,
+        *,
+        may_begin: Check,
+        may_commit: Check,
+        committing: BitMap64,
+    ) -> Written:
         """Turn one batch of clients off or on in one transaction.
 
         Rows that are already so are left alone. After a connection that was lost during the
         commit, the next attempt finds out whether it went through. `may_begin` is asked before
         every attempt and `may_commit` after the rows were written, as either may have waited long
         for a server or for a lock on a row; what they raise ends the batch with nothing written.
+
+        `committing` is filled with whom a commit was asked for: where this raises, they are in doubt.
         """
-        committing = BitMap64()
         change = self._turn_off if action is Action.TURN_OFF else self._turn_on
 
         def batch(connection: sa.Connection) -> BitMap64:
             may_begin()
             rows = self._on_these(connection, statement=_ROWS, feature_id=feature_id, ids=ids)
             todo = change(connection, feature_id, ids, dict(rows))
+            committing.difference_update(todo)  # an earlier commit of theirs did not go through
             may_commit()
             committing.update(todo)
             return todo

@@ -74,7 +74,7 @@ def _check(record: Record, settings: Settings) -> None:
 
 def _read_shard(did: ShardRecord | None, settings: Settings, run: Run, shard: int, feature_id: int) -> ShardNow:
     with ShardDatabase(settings, shard, run) as database:
-        rows = database.rows_among(feature_id, did.turn_on.changed) if did else {}
+        rows = database.rows_among(feature_id, did.turn_on.touched) if did else {}
         off = database.read_off(feature_id)
     return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))
 
@@ -84,8 +84,8 @@ def put_back(record: Record, now: Mapping[int, ShardNow], *, state: DictState, t
     turn_off, turn_on, left = {}, {}, {}
     for shard, here in now.items():
         did = record.shards.get(shard)
-        turned_off = did.turn_off.changed if did else BitMap64()
-        turned_on = did.turn_on.changed if did else BitMap64()
+        turned_off = did.turn_off.touched if did else BitMap64()
+        turned_on = did.turn_on.touched if did else BitMap64()
         turn_on[shard] = turned_off & here.off
         turn_off[shard] = turned_on & here.still_on
         left[shard] = (turned_off | turned_on) - turn_on[shard] - turn_off[shard]

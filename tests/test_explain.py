@@ -150,8 +150,8 @@ SITUATIONS = {
     "in the plan of a run that was killed": (
         111,
         (
-            f": the chat is OFF, {LISTED}; a run of 2023-11-18 23:13:20 UTC, which was killed or is under way, "
-            "may have done that."
+            f": the chat is OFF, {LISTED}; a run of 2023-11-18 23:13:20 UTC may have done that: "
+            "it was killed, is under way, or lost touch."
         ),
         ("perhaps job", "20231118T231320.000000Z-00000004", "nothing to do"),
         f"is off for client 111, {OFF}",

@@ -50,7 +50,7 @@ def recorded(job: Job) -> Job:
 
 
 def action(planned: int, changed: list[int], *, already: int = 0, failed: int = 0) -> dict[str, Any]:
-    return {"planned": planned, "changed": changed, "already": already, "failed": failed}
+    return {"planned": planned, "changed": changed, "already": already, "failed": failed, "in_doubt": []}
 
 
 NOTHING = action(0, [])
@@ -240,6 +240,39 @@ def test_a_signal_between_the_last_batch_and_the_record_is_a_wish() -> None:
 
     assert written
     assert isinstance(run.reason, StoppedError)
+
+
+def test_a_commit_that_was_never_heard_of_is_not_forgotten(half_way: Job, wired: Wired) -> None:
+    half_way.configure(records=RECORDS, apply={"batch_size": 2}, run={"retry_timeout": "0.1s"})
+    half_way.diff()
+    wired.wires["ppc1"].lose_answer(COMMIT)
+    wired.wires["ppc1"].refuse("FOR UPDATE", 1290, "read-only", skip=1, times=1000)
+
+    result = half_way.apply()
+
+    assert result.code == 1
+    assert "3 changes missing on shard 1, 2 of them perhaps done, as the answer to a commit was lost" in result.err
+    assert half_way.off() == {1, 2}
+    wired.wires["ppc1"].forget()
+    (record,) = half_way.records()
+    assert (record["outcome"], record["shards"]["1"]["turn_off"]["in_doubt"]) == ("failed", [1, 2])
+    assert "may have done that" in half_way.run("explain", "1").out
+    assert half_way.run("apply", "--undo", record["id"], "--yes", "--force").code == 0
+    assert half_way.off() == set()
+
+
+def test_the_error_of_one_shard_is_not_the_story_of_all(wired_job: Job, wired: Wired) -> None:
+    wired_job.configure(records=RECORDS, apply={"batch_size": 1, "parallel_shards": 1})
+    wired_job.settle({1: 1, 2: 1, 3: 2})
+    wired_job.list([1, 2, 3])
+    wired_job.diff()
+    wired.wires["ppc1"].after(COMMIT, lambda: wired_job.set_property(OFF_FOR_GOOD))
+
+    assert wired_job.apply().code == 5
+
+    (record,) = wired_job.records()
+    assert "missing on shard" in record["error"]
+    assert "missing on shard" not in record["shards"]["1"]["error"]
 
 
 # -- records that can't be written --
