@@ -2,8 +2,9 @@
 
 import contextlib
 import logging
+import math
+import queue
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -31,7 +32,9 @@ class Run:
         self.deadline = deadline
         self.retry_timeout = retry_timeout
         self._end = time.monotonic() + deadline
-        self._stopping = threading.Event()
+        # Holds something once the run is to stop. An Event's own lock would deadlock with a signal
+        # that comes while the main thread holds it; this queue is made for that.
+        self._stopping: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reason: ChatsyncError | None = None
         self._finishing = False
 
@@ -54,7 +57,9 @@ class Run:
 
     def wait(self, seconds: float) -> None:
         """Wait, but not past the deadline nor past a signal: those raise."""
-        self._stopping.wait(min(seconds, self.remaining))
+        with contextlib.suppress(queue.Empty):
+            self._stopping.get(timeout=min(seconds, self.remaining))
+            self._stopping.put(None)  # for whoever else waits
         self.check()
 
     def cancel(self, reason: ChatsyncError) -> None:
@@ -96,7 +101,7 @@ class Run:
 
     def _stop(self, reason: ChatsyncError) -> None:
         self._reason = self._reason or reason
-        self._stopping.set()
+        self._stopping.put(None)
 
     def retry(
         self,
@@ -105,15 +110,24 @@ class Run:
         what: str,
         is_transient: Callable[[BaseException], bool],
         describe: Callable[[BaseException], str] = str,
+        mark: Callable[[], object] = lambda: None,
     ) -> Value:
-        """Call `attempt` until it works, fails for good, or `run.retry_timeout` is used up.
+        """Call `attempt` until it works, fails for good, or has kept failing for `run.retry_timeout`.
 
-        Waits 0.2 s at first and 10 s at most, with jitter, each one a line in the log. The last
-        error is raised as it came; a DeadlineError says what was being waited for, and why.
+        That counts from the first fault, however long the attempt had been at work, and anew where
+        `mark`, which says how far the work has come, is another one than at the last fault. Waits
+        0.2 s at first and 10 s at most, with jitter, each one a line in the log. The last error is
+        raised as it came; a DeadlineError says what was being waited for, and why.
         """
         import tenacity  # late: a run that has nothing to do tries nothing again
 
-        last = ""
+        last, reached, failing_since = "", mark(), math.inf
+
+        def has_failed_for_long(_state: tenacity.RetryCallState) -> bool:
+            nonlocal reached, failing_since
+            if failing_since == math.inf or mark() != reached:
+                reached, failing_since = mark(), time.monotonic()
+            return time.monotonic() - failing_since >= self.retry_timeout
 
         def log(state: tenacity.RetryCallState) -> None:
             nonlocal last
@@ -126,7 +140,7 @@ class Run:
 
         retrying = tenacity.Retrying(
             sleep=self.wait,
-            stop=tenacity.stop_after_delay(self.retry_timeout),
+            stop=has_failed_for_long,
             wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=10, jitter=0.5),
             retry=tenacity.retry_if_exception(is_transient),
             before_sleep=log,

@@ -19,6 +19,7 @@ from chatsync.core import ExclusionList, ListVersion
 from chatsync.errors import SourceError
 from chatsync.ids import IdCollector
 from chatsync.modtime import parse_time
+from chatsync.parallel import off_main_thread
 from chatsync.run import Run
 from chatsync.settings import Exclusions
 from chatsync.ytsaurus_client import READ_BUFFER, describe, explained, is_transient, new_client, place, quiet_the_client
@@ -80,7 +81,12 @@ class Table:
         )
 
     def close(self) -> None:
-        """End the transaction. A cluster that is away ends it by itself after its timeout."""
+        """End the transaction. A cluster that is away ends it by itself after its timeout.
+
+        So does one that keeps a run waiting which is to stop: it would do so once more.
+        """
+        if self._run.reason is not None:
+            return
         try:
             self._transaction.__exit__(YtError, None, None)
         except (YtError, OSError) as error:
@@ -141,10 +147,11 @@ class Table:
         self, collector: IdCollector, read: Callable[[IdCollector, Advance], None], progress: Advance
     ) -> None:
         self._run.retry(
-            partial(read, collector, progress),
+            partial(off_main_thread, partial(read, collector, progress)),
             what=f"{self}: read the rows",
             is_transient=is_transient,
             describe=describe,
+            mark=lambda: collector.rows,
         )
 
     def _rest(self, collector: IdCollector) -> yt.wrapper.TablePath:

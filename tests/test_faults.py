@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chatsync.run import Run
 from tests.job import TABLE, UNMEASURED, Job
 from tests.wire import COMMIT, FOREVER, locked_row, wait_for_statement, wait_until
 
@@ -326,6 +327,84 @@ def test_a_cluster_that_answers_503_for_ever(server_job: Job, yt: YtProxy) -> No
     assert last.startswith("chatsync: the deadline passed: run.deadline = 2 s while waiting for 127.0.0.1:")
     assert "lock the table, which last failed with: " in last
     assert seconds < 6
+
+
+@pytest.mark.parametrize("command", ["start_transaction", "lock", "get", "read_table"])
+def test_a_cluster_that_says_nothing_is_not_waited_for_past_the_deadline(
+    server_job: Job, yt: YtProxy, command: str
+) -> None:
+    server_job.keep_list_in(yt)
+    server_job.configure(run={"deadline": "2s"})
+    yt.write(TABLE, ids=[1])
+    yt.hang(command, times=FOREVER)
+
+    code, err, seconds = timed(server_job, "diff")
+
+    yt.release()
+    assert code == 1
+    assert err.startswith("chatsync: the deadline passed: run.deadline = 2 s")
+    assert seconds < 8  # the client itself would wait for 20 to 30 at each request
+
+
+@pytest.mark.parametrize("command", ["lock", "read_table"])
+def test_a_signal_ends_a_diff_at_once_even_while_the_cluster_keeps_it_waiting(
+    server_job: Job, yt: YtProxy, command: str
+) -> None:
+    server_job.keep_list_in(yt)
+    yt.write(TABLE, ids=[1])
+    yt.hang(command, times=FOREVER)
+    process = server_job.start("diff")
+    wait_until(lambda: command in yt.commands)
+    began = time.monotonic()
+
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+
+    yt.release()
+    assert (process.returncode, err) == (143, "chatsync: stopped by SIGTERM\n")
+    assert time.monotonic() - began < 5
+
+
+class Clock:
+    """A clock that only work moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("gets_on", "attempts"), [(False, 2), (True, 5)])
+def test_trying_again_counts_from_the_first_fault_and_from_each_step_forward(
+    monkeypatch: pytest.MonkeyPatch, gets_on: bool, attempts: int
+) -> None:
+    clock, done = Clock(), []
+    monkeypatch.setattr("chatsync.run.time", clock)
+    run = Run(deadline=1e6, retry_timeout=60)
+    monkeypatch.setattr(run, "wait", lambda _seconds: None)
+
+    def work_for_long_and_break() -> int:
+        clock.now += 100  # longer than retry_timeout
+        done.append(1)
+        if len(done) < 5:
+            raise OSError
+        return len(done)
+
+    def try_again() -> int:
+        return run.retry(
+            work_for_long_and_break,
+            what="work",
+            is_transient=lambda _: True,
+            mark=lambda: len(done) if gets_on else 0,
+        )
+
+    if gets_on:
+        assert try_again() == 5
+    else:
+        with pytest.raises(OSError):  # noqa: PT011  # it is raised as it came
+            try_again()
+    assert len(done) == attempts
 
 
 # -- signals --

@@ -25,11 +25,6 @@ SHARDS = range(1, 5)
 NO_IDS = ("n/a", "-1", "0", "1.5", "", str(2**63))
 ODD_CELLS = (*NO_IDS, str(2**32), str(2**63 - 1))
 
-# YtClient has no close(): its sockets are closed when it is collected, maybe in another test.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
 
 clients = st.integers(1, 25)
 shards = st.sampled_from(SHARDS)

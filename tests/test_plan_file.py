@@ -23,11 +23,6 @@ FIELDS = [
     *("turn_off", "turn_on", "unknown", "target", "trace_id", "sha256"),
 ]
 
-# YtClient has no close(): its sockets are closed when it is collected, maybe in another test.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
 
 TABLE_TEXT = """\
 list      {list_file}

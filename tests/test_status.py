@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from tests.servers import Server
     from tests.yt_proxy import YtProxy
 
-# YtClient has no close(): its sockets are closed when it is collected, maybe in another test.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
 
 HOUR = 3600.0
 LIMITS = {"rejected_percent": 100, "unknown_percent": 100}

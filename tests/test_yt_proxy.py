@@ -32,12 +32,6 @@ LIST = "//home/list"
 MOD_TIME = datetime(2026, 11, 23, 10, 15, 0, 123456, tzinfo=UTC)
 ROOT = Path(__file__).parents[1]
 
-# YtClient has no close(): its sockets are closed when it is collected, maybe in another test.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,11 +26,6 @@ MOST = 2**63 - 1
 LONG = 10**6
 CHUNK_UNAVAILABLE = 716
 
-# YtClient has no close(): its sockets are closed when it is collected, maybe in another test.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
 
 INTEGERS: list[tuple[Any, str]] = [
     (1, ""),
