@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from chatsync.core import DictState, check_modtime
+from chatsync.core import DictState, check_modtime, disabled_message
 from chatsync.errors import ChatsyncError, DisabledError, RefusedError
 from chatsync.limits import refusals
 from chatsync.plan import Plan, Verdict, check_age, check_target
@@ -25,11 +25,8 @@ class Objection:
 
 def check_verdict(plan: Plan) -> None:
     """Refuse a plan that says no more than that the job is disabled."""
-    if plan.verdict is Verdict.DISABLED:
-        msg = (
-            f"the job is disabled by its mod-time, {plan.modtime}; `chatsync set-modtime --reset` switches it on again"
-        )
-        raise DisabledError(msg)
+    if plan.verdict is Verdict.DISABLED and plan.seen_modtime is not None:
+        raise DisabledError(disabled_message(plan.seen_modtime))
 
 
 def objections(

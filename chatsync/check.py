@@ -92,12 +92,14 @@ class Memory:
 
     def read(self) -> Waiting | None:
         """Read what was remembered; a file that can't be read is a warning and no memory."""
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return None
         try:
             kept = json.loads(self._path.read_bytes())
             modtime = None if kept["modtime"] is None else datetime.fromisoformat(kept["modtime"])
             return Waiting(source=kept["list"], modtime=modtime, since=datetime.fromisoformat(kept["since"]))
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is no memory of a check: %s; see monitoring.state_file", self._path, error)
             return None

@@ -31,8 +31,9 @@ class Duration(click.ParamType[timedelta]):
 
 
 def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    if url is not None and not url.startswith(("http://", "https://")):
-        msg = f"{url!r} is not an http:// or https:// address"
+    if url is not None and (not url.startswith(("http://", "https://")) or "@" in url):
+        # Not repeated: what stands before an "@" is a password.
+        msg = "expected an http:// or https:// address without user and password"
         raise click.BadParameter(msg)
     return url
 

@@ -32,7 +32,7 @@ def history(session: Session, limit: int | None, client: int | None, output_form
     shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
     if client is None:
         runs: list[Run] = [(record, None) for record in islice(records.newest(), shown)]
-        more = max(0, len(records.runs()) - len(runs)) if shown is not None else 0
+        more = len(records.runs()) - len(runs) if len(runs) == shown else 0  # fewer: the others can't be read
     else:
         done = deeds(records.newest(), BitMap64([client])).get(client, [])
         found: list[Run] = [(deed.record, deed) for deed in done]

@@ -25,8 +25,9 @@ Value = TypeVar("Value")
 # Lock wait timeout, deadlock, and a row that somebody else inserted since we looked.
 _CONFLICTS = frozenset({1205, 1213, 1062})
 _READ_ONLY = frozenset({1290, 1836})  # --read-only, as on a replica during a failover
+_NO_NUMBER = -1  # of the driver's own errors
 _SERVER_AWAY = frozenset({
-    -1,  # the driver's own: the connection is not available any more
+    _NO_NUMBER,  # the driver's own: the connection is not available any more
     1040,  # too many connections
     1053,  # server shutdown in progress
     1158, 1159, 1160, 1161,  # network read and write errors and timeouts, seen by the server
@@ -38,7 +39,7 @@ _SERVER_AWAY = frozenset({
 })  # fmt: skip
 _NOT_REACHED = frozenset({2002, 2003, 2005})
 _WRONG_LOGIN = frozenset({1045, 1698})
-_NO_GRANT = frozenset({1044, 1142, 1143})
+_NO_GRANT = frozenset({1044, 1142, 1143, 1227})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _READ_ONLY | _SERVER_AWAY
 
@@ -148,7 +149,10 @@ class Database:
     def _connect(self) -> sa.Connection:
         try:
             return self._engine.connect()
-        except (AttributeError, TypeError, ValueError) as error:  # so the driver says no to an option
+        except (AttributeError, TypeError, ValueError, DBAPIError) as error:
+            # So the driver says no to an option; where a server does not answer, there is a number.
+            if isinstance(error, DBAPIError) and error_number(error) != _NO_NUMBER:
+                raise
             msg = f"{self}: {describe(error)}; check the options of its URL in [databases]"
             raise ConfigError(msg) from error
 

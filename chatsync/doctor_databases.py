@@ -33,7 +33,11 @@ _FOR_LAG = frozenset({"REPLICATION CLIENT", "SLAVE MONITOR", "REPLICA MONITOR"})
 _USES: dict[str, dict[sa.Table, dict[str, tuple[str, ...]]]] = {
     "dict": {
         features: {"SELECT": ("feature_id", "feature_text_id")},
-        ppc_properties: {"SELECT": ("name", "value", "last_change"), "INSERT": ("name", "value"), "UPDATE": ("value",)},
+        ppc_properties: {
+            "SELECT": ("name", "value", "last_change"),
+            "INSERT": ("name", "value"),
+            "UPDATE": ("value", "last_change"),
+        },
         shard_client_id: {"SELECT": ("ClientID", "shard")},
     },
     "shard": {
@@ -83,6 +87,8 @@ def check_databases(settings: Settings, run: Run) -> Iterator[Line]:
     outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
     for place in [*places, *replicas]:
         outcome = outcomes[place.part]
+        if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
+            raise outcome.error
         yield from outcome.value or [bad(place.part, f"{place.url}: {outcome.error}")]
 
 

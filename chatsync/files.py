@@ -13,11 +13,11 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
     Raises OutputError naming the path when that can't be done; an older file then stays.
     """
-    if path.exists() and not path.is_file():
-        # A device or a pipe would be moved out of the way, /dev/stdout as well as /dev/null.
-        raise OutputError(f"cannot write {path}: it is there and is no regular file; name another one")
     temporary = None
     try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe would be moved out of the way, /dev/stdout as well as /dev/null.
+            raise OutputError(f"cannot write {path}: it is there and is no regular file; name another one")
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)

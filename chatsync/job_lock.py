@@ -5,6 +5,7 @@ whichever way the connection ends. With SQLite: a lock on a file beside the dict
 the operating system frees in the same way. The lock is never waited for.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import logging
@@ -62,7 +63,6 @@ class ServerLock:
 
     def __enter__(self) -> Self:
         """Take the lock at once or raise BusyError; a server that refuses locks is a DatabaseError."""
-        self._database.do(self._keep_open, what="prepare the lock of the job")
         got = self._database.do(self._get, what="take the lock of the job (GET_LOCK)")
         if got is None:
             msg = f"{self._database}: GET_LOCK failed; without it two applies could run at once"
@@ -87,10 +87,8 @@ class ServerLock:
             raise LockLostError(f"{reason}; stopped before the next batch")
         return state
 
-    def _keep_open(self, connection: sa.Connection) -> None:
-        connection.execute(sa.text("SET SESSION wait_timeout = :seconds"), {"seconds": self._idle_seconds})
-
     def _get(self, connection: sa.Connection) -> int | None:
+        connection.execute(sa.text("SET SESSION wait_timeout = :seconds"), {"seconds": self._idle_seconds})
         return connection.execute(_GET, self._values).scalar()
 
     def _holder(self) -> str:
@@ -133,9 +131,14 @@ class FileLock:
             file.close()
             msg = f"another apply is running: {holder} holds {self._path}; nothing was written"
             raise BusyError(msg) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        except OSError as error:
+            file.close()
+            msg = f"cannot lock the file {self._path}: {error.strerror}"
+            raise OutputError(msg) from None
+        with contextlib.suppress(OSError):  # on a full disk: who holds it is then not told
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
         self._file = file
         logger.info("lock taken: %s", self._path)
         return self

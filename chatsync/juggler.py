@@ -6,6 +6,7 @@ under `events`, and 200 says that the event was taken. Source: the client in the
 YTsaurus, yt/odin/lib/yt_odin/odinserver (alerts.py for an event, juggler_client.py for the answer).
 """
 
+import http.client
 import json
 import socket
 import urllib.error
@@ -48,7 +49,7 @@ def push(document: dict[str, Any], url: str, run: Run) -> None:
     body = json.dumps(document).encode()
     try:
         answer = run.retry(lambda: _post(body, url), what=f"push to {url}", is_transient=_is_transient)
-    except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         msg = f"cannot push the event to {url}: {error}; is the agent running there?"
         raise PushError(msg) from None
     refused = [event for event in _events(answer) if event.get("code", _TAKEN) != _TAKEN]

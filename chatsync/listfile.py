@@ -69,7 +69,7 @@ class ListFile:
         else:
             if not fields:
                 self._file.seek(0)
-            self._read_lines(collector, progress, line=len(fields))
+            self._read_lines(collector, progress, line=1 if fields else 0)
         if self._stamp() != self._as_opened:
             msg = f"{self} was written to while it was read; the next run reads it again"
             raise SourceError(msg)

@@ -155,18 +155,23 @@ def after_changes(facts: Facts) -> Facts:
 
 def read(path: Path) -> Facts:
     """Read the samples that are there; a file that is not ours is a warning and begun anew."""
-    if not path.exists():
-        return {}
     from prometheus_client.parser import text_string_to_metric_families  # late: see write
 
     facts: dict[str, dict[tuple[str, ...], float]] = {}
     try:
-        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        logger.warning("the metrics in %s can't be read and are begun anew: %s", path, error)
+        return {}
+    try:
+        for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name in METRICS:
                     labels = METRICS[sample.name][1]
                     facts.setdefault(sample.name, {})[tuple(sample.labels[label] for label in labels)] = sample.value
-    except (OSError, ValueError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         logger.warning("the metrics in %s can't be read and are begun anew: %s", path, error)
         return {}
     return facts

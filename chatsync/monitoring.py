@@ -94,6 +94,11 @@ def judge(
 def _judge_waiting(
     since: Waiting, *, modified: datetime, now: datetime, counts: Mapping[str, int] | None, thresholds: Thresholds
 ) -> Finding:
+    if modified - now > thresholds.warning:
+        ahead = f"{since.source} is dated {short_span(modified - now)} ahead of the dict database's clock"
+        return Finding(
+            status=CheckStatus.WARNING, message=f"{ahead}: no run records it; its owners set it right", counts=counts
+        )
     lag = max(now - since.since, timedelta(0))
     last = f"mod-time {short_time(since.modtime)}" if since.modtime else "no list was ever synced"
     message = (

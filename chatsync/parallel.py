@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
@@ -80,10 +81,12 @@ class SideBySide(Generic[Key, Value]):
 
         A task that hangs past the deadline yields a DeadlineError in its place.
         """
+        end = time.monotonic() + run.remaining + _GRACE_SECONDS
         while self._unfinished:
             try:
-                key, outcome = self._done.get(timeout=run.remaining + _GRACE_SECONDS)
+                key, outcome = self._done.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
+                self._waiting.clear()
                 break
             del self._unfinished[key]
             yield key, outcome

@@ -226,6 +226,9 @@ def _check_ids(plan: Plan) -> None:
     if bool(plan.changes) != (plan.verdict is Verdict.CHANGES):
         msg = f"{plan.changes} changes under the verdict {plan.verdict.value}"
         raise ValueError(msg)
+    if plan.verdict is Verdict.DISABLED and plan.modtime is None:
+        msg = "disabled by no mod-time"
+        raise ValueError(msg)
     changed = [*plan.turn_off.values(), *plan.turn_on.values()]
     if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
         msg = f"a client id above {MAX_CLIENT_ID}"

@@ -7,12 +7,13 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
-from chatsync.databases import Database
+from chatsync.databases import Database, error_number
 from chatsync.errors import DatabaseError
 from chatsync.run import Run
 from chatsync.settings import Settings
 
 _POLL_SECONDS = 1.0
+_SYNTAX_ERROR = 1064
 
 logger = logging.getLogger(__name__)
 
@@ -71,5 +72,8 @@ def seconds_behind(connection: sa.Connection) -> float | None:
 def _replica_status(connection: sa.Connection) -> Any:
     try:
         return connection.execute(sa.text("SHOW REPLICA STATUS")).mappings().first()
-    except ProgrammingError:  # MySQL before 8.0.22 knows the statement by its old name only
+    except ProgrammingError as error:
+        if error_number(error) != _SYNTAX_ERROR:
+            raise
+        # MySQL before 8.0.22 knows the statement by its old name only.
         return connection.execute(sa.text("SHOW SLAVE STATUS")).mappings().first()

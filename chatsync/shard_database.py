@@ -48,8 +48,6 @@ _ANY = sa.select(_client).limit(1)
 # optimizer from the index on feature_id, over which it would also lock rows of other clients.
 _OFF_AMONG = """SELECT ClientID FROM clients_features
     WHERE feature_id + 0 = {mark} AND ClientID IN ({marks}) AND is_enabled = 0"""
-_ROWS_SEEN = """SELECT ClientID, is_enabled FROM clients_features
-    WHERE feature_id + 0 = {mark} AND ClientID IN ({marks})"""
 # FOR UPDATE: between looking and writing nobody else changes these rows. Under READ COMMITTED it
 # locks the rows alone and no gaps between them, so that other writers are left in peace.
 _ROWS = """SELECT ClientID, is_enabled FROM clients_features
@@ -67,7 +65,6 @@ class ShardDatabase:
         patience = STATEMENT_SECONDS if writable else _SCAN_SECONDS
         self.database = Database(url, name=f"shard {shard}", run=run, writable=writable, patience=patience)
         self._mark = "?" if url.is_sqlite else "%s"
-        self._for_update = "" if url.is_sqlite else " FOR UPDATE"
 
     def __enter__(self) -> Self:
         """Be closed at the end of a block."""
@@ -125,7 +122,7 @@ class ShardDatabase:
         """Read the rows of these clients: whether each says on. A client without a row is not in the answer."""
         rows: dict[int, bool] = {}
         for chunk in chunks(ids, _LOOKUP_SIZE):
-            ask = partial(self._on_these, statement=_ROWS_SEEN, feature_id=feature_id, ids=chunk)
+            ask = partial(self._on_these, statement=_ROWS, feature_id=feature_id, ids=chunk)
             rows.update((client, value != _OFF) for client, value in self.database.do(ask, what="read rows of clients"))
         return rows
 
@@ -152,7 +149,7 @@ class ShardDatabase:
 
         def batch(connection: sa.Connection) -> BitMap64:
             may_begin()
-            rows = self._on_these(connection, statement=_ROWS, feature_id=feature_id, ids=ids)
+            rows = self._on_these(connection, statement=_ROWS, feature_id=feature_id, ids=ids, lock=True)
             todo = change(connection, feature_id, ids, dict(rows))
             committing.difference_update(todo)  # an earlier commit of theirs did not go through
             may_commit()
@@ -184,13 +181,21 @@ class ShardDatabase:
         return to_update
 
     def _on_these(
-        self, connection: sa.Connection, *, statement: str, feature_id: int, ids: BitMap64, enabled: int = _OFF
+        self,
+        connection: sa.Connection,
+        *,
+        statement: str,
+        feature_id: int,
+        ids: BitMap64,
+        enabled: int = _OFF,
+        lock: bool = False,
     ) -> Sequence[Any]:
         """Execute a statement on the rows of these clients, every id bound; return the rows it answers with.
 
         As text: building a construct of a thousand values takes longer than the server needs for them.
         """
         marks = ", ".join([self._mark] * len(ids))
-        sql = statement.format(mark=self._mark, marks=marks, enabled=enabled, for_update=self._for_update)
+        for_update = " FOR UPDATE" if lock and not self.database.is_sqlite else ""
+        sql = statement.format(mark=self._mark, marks=marks, enabled=enabled, for_update=for_update)
         result = connection.exec_driver_sql(sql, (feature_id, *ids))
         return result.all() if result.returns_rows else []
