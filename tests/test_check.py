@@ -161,6 +161,15 @@ def test_a_list_from_the_future_has_not_waited_yet(synced: Job) -> None:
     assert check(synced, "--format", "json").json["lag"] == 0
 
 
+def test_a_list_from_the_far_future_is_a_warning_as_no_run_records_it(synced: Job) -> None:
+    age(synced, -400 * 24 * HOUR)
+
+    result = check(synced)
+
+    assert result.code == WARNING
+    assert "is dated 399 d 23 h ahead of the dict database's clock: no run records it" in result.out
+
+
 # -- what can't be seen --------------------------------------------------------------------------------------------
 
 
@@ -275,7 +284,14 @@ def test_a_bug_is_unknown_and_not_a_warning(synced: Job, mocker: MockerFixture) 
 
 @pytest.mark.parametrize(
     "options",
-    [("--nope",), ("--warning", "soon"), ("--warning", "2d"), ("--push", "file:///etc/passwd"), ("--format", "xml")],
+    [
+        ("--nope",),
+        ("--warning", "soon"),
+        ("--warning", "2d"),
+        ("--push", "file:///etc/passwd"),
+        ("--push", "http://a:b@c"),
+        ("--format", "xml"),
+    ],
 )
 def test_a_wrong_command_line_is_unknown_and_not_critical(synced: Job, options: tuple[str, ...]) -> None:
     result = check(synced, *options)

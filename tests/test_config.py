@@ -346,7 +346,9 @@ def test_options_take_the_types_that_the_driver_asks_for() -> None:
     assert split.options == {"tls_versions": ["TLSv1.2", "TLSv1.3"], "compress": True, "connection_timeout": 5}
 
 
-@pytest.mark.parametrize("option", ["connection_timeout=abc", "compress=1", "pool_size=99", "no_such_option=1"])
+@pytest.mark.parametrize(
+    "option", ["connection_timeout=abc", "charset=nonsense", "compress=1", "pool_size=99", "no_such_option=1"]
+)
 def test_an_option_that_the_driver_refuses_is_exit_2(server_job: Job, option: str) -> None:
     server_job.configure(databases={"dict": f"{server_job.databases.dict_url}?{option}"})
 

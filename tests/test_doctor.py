@@ -256,6 +256,18 @@ def test_a_grant_that_is_missing(job: Job, admin: Callable[..., None]) -> None:
     )
 
 
+def test_a_grant_on_too_few_columns(job: Job, admin: Callable[..., None]) -> None:
+    admin(
+        f"REVOKE UPDATE ON ppcdict.ppc_properties FROM {USER}",
+        undo_by=f"GRANT UPDATE ON ppcdict.ppc_properties TO {USER}",
+    )
+    admin(
+        f"GRANT UPDATE (value) ON ppcdict.ppc_properties TO {USER}",
+        undo_by=f"REVOKE UPDATE (value) ON ppcdict.ppc_properties FROM {USER}",
+    )
+    assert "lacks a grant: GRANT UPDATE" in complaint(job)
+
+
 def test_a_table_that_may_not_be_read(job: Job, admin: Callable[..., None]) -> None:
     admin(
         f"REVOKE SELECT ON ppcdict.shard_client_id FROM {USER}",

@@ -196,6 +196,7 @@ def test_a_broken_record_is_left_out_with_a_warning(job: Job, content: str) -> N
     assert oldest in result.out
     assert newest not in result.out
     assert f"{newest}.json was cut short, edited or is no record" in result.err
+    assert "more (--limit" not in result.out
 
 
 def test_reads_nothing_but_the_records(job: Job) -> None:
