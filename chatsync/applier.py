@@ -19,13 +19,12 @@ from chatsync.homes import count_at_home, find_homes
 from chatsync.job_lock import JobLock
 from chatsync.parallel import SideBySide
 from chatsync.plan import Plan, check_feature_id
+from chatsync.progress import Advance
 from chatsync.replica_lag import ReplicaLag
 from chatsync.results import Action, ShardResult, nothing_done
 from chatsync.run import Run
 from chatsync.settings import Settings
 from chatsync.shard_database import ShardDatabase
-
-Progress = Callable[[int], None]
 
 # How long what the dict database said is news enough to begin a batch; its commit is asked for anew.
 _ANSWER_SECONDS = 0.1
@@ -101,7 +100,7 @@ def check_homes(plan: Plan, *, settings: Settings, run: Run) -> None:
             raise OutOfDateError(f"{who} do not live there")
 
 
-def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progress: Progress) -> list[ShardResult]:
+def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progress: Advance) -> list[ShardResult]:
     """Write the plan's changes on all shards side by side and say what came of each.
 
     A shard that fails is a result and stops no other one. A signal, the deadline, a lost lock or
@@ -140,7 +139,7 @@ def _log(who: str, results: list[ShardResult], *, began: float, **event: int) ->
 
 
 def _shard_task(
-    result: ShardResult, *, plan: Plan, settings: Settings, run: Run, guard: Guard, progress: Progress
+    result: ShardResult, *, plan: Plan, settings: Settings, run: Run, guard: Guard, progress: Advance
 ) -> Callable[[], None]:
     def task() -> None:
         first = True

@@ -14,7 +14,7 @@ from chatsync.exclusions import open_list
 from chatsync.files import write_whole
 from chatsync.modtime import format_time
 from chatsync.monitoring import Finding, Thresholds, Waiting, diff_counts, failure, judge, waiting, worst
-from chatsync.parallel import Outcome, SideBySide
+from chatsync.parallel import Ended, SideBySide
 from chatsync.planner import make_plan
 from chatsync.progress import progress_bar
 from chatsync.run import Run
@@ -56,7 +56,7 @@ def _look_at_all(settings: Settings, run: Run) -> tuple[ListVersion | None, Dict
         "dict": partial(_dict_state, settings, run),
         **{f"shard {shard}": partial(_probe, settings, run, shard) for shard in settings.databases.shards},
     }
-    seen: dict[str, Outcome[Any]] = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
+    seen: dict[str, Ended[Any]] = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
     failures = []
     for name in tasks:
         error = seen[name].error

@@ -7,7 +7,7 @@ from pyroaring import BitMap64
 
 from chatsync.core import MAX_LIST_ID
 from chatsync.history import deeds
-from chatsync.history_report import Run, history_report
+from chatsync.history_report import Shown, history_report
 from chatsync.options import format_option
 from chatsync.records import Records
 from chatsync.report import DEFAULT_LIMIT
@@ -31,11 +31,11 @@ def history(session: Session, limit: int | None, client: int | None, output_form
     records = Records(session.settings().records)
     shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
     if client is None:
-        runs: list[Run] = [(record, None) for record in islice(records.newest(), shown)]
+        runs: list[Shown] = [(record, None) for record in islice(records.newest(), shown)]
         more = len(records.runs()) - len(runs) if len(runs) == shown else 0  # fewer: the others can't be read
     else:
         done = deeds(records.newest(), BitMap64([client])).get(client, [])
-        found: list[Run] = [(deed.record, deed) for deed in done]
+        found: list[Shown] = [(deed.record, deed) for deed in done]
         runs = found[:shown]
         more = len(found) - len(runs)
     click.echo(history_report(runs, more=more, client=client, output_format=output_format))

@@ -13,7 +13,7 @@ from chatsync.modtime import short_span
 from chatsync.records import Outcome, Record
 from chatsync.results import Action
 
-Run = tuple[Record, Deed | None]
+Shown = tuple[Record, Deed | None]
 
 _COLUMNS = (
     "run", "outcome", "exit_code", "started", "ended", "turned_off", "turned_on", "already", "missing",
@@ -23,7 +23,7 @@ _CLIENT_COLUMNS = ("client_action", "client_certain")
 _TABLE = ("run", "outcome", "turned off", "turned on", "missing", "took", "by", "undo of")
 
 
-def history_report(runs: Sequence[Run], *, more: int, client: int | None, output_format: str) -> str:
+def history_report(runs: Sequence[Shown], *, more: int, client: int | None, output_format: str) -> str:
     """Show runs, the newest first. `more` says how many others there are that are not shown."""
     if output_format == "json":
         return json.dumps([_document(run) for run in runs], ensure_ascii=False)
@@ -57,7 +57,7 @@ def took(record: Record) -> str:
     return short_span(record.finished - record.began) if record.finished else ""
 
 
-def _table_row(run: Run, client: int | None) -> list[object]:
+def _table_row(run: Shown, client: int | None) -> list[object]:
     record, deed = run
     about = [] if client is None else [deed_in_words(deed) if deed else ""]
     return [*about, record.id, record.outcome.value, *_counts(record), took(record), _who(record), record.undo_of or ""]
@@ -73,7 +73,7 @@ def _counts(record: Record) -> tuple[object, object, object]:
     return len(record.changed(Action.TURN_OFF)), len(record.changed(Action.TURN_ON)), record.count("failed")
 
 
-def _flat(run: Run) -> dict[str, Any]:
+def _flat(run: Shown) -> dict[str, Any]:
     record, deed = run
     off, on, missing = (None if count == "?" else count for count in _counts(record))
     values = {
@@ -102,7 +102,7 @@ def _flat(run: Run) -> dict[str, Any]:
     return values
 
 
-def _document(run: Run) -> dict[str, Any]:
+def _document(run: Shown) -> dict[str, Any]:
     """Describe a run without its clients, which its record and `--client` name."""
     record = run[0]
     shards = {
@@ -121,7 +121,7 @@ def _document(run: Run) -> dict[str, Any]:
     return {**_flat(run), "shards": shards}
 
 
-def _csv(runs: Sequence[Run], client: int | None) -> str:
+def _csv(runs: Sequence[Shown], client: int | None) -> str:
     out = io.StringIO()
     columns = _COLUMNS if client is None else _COLUMNS + _CLIENT_COLUMNS
     writer = csv.DictWriter(out, columns, lineterminator="\n")

@@ -20,7 +20,7 @@ _GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome(Generic[Value]):
+class Ended(Generic[Value]):
     """How a task ended: with a value, or with an error."""
 
     value: Value | None = None
@@ -33,11 +33,11 @@ class Outcome(Generic[Value]):
         return self.value  # type: ignore[return-value]  # None only where Value allows it
 
 
-def _outcome_of(task: Callable[[], Value]) -> Outcome[Value]:
+def _ended(task: Callable[[], Value]) -> Ended[Value]:
     try:
-        return Outcome(value=task())
+        return Ended(value=task())
     except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the task
-        return Outcome(error=error)
+        return Ended(error=error)
 
 
 def off_main_thread(task: Callable[[], Value]) -> Value:
@@ -49,8 +49,8 @@ def off_main_thread(task: Callable[[], Value]) -> Value:
     """
     if threading.current_thread() is not threading.main_thread():
         return task()
-    done: queue.SimpleQueue[Outcome[Value]] = queue.SimpleQueue()
-    threading.Thread(target=lambda: done.put(_outcome_of(task)), daemon=True).start()
+    done: queue.SimpleQueue[Ended[Value]] = queue.SimpleQueue()
+    threading.Thread(target=lambda: done.put(_ended(task)), daemon=True).start()
     return done.get().unwrap()
 
 
@@ -64,7 +64,7 @@ class SideBySide(Generic[Key, Value]):
         """Start the threads."""
         self._waiting = deque(tasks.items())
         self._unfinished = dict.fromkeys(tasks)
-        self._done: queue.SimpleQueue[tuple[Key, Outcome[Value]]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Key, Ended[Value]]] = queue.SimpleQueue()
         for _ in range(min(workers, len(tasks))):
             threading.Thread(target=self._work, daemon=True).start()
 
@@ -74,9 +74,9 @@ class SideBySide(Generic[Key, Value]):
                 key, task = self._waiting.popleft()
             except IndexError:
                 return
-            self._done.put((key, _outcome_of(task)))
+            self._done.put((key, _ended(task)))
 
-    def outcomes(self, run: Run) -> Iterator[tuple[Key, Outcome[Value]]]:
+    def outcomes(self, run: Run) -> Iterator[tuple[Key, Ended[Value]]]:
         """Yield each task's outcome as it ends.
 
         A task that hangs past the deadline yields a DeadlineError in its place.
@@ -92,7 +92,7 @@ class SideBySide(Generic[Key, Value]):
             yield key, outcome
         for key in self._unfinished:
             msg = f"the deadline passed (run.deadline = {run.deadline:g} s) without an answer"
-            yield key, Outcome(error=DeadlineError(msg))
+            yield key, Ended(error=DeadlineError(msg))
 
     def results(self, run: Run) -> dict[Key, Value]:
         """Return the value of every task; the first error is raised and stops the others."""

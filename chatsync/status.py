@@ -18,12 +18,11 @@ from chatsync.errors import ChatsyncError, PropertyError
 from chatsync.exclusions import open_list
 from chatsync.limits import refusals
 from chatsync.modtime import ModTimeState, modtime_state, short_span, short_time
-from chatsync.parallel import Outcome, SideBySide
+from chatsync.parallel import Ended, SideBySide
 from chatsync.plan import Plan
 from chatsync.planner import compare
 from chatsync.progress import Progress
-from chatsync.records import Outcome as RunOutcome
-from chatsync.records import Record, Records
+from chatsync.records import Outcome, Record, Records
 from chatsync.run import Run
 from chatsync.settings import Limits, Settings
 from chatsync.shard_database import ShardDatabase
@@ -119,7 +118,7 @@ def _compare(settings: Settings, run: Run, status: Status, *, trace_id: str) -> 
         status.errors["changes"] = error
 
 
-def _note(status: Status, part: str, outcome: Outcome[BitMap64] | Outcome[None]) -> None:
+def _note(status: Status, part: str, outcome: Ended[BitMap64] | Ended[None]) -> None:
     if isinstance(outcome.error, ChatsyncError):
         status.errors["mod-time" if isinstance(outcome.error, PropertyError) else part] = outcome.error
     elif outcome.error is not None:
@@ -183,7 +182,7 @@ def _about_changes(status: Status, limits: Limits) -> Iterator[str]:
 
 def _about_runs(status: Status) -> Iterator[str]:
     last = status.runs[0] if status.runs else None
-    if last is not None and last.outcome is not RunOutcome.DONE:
+    if last is not None and last.outcome is not Outcome.DONE:
         why = f": {last.error}" if last.error else ""
-        ended = {RunOutcome.STARTED: "is under way or was killed", RunOutcome.STOPPED: "was stopped"}
+        ended = {Outcome.STARTED: "is under way or was killed", Outcome.STOPPED: "was stopped"}
         yield f"the last run that changed anything, {last.id}, {ended.get(last.outcome, 'failed')}{why}"

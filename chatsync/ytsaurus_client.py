@@ -17,7 +17,7 @@ from yt.wrapper.http_helpers import get_retriable_errors
 from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
 from chatsync.settings import Exclusions
 
-READ_BUFFER = 8 * 1024 * 1024
+READ_BUFFER = 4 * 1024 * 1024
 
 # The client's own retries have no total time; ours go around whole steps and are bounded.
 _NO_RETRIES = {"enable": False, "count": 1}
