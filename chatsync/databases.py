@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError, SQLAlchemyError
 
 from chatsync.dburl import DatabaseUrl
 from chatsync.engines import new_engine
@@ -150,8 +150,10 @@ class Database:
         try:
             return self._engine.connect()
         except (AttributeError, TypeError, ValueError, DBAPIError) as error:
-            # So the driver says no to an option; where a server does not answer, there is a number.
-            if isinstance(error, DBAPIError) and error_number(error) != _NO_NUMBER:
+            # So the driver says no to an option. A server's no has a number, and a lost connection its class.
+            if isinstance(error, OperationalError) or (
+                isinstance(error, DBAPIError) and error_number(error) != _NO_NUMBER
+            ):
                 raise
             msg = f"{self}: {describe(error)}; check the options of its URL in [databases]"
             raise ConfigError(msg) from error

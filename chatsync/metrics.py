@@ -159,19 +159,14 @@ def read(path: Path) -> Facts:
 
     facts: dict[str, dict[tuple[str, ...], float]] = {}
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        logger.warning("the metrics in %s can't be read and are begun anew: %s", path, error)
-        return {}
-    try:
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
             for sample in family.samples:
                 if sample.name in METRICS:
                     labels = METRICS[sample.name][1]
                     facts.setdefault(sample.name, {})[tuple(sample.labels[label] for label in labels)] = sample.value
-    except (ValueError, LookupError) as error:
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError) as error:
         logger.warning("the metrics in %s can't be read and are begun anew: %s", path, error)
         return {}
     return facts

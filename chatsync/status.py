@@ -14,7 +14,7 @@ from pyroaring import BitMap64
 
 from chatsync.core import DictState, ExclusionList, disabled_message, total
 from chatsync.dict_database import DictDatabase
-from chatsync.errors import ChatsyncError, PropertyError
+from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, StoppedError
 from chatsync.exclusions import open_list
 from chatsync.limits import refusals
 from chatsync.modtime import ModTimeState, modtime_state, short_span, short_time
@@ -113,8 +113,9 @@ def _compare(settings: Settings, run: Run, status: Status, *, trace_id: str) -> 
         return
     try:
         status.plan = compare(settings, run, status.state, status.listed, status.off, trace_id=trace_id)
+    except (StoppedError, DeadlineError):
+        raise
     except ChatsyncError as error:
-        run.check()
         status.errors["changes"] = error
 
 

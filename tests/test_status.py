@@ -11,6 +11,7 @@ import pytest
 
 from chatsync.modtime import format_time
 from tests.job import FEATURE_ID, PROPERTY, TABLE, Job
+from tests.wire import FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.job import Databases
     from tests.servers import Server
+    from tests.wire import Wired
     from tests.yt_proxy import YtProxy
 
 
@@ -277,6 +279,27 @@ def test_without_the_servers_the_list_and_the_runs_are_shown(server_job: Job, se
     assert "mod-time  not known, see below\n" in result.out
     assert server_job.records()[0]["id"] in result.out
     assert result.err.startswith("chatsync: not all could be seen: dict; dict (")
+
+
+def test_without_the_homes_the_rest_is_shown(wired_job: Job, wired: Wired) -> None:
+    make_known(wired_job)
+    wired.wires["ppcdict"].refuse("shard_client_id", 1146, "no such table", times=FOREVER)
+
+    result = wired_job.run("status")
+
+    assert result.code == 1
+    assert "total        2      not known     not known\n" in result.out
+    assert result.err.startswith("chatsync: not all could be seen: changes; dict (")
+
+
+def test_a_shard_that_is_not_configured_is_named(known: Job) -> None:
+    known.dict_sql("INSERT INTO shard_client_id VALUES (5, 9)")
+    known.list([1, 5])
+
+    result = known.run("status")
+
+    assert result.code == 1
+    assert "  ! shard 9 is missing from databases.shards: 1 listed clients live there (5)" in result.out
 
 
 def test_without_a_mod_time_that_is_a_time_the_shards_are_counted(known: Job) -> None:
