@@ -7,6 +7,7 @@ import difflib
 import logging
 import math
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ from chatsync.settings import (
 
 ENVIRONMENT_VARIABLE = "CHATSYNC_CONFIG"
 DEFAULT_PLACES = (Path("chatsync.toml"), Path("/etc/chatsync/chatsync.toml"))
+
+_RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
 
 _MAX_SHARD = 255  # shard_client_id.shard is a TINYINT UNSIGNED
 
@@ -176,6 +179,10 @@ def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
     if "@" in proxy or not host or (is_url and scheme not in ("http", "https")):
         # Not repeated: what stands before an "@" is a password.
         msg = "exclusions.proxy: expected a cluster's name or the http(s) URL of its proxy, without user and password"
+        raise ValueError(msg)
+    if _RICH_PATH.search(section.path):
+        # The lock, from which on the table is read, is on the whole of it.
+        msg = "exclusions.path: expected the path of a table alone, without attributes, columns or ranges of rows"
         raise ValueError(msg)
     token_file = str(base / section.token_file) if section.token_file else ""
     return msgspec.structs.replace(section, proxy=proxy, token_file=token_file)

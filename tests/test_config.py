@@ -51,7 +51,7 @@ NO_URL = [
 ]
 WRONG: dict[str, list[Any]] = {
     "exclusions.proxy": [*NO_TEXT, "http://", "ftp://hahn", "http://user:secret@hahn"],
-    "exclusions.path": NO_TEXT,
+    "exclusions.path": [*NO_TEXT, "//home/list[#0:#10]", "//home/list{client_id}", "<a=b>//home/list"],
     "exclusions.column": NO_NAME,
     "exclusions.token_file": NO_TEXT,
     "exclusions.file": NO_TEXT,
