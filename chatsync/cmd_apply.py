@@ -60,12 +60,12 @@ def apply(
     if plan_file and undone is not None:
         msg = "--undo makes a plan of its own; give one of --plan and --undo"
         raise click.UsageError(msg)
-    session.is_step = plan_file is not None
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
     with session.begin() as (settings, run):
         if plan_file:
             plan = load(plan_file)
         elif undone is not None:  # an empty one is no run, and no word for a whole sync
+            session.is_step = False
             plan = _plan_of_undo(undone, session, settings, run, lifting=lifting)
         else:
             plan = _plan_of_now(session, settings, run, lifting=lifting)

@@ -43,7 +43,6 @@ def diff(
     Writes nothing but the plan FILE. Also says what `apply` will answer.
     """
     session: Session = ctx.obj
-    session.is_step = plan_file is not None
     with session.begin() as (settings, run):
         off: dict[int, int] = {}
         plan, state = make_plan(

@@ -28,7 +28,7 @@ class Session:
 
     `trace_id` is that of the chain: `diff` makes it, the others take it from the plan. `method` is
     the command's name, `span_id` is its own. `facts` are for the metrics; a command of the chain
-    that an operator runs by itself, without a plan file, is no step of it.
+    that an operator runs for other ends (an undo, a mod-time) is no step of it.
     """
 
     config: Path | None = None

@@ -310,18 +310,6 @@ def test_an_operators_word_counts_at_once_and_is_no_step(
     assert step(measured, "set-modtime") == before
 
 
-def test_what_an_operator_does_without_a_plan_file_is_no_step(measured: Job) -> None:
-    measured.chain()
-    before = step(measured, "diff"), step(measured, "apply")
-    measured.settle_off({5: 1})
-
-    assert measured.run("diff").code == 0
-    assert measured.process("apply", stdin="n\n").code == 1
-
-    assert (step(measured, "diff"), step(measured, "apply")) == before
-    assert exported(measured)["chatsync_clients_off", ("1",)] == 2
-
-
 def test_a_folder_that_cannot_be_entered_is_a_warning(measured: Job) -> None:
     (measured.folder / "file").touch()
     measured.configure(metrics={"textfile": "file/x.prom"}, limits={"rejected_percent": 50})
