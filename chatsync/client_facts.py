@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 
 from pyroaring import BitMap64
 
 from chatsync.core import DictState, ExclusionList, IdsByShard, ListVersion, storable
 from chatsync.dict_database import DictDatabase
-from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, SourceError, StoppedError
+from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, PropertyError, SourceError, StoppedError
 from chatsync.exclusions import open_list
 from chatsync.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.history import deeds, listed_since
@@ -28,8 +29,8 @@ def gather(
 ) -> tuple[JobFacts, list[ClientFacts]]:
     """Read the list, the clients' rows on every shard and the records.
 
-    The list is read whole, for there is no other way to know who is not on it; if it can't be
-    read, the rest is told all the same. Only when an asked client awaits a change is a whole diff
+    The list is read whole, for there is no other way to know who is not on it; if it or a shard
+    can't be read, the rest is told all the same. Only when an asked client awaits a change is a whole diff
     made too, to see whether a limit refuses it.
     """
     version, listed, list_error = _list(settings, run, progress)
@@ -38,13 +39,14 @@ def gather(
         feature_id = dict_database.feature_id()
         homes = dict_database.homes(BitMap64(asked))
         state, modtime_error = _state(dict_database)
-    rows = _rows(settings, run, feature_id, storable(BitMap64(asked)))
+    rows, shard_errors = _rows(settings, run, feature_id, storable(BitMap64(asked)))
     clients = _clients(asked, listed=listed, homes=homes, rows=rows, records=records)
     job = JobFacts(
         state=state,
         version=version,
         list_error=list_error,
         modtime_error=modtime_error,
+        shard_errors=shard_errors,
         shards=frozenset(settings.databases.shards),
         records_kept=Records(settings.records).kept,
         oldest_record=records[-1].began if records else None,
@@ -107,10 +109,18 @@ def _records(settings: Settings) -> list[Record]:
     return [record for record in records.newest() if record.plan.feature.name == settings.feature.name]
 
 
-def _rows(settings: Settings, run: Run, feature_id: int, ids: BitMap64) -> dict[int, dict[int, bool]]:
-    """Read the clients' rows on every shard, for one may be where its client does not live."""
+def _rows(
+    settings: Settings, run: Run, feature_id: int, ids: BitMap64
+) -> tuple[dict[int, dict[int, bool]], dict[int, str]]:
+    """Read the clients' rows on every shard, as one may be where its client does not live; say why where that fails."""
     tasks = {shard: partial(_rows_here, settings, run, shard, feature_id, ids) for shard in settings.databases.shards}
-    return SideBySide(tasks, workers=_READERS).results(run)
+    rows, errors = {}, {}
+    for shard, ended in sorted(SideBySide(tasks, workers=_READERS).outcomes(run), key=itemgetter(0)):
+        if isinstance(ended.error, DatabaseError):
+            errors[shard] = str(ended.error)
+        else:
+            rows[shard] = ended.unwrap()
+    return rows, errors
 
 
 def _rows_here(settings: Settings, run: Run, shard: int, feature_id: int, ids: BitMap64) -> dict[int, bool]:

@@ -17,14 +17,15 @@ from chatsync.results import Action
 class JobFacts:
     """What holds for all clients.
 
-    `list_error` and `modtime_error` say why the list or the mod-time can't be read, `refusals` why
-    the next plan would not be applied.
+    `list_error`, `modtime_error` and `shard_errors` say why the list, the mod-time or a shard can't
+    be read, `refusals` why the next plan would not be applied.
     """
 
     state: DictState | None
     version: ListVersion | None
     list_error: str | None
     modtime_error: str | None
+    shard_errors: Mapping[int, str]
     shards: frozenset[int]
     records_kept: bool
     oldest_record: datetime | None
@@ -37,7 +38,7 @@ class JobFacts:
     @property
     def errors(self) -> str:
         """Name all that could not be read; empty when all could."""
-        return " | ".join(filter(None, (self.list_error, self.modtime_error)))
+        return " | ".join(filter(None, (self.list_error, self.modtime_error, *self.shard_errors.values())))
 
     @property
     def meaning(self) -> ModTimeState | None:
@@ -89,14 +90,14 @@ class Chat(StrEnum):
 
     ON = "on"
     OFF = "off"
-    UNKNOWN = "unknown"  # it lives on no shard, or on one that the configuration lacks
+    UNKNOWN = "unknown"  # it lives on no shard, or on one that the configuration lacks or nobody can read
 
 
 def chat(facts: ClientFacts, job: JobFacts) -> Chat:
     """Tell whether the client has the chat, as far as the configured shards can tell."""
     if facts.is_off:
         return Chat.OFF
-    known = facts.rows if facts.home is None else facts.home in job.shards
+    known = facts.rows if facts.home is None else facts.home in job.shards - job.shard_errors.keys()
     return Chat.ON if known else Chat.UNKNOWN
 
 
@@ -138,6 +139,7 @@ class Next(StrEnum):
     REFUSED = "refused"
     NO_SHARD = "no shard"
     SHARD_MISSING = "shard missing"
+    SHARD_AWAY = "shard away"
     STRAY_ROW = "stray row"
     NO_LIST = "no list"
     NO_MODTIME = "no mod-time"
@@ -149,6 +151,8 @@ def next_run(facts: ClientFacts, job: JobFacts) -> Next:
         return Next.DISABLED if job.meaning else Next.NO_MODTIME
     if facts.listed is None:
         return Next.NO_LIST
+    if facts.home in job.shard_errors or (facts.pending and job.shard_errors):
+        return Next.SHARD_AWAY
     if facts.pending is None:
         return Next.STRAY_ROW if facts.listed and facts.is_stray else Next.NOTHING
     return _pending_run(facts, job)

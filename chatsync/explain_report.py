@@ -25,7 +25,7 @@ def _text(facts: ClientFacts, job: JobFacts) -> str:
     rows = [
         ("  list", _list(facts, job)),
         ("  lives on", _home(facts, job)),
-        ("  rows", _rows(facts)),
+        ("  rows", _rows(facts, job)),
         ("  changed by", _changed_by(facts, job)),
         ("  next run", _next(facts, job)),
         ("  answer", closing(facts, job)),
@@ -90,15 +90,18 @@ def _list(facts: ClientFacts, job: JobFacts) -> str:
 def _home(facts: ClientFacts, job: JobFacts) -> str:
     if facts.home is None:
         return "no shard, so the databases do not know it"
+    if facts.home in job.shard_errors:
+        return f"shard {facts.home}, which can't be read"
     return f"shard {facts.home}" + ("" if facts.home in job.shards else ", which databases.shards lacks")
 
 
-def _rows(facts: ClientFacts) -> str:
+def _rows(facts: ClientFacts, job: JobFacts) -> str:
+    away = [f"shard {shard}: can't be read" for shard in job.shard_errors]
     said = [
         f"shard {shard}: {'on' if on else 'off'}" + ("" if shard == facts.home else " (does not live there)")
         for shard, on in facts.rows.items()
     ]
-    return ", ".join(said) or "none on any shard"
+    return ", ".join([*said, *away]) or "none on any shard"
 
 
 def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
@@ -136,6 +139,7 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
         Next.REFUSED: f"would turn it {verb}, but changes nothing: " + " | ".join(job.refusals),
         Next.NO_SHARD: "leaves the client out: it lives on no shard",
         Next.SHARD_MISSING: f"fails: shard {facts.home} is missing from databases.shards",
+        Next.SHARD_AWAY: "fails as long as a shard can't be read",
         Next.STRAY_ROW: f"does nothing: it takes the client as off, for the row on shard {shards} says so",
         Next.NO_LIST: "fails as long as the list can't be read",
         Next.NO_MODTIME: f"fails: {job.modtime_error}",
@@ -145,7 +149,7 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
 def closing(facts: ClientFacts, job: JobFacts) -> str:
     """Write the sentence that a support person can paste into the reply."""
     if chat(facts, job) is Chat.UNKNOWN:
-        return _closing_of_unknown(facts)
+        return _closing_of_unknown(facts, job)
     who, deed = cause(facts)
     since = f" since {short_time(deed.record.began)[:10]}" if deed and who in (Cause.JOB, Cause.UNDO) else ""
     because = {
@@ -160,10 +164,12 @@ def closing(facts: ClientFacts, job: JobFacts) -> str:
     return f"The support chat {verb} {_state(facts)} for client {facts.client}{since}{because}; {_outlook(facts, job)}."
 
 
-def _closing_of_unknown(facts: ClientFacts) -> str:
+def _closing_of_unknown(facts: ClientFacts, job: JobFacts) -> str:
     listed = {True: "is on", False: "is not on", None: "may be on"}[facts.listed]
     if facts.home is None:
         why = "the databases do not know this client: please check the number"
+    elif facts.home in job.shard_errors:
+        why = "the database where it lives can't be read at the moment: please ask again later"
     else:
         why = f"the sync does not know shard {facts.home}, where it lives, which its operators have to mend"
     return f"Client {facts.client} {listed} the exclusion list, but {why}."
@@ -181,6 +187,7 @@ def _outlook(facts: ClientFacts, job: JobFacts) -> str:
         Next.DISABLED: f"the sync is switched off {_until(job)}, so it stays like this for now",
         Next.REFUSED: f"the sync is held back, and turns it {verb} once its operators have released it",
         Next.NO_SHARD: "it lives on no shard, so the sync leaves it out",
+        Next.SHARD_AWAY: "a database can't be read at the moment, so when the sync changes that can't be said",
         Next.STRAY_ROW: "a row on a shard where it does not live keeps the sync from turning it off, "
         "which its operators have to mend",
         Next.NO_LIST: "the list can't be read at the moment, so why and for how long can't be said",

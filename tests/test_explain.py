@@ -335,6 +335,27 @@ def test_a_shard_that_the_configuration_lacks(waiting: Job) -> None:
     assert "shard 9 is missing from databases.shards" in waiting.run("explain", "107").out
 
 
+def test_a_shard_that_is_away_hides_only_its_own_clients(waiting: Job) -> None:
+    waiting.configure(records=RECORDS, limits=LIMITS, run={"retry_timeout": "0.1s"})
+    waiting.settle({113: 1})
+    (waiting.folder / "ppc2.db").unlink()
+
+    result = waiting.run("explain", "101", "107", "113")
+
+    assert result.code == 1
+    assert result.err.startswith("chatsync: shard 2 (")
+    settled, away, other = result.out.split("\n\n")
+    assert settled.startswith("Client 101: the chat is OFF, as the client is on the exclusion list; this job turned it")
+    assert "  rows        shard 1: off, shard 2: can't be read\n" in settled
+    assert "  next run    nothing to do for this client\n" in settled
+    assert away.startswith(
+        "Client 107 lives on shard 2, which can't be read: its chat is UNKNOWN, and the client is on the exclusion"
+    )
+    assert "  next run    fails as long as a shard can't be read\n" in away
+    assert "the database where it lives can't be read at the moment: please ask again later." in away
+    assert other.startswith("Client 113: the chat is ON, as the client is not on the exclusion list")
+
+
 def test_a_list_that_cannot_be_read(waiting: Job) -> None:
     waiting.list_file.unlink()
 
