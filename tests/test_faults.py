@@ -11,11 +11,12 @@ import subprocess
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chatsync.run import Run
+from chatsync.shard_database import ShardDatabase
 from tests.job import TABLE, UNMEASURED, Job
 from tests.wire import COMMIT, FOREVER, locked_row, wait_for_statement, wait_until
 
@@ -547,3 +548,27 @@ def test_a_folder_for_the_plan_that_is_not_there(job: Job) -> None:
         f"chatsync: cannot write {job.folder / 'nowhere' / 'plan.json'}: No such file or directory; "
         "nothing was written there\n"
     )
+
+
+# -- bugs --
+
+
+def test_a_bug_on_one_shard_hides_nothing_of_the_others(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = ShardDatabase.write
+
+    def break_on_shard_2(shard: ShardDatabase, *args: Any, **kwargs: Any) -> Any:
+        if shard.database.name == "shard 2":
+            msg = "not thought of"
+            raise KeyError(msg)
+        return write(shard, *args, **kwargs)
+
+    monkeypatch.setattr(ShardDatabase, "write", break_on_shard_2)
+
+    result = job.apply()
+
+    assert result.code == 1
+    assert "KeyError: 'not thought of'" in result.err  # with its traceback, in the log
+    assert result.err.splitlines()[-1].startswith(
+        "chatsync: 2 changes missing on shard 2: shard 2: a bug: KeyError('not thought of'); 6 of 8 changes"
+    )
+    assert job.off() == ALL - {3, 4}

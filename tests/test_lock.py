@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -144,6 +145,16 @@ def test_a_batch_that_is_tried_again_asks_for_the_lock_again(wired_planned: Job,
     assert "the lock of the job" in result.err
     assert [text for text in wired.wires["ppc1"].statements if text.startswith("INSERT")] == []
     assert wired_planned.off() == set()
+
+
+def test_each_connection_that_asks_for_the_lock_is_told_to_wait_long_for_us(wired_planned: Job, wired: Wired) -> None:
+    """Also that of a second attempt: idle for long, it would be closed, and the lock with it."""
+    wired.wires["ppcdict"].refuse("GET_LOCK", 1213, "Deadlock found")
+
+    assert wired_planned.apply().code == 0
+
+    words = [re.search("wait_timeout|GET_LOCK", text) for text in wired.wires["ppcdict"].statements]
+    assert [word[0] for word in words if word] == ["wait_timeout", "GET_LOCK", "wait_timeout", "GET_LOCK"]
 
 
 def test_while_it_writes_the_one_connection_to_the_dict_database_holds_the_lock(
