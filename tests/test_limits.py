@@ -115,6 +115,21 @@ def test_more_than_a_hundred_percent_may_be_asked_for() -> None:
     assert broken(plan(100, turn_off=201), turn_off_percent=200) == ["turn_off_percent"]
 
 
+@pytest.mark.parametrize(("turn_off", "keys"), [(57, []), (58, ["turn_off_percent"])])
+def test_a_percentage_counts_as_it_is_written(turn_off: int, keys: list[str]) -> None:
+    assert broken(plan(10_000, turn_off=turn_off), turn_off_percent=0.57) == keys
+
+
+def test_a_client_that_is_off_on_two_shards_counts_once() -> None:
+    twice = plan(10, turn_on=5)
+    everywhere = twice.turn_on[2]
+    twice = msgspec.structs.replace(twice, turn_on={1: everywhere, 2: everywhere})
+
+    assert broken(twice) == []
+    assert broken(twice, turn_on_max=4) == ["turn_on_max"]
+    assert broken(twice, turn_on_max=5, free=5) == []
+
+
 # -- the other limits --
 
 

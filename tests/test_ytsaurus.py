@@ -431,6 +431,8 @@ def test_the_token_comes_from_the_environment_then_the_home_then_the_file(
     assert accepted() == 0
     home.write_text("token-2\n")
     assert accepted() == 1
+    home.write_bytes(b"\xff\xfe")
+    assert "cannot read the YT token" in yt_job.diff().err
     home.write_text("token-1\n")
     file.unlink()
     assert accepted() == 0
