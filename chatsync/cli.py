@@ -140,10 +140,6 @@ def _run(session: Session, arguments: Sequence[str] | None) -> int:
         code = _fail(session, _usage(error), ExitCode.USAGE)
     except click.Abort as abort:
         code = _abort(session, abort)
-    except BrokenPipeError:
-        # The reader has seen enough; Python must not try to flush once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
     except OSError as error:
         code = _fail(session, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
     except Exception as bug:

@@ -30,8 +30,8 @@ def gather(
     """Read the list, the clients' rows on every shard and the records.
 
     The list is read whole, for there is no other way to know who is not on it; if it or a shard
-    can't be read, the rest is told all the same. Only when an asked client awaits a change is a whole diff
-    made too, to see whether a limit refuses it.
+    can't be read, the rest is told all the same. Only when an asked client awaits a change is a
+    whole diff made too, to see whether a limit refuses it.
     """
     version, listed, list_error = _list(settings, run, progress)
     records = _records(settings)

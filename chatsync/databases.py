@@ -149,11 +149,8 @@ class Database:
     def _connect(self) -> sa.Connection:
         try:
             return self._engine.connect()
-        except (AttributeError, TypeError, ValueError, DBAPIError) as error:
-            # So the driver says no to an option. A server's no has a number, and a lost connection its class.
-            if isinstance(error, OperationalError) or (
-                isinstance(error, DBAPIError) and error_number(error) != _NO_NUMBER
-            ):
+        except Exception as error:
+            if not _refuses_an_option(error):
                 raise
             msg = f"{self}: {describe(error)}; check the options of its URL in [databases]"
             raise ConfigError(msg) from error
@@ -192,6 +189,13 @@ class Database:
     def __exit__(self, *_exception: object) -> None:
         """Close the connection."""
         self.close()
+
+
+def _refuses_an_option(error: BaseException) -> bool:
+    """Tell whether the driver says no to what it was to connect with: a server's no has a number."""
+    if isinstance(error, DBAPIError):
+        return error_number(error) == _NO_NUMBER and not isinstance(error, OperationalError)  # that one: it was lost
+    return isinstance(error, (AttributeError, TypeError, ValueError))
 
 
 def _advice(error: BaseException) -> str:

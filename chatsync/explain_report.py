@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from chatsync.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.history import Deed
+from chatsync.history_report import deed_in_words
 from chatsync.modtime import DISABLED_FOREVER, format_time, short_time, until
 from chatsync.results import Action
 
@@ -110,11 +111,8 @@ def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
     said = []
     for deed in facts.deeds[:_DEEDS_SHOWN]:
         record = deed.record
-        what = (
-            deed.action.value.replace("turn_", "turned ") if deed.certain else "perhaps, it never said or never heard"
-        )
         undo = f", undoing {record.undo_of}" if record.undo_of else ""
-        said.append(f"run {record.id} by {record.user}@{record.host}: {what}{undo}")
+        said.append(f"run {record.id} by {record.user}@{record.host}: {deed_in_words(deed)}{undo}")
     more = len(facts.deeds) - len(said)
     if more:
         said.append(f"… and {more} more (`chatsync history --client {facts.client}`)")

@@ -33,9 +33,8 @@ def parse_time(text: str, *, timezone: tzinfo) -> datetime:
         value = value.replace(tzinfo=timezone)
     try:
         return value.astimezone(UTC)
-    except (
-        OverflowError
-    ):  # 9999-12-31T23:59:59-01:00 and 0001-01-01T00:00+01:00 are beyond what a datetime holds in UTC
+    except OverflowError:
+        # 9999-12-31T23:59:59-01:00 and 0001-01-01T00:00+01:00 lie beyond what a datetime holds in UTC.
         return _LATEST if value.year > 1 else _EARLIEST
 
 

@@ -85,7 +85,7 @@ def judge(
         message = (
             f"{source} of {short_time(modified)} is synced by the mod-time, but {counts['turn_off']} clients are to be "
             f"turned off and {counts['turn_on']} on, over monitoring.drift_tolerance = {thresholds.drift}; "
-            "a run without --if-modified makes them, unless a limit refuses it: see `chatsync diff`"
+            "a run without --if-modified does that, unless a limit refuses it: see `chatsync diff`"
         )
         return Finding(status=CheckStatus.CRITICAL, message=message, lag=timedelta(0), counts=counts)
     return Finding(status=CheckStatus.OK, message=synced, lag=timedelta(0), counts=counts)

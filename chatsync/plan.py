@@ -189,7 +189,7 @@ def from_document(document: Any) -> Plan:
         raise ValueError(msg)
     plan = msgspec.convert(body, Plan, str_keys=True, dec_hook=id_set)
     _ = plan.list_time, plan.seen_modtime, _utc(plan.created_at)
-    _check_ids(plan)
+    _check_content(plan)
     return plan
 
 
@@ -215,8 +215,11 @@ def id_set(kind: type, value: Any) -> BitMap64:
     return ids
 
 
-def _check_ids(plan: Plan) -> None:
-    """Ids that the column can't hold never reach a statement; a client is changed one way only."""
+def _check_content(plan: Plan) -> None:
+    """Ids that the column can't hold never reach a statement, and no part contradicts another one.
+
+    A client is changed one way only, and changes go with the verdict.
+    """
     if any(0 in ids for ids in (*plan.turn_off.values(), plan.unknown)):
         msg = "0 can't be on a list"  # but there may be a row of it, to be turned on
         raise ValueError(msg)

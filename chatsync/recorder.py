@@ -87,7 +87,7 @@ class Recorder:
             if error is None:
                 done = f"all {record.plan.changes} changes are in place, but this run's record is not: {problem}"
                 unknown = "history, explain and apply --undo will not know the run; the mod-time was not moved"
-                return OutputError(f"{done}; {unknown}; make room for records.dir, the next run goes on from here")
+                return OutputError(f"{done}; {unknown}; see to records.dir, the next run goes on from here")
             error.args = (f"{error}; and {problem}",)
         else:
             self._prune()

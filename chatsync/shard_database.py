@@ -41,7 +41,6 @@ _OFF_BETWEEN = (
         _client.between(sa.bindparam("first"), sa.bindparam("last")),
     )
 )
-_COUNT_OFF = sa.select(sa.func.count()).select_from(clients_features).where(*_IS_OFF)
 _ANY = sa.select(_client).limit(1)
 
 # Where clients are named one by one, the primary key is the way to their rows: `+ 0` keeps the
@@ -104,11 +103,6 @@ class ShardDatabase:
     def probe(self) -> None:
         """See that the shard answers and its table may be read."""
         self.database.rows(_ANY, {}, what="read clients_features")
-
-    def count_off(self, feature_id: int) -> int:
-        """Count who is off here."""
-        ((count,),) = self.database.rows(_COUNT_OFF, {"feature": feature_id}, what="count who is off")
-        return int(count)
 
     def off_among(self, feature_id: int, ids: BitMap64) -> BitMap64:
         """Say which of these clients are off here, by asking for them alone."""

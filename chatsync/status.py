@@ -141,7 +141,7 @@ def warnings(status: Status, limits: Limits) -> list[str]:
         *(str(error) for error in status.errors.values()),
         *_about_modtime(status),
         *_about_list(status),
-        *_about_changes(status, limits),
+        *(_about_changes(status, status.plan, limits) if status.plan else _about_list_alone(status, limits)),
         *_about_runs(status),
     ]
 
@@ -170,10 +170,20 @@ def _about_list(status: Status) -> Iterator[str]:
         yield f"the list is from the future of the dict database's clock: {short_time(listed.version.modified)}"
 
 
-def _about_changes(status: Status, limits: Limits) -> Iterator[str]:
-    plan = status.plan
-    if plan is None:
+def _about_list_alone(status: Status, limits: Limits) -> Iterator[str]:
+    """Say what can be told of a wrong list while the databases, which the limits count against, are not known."""
+    listed = status.listed
+    if listed is None:
         return
+    if not listed.ids:
+        yield f"the list holds no client ({listed.rows} rows); apply refuses that without --allow-empty"
+    missing = [client for client in limits.must_contain if client not in listed.ids]
+    if missing:
+        count = len(missing)
+        yield f"the list lacks {count} of the clients of limits.must_contain ({missing[0]}): it is the wrong list"
+
+
+def _about_changes(status: Status, plan: Plan, limits: Limits) -> Iterator[str]:
     for refusal in refusals(plan, limits):
         yield f"apply would refuse a plan made now: {refusal}"
     if plan.changes and status.meaning is ModTimeState.SYNCED:

@@ -16,7 +16,7 @@ from yt.common import YtError, YtResponseError
 from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
 
 from chatsync.core import ExclusionList, ListVersion
-from chatsync.errors import SourceError
+from chatsync.errors import DeadlineError, SourceError, StoppedError
 from chatsync.ids import IdCollector
 from chatsync.modtime import parse_time
 from chatsync.parallel import off_main_thread
@@ -83,9 +83,10 @@ class Table:
     def close(self) -> None:
         """End the transaction. A cluster that is away ends it by itself after its timeout.
 
-        So does one that keeps a run waiting which is to stop: it would do so once more.
+        It is left to that as well after a signal and past the deadline: a cluster that says nothing
+        would keep the run waiting once more.
         """
-        if self._run.reason is not None:
+        if isinstance(self._run.reason, (StoppedError, DeadlineError)):
             return
         try:
             self._transaction.__exit__(YtError, None, None)

@@ -198,6 +198,7 @@ def patched(document: Document, patch: Document) -> Document:
         {"verdict": "in-sync"},
         {"verdict": "not-modified"},
         {"verdict": "disabled"},
+        {"verdict": "disabled", "turn_off": {"1": [], "2": []}, "turn_on": {"3": []}},  # by no mod-time
         {"turn_on": REMOVED},
         {"turn_on": {"5": []}},
         {"exclusions": {"clients": -1}},

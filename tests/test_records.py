@@ -22,7 +22,7 @@ from chatsync.run import Run
 from chatsync.settings import Records as Section
 from chatsync.settings import Seconds
 from tests.job import UNMEASURED, Job
-from tests.wire import COMMIT, wait_until
+from tests.wire import COMMIT, FOREVER, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -246,7 +246,7 @@ def test_a_commit_that_was_never_heard_of_is_not_forgotten(half_way: Job, wired:
     half_way.configure(records=RECORDS, apply={"batch_size": 2}, run={"retry_timeout": "0.1s"})
     half_way.diff()
     wired.wires["ppc1"].lose_answer(COMMIT)
-    wired.wires["ppc1"].refuse("FOR UPDATE", 1290, "read-only", skip=1, times=1000)
+    wired.wires["ppc1"].refuse("FOR UPDATE", 1290, "read-only", skip=1, times=FOREVER)
 
     result = half_way.apply()
 
@@ -287,7 +287,7 @@ def test_a_record_that_cannot_be_written_hides_nothing(recorded: Job) -> None:
     assert result.json["shards"]["1"]["changed"] == 2
     last = result.err.splitlines()[-1]
     assert last.startswith("chatsync: all 3 changes are in place, but this run's record is not: cannot write ")
-    assert re.search(r"/missing/records/.*\.json: No such file or directory.*; make room for records.dir", last)
+    assert re.search(r"/missing/records/.*\.json: No such file or directory.*; see to records.dir", last)
     assert recorded.off() == {1, 2, 3}
 
 

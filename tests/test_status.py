@@ -267,6 +267,17 @@ def test_without_a_shard(known: Job) -> None:
     assert result.err.startswith("chatsync: not all could be seen: shard 2; shard 2 (")
 
 
+def test_a_wrong_list_is_told_also_without_a_shard(known: Job) -> None:
+    known.list([])
+    known.configure(records={"dir": "records"}, run={"retry_timeout": "0.1s"}, limits={"must_contain": [7, 8]})
+    (known.folder / "ppc2.db").unlink()
+
+    _, empty, lacking = document(known)["warnings"]
+
+    assert empty == "the list holds no client (0 rows); apply refuses that without --allow-empty"
+    assert lacking == "the list lacks 2 of the clients of limits.must_contain (7): it is the wrong list"
+
+
 def test_without_the_servers_the_list_and_the_runs_are_shown(server_job: Job, server: Server) -> None:
     make_known(server_job)
     server_job.chain()

@@ -440,6 +440,15 @@ def test_the_token_comes_from_the_environment_then_the_home_then_the_file(
     assert accepted() == 1
 
 
+def test_a_diff_that_fails_leaves_no_transaction_behind(yt_job: Job, yt: YtProxy) -> None:
+    yt.write(TABLE, ids=[1], modified=MODIFIED)
+    (yt_job.folder / "ppc2.db").unlink()
+
+    assert yt_job.diff().code == 1
+
+    assert yt.commands.count("start_transaction") == yt.commands.count("abort_transaction") > 0
+
+
 def test_a_token_file_that_is_not_there_is_named(yt_job: Job, yt: YtProxy) -> None:
     yt_job.keep_list_in(yt, token_file="nowhere")
 
