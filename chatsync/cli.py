@@ -15,7 +15,7 @@ import click
 
 from chatsync import __version__, logs
 from chatsync.errors import ChatsyncError, CheckStatus, ExitCode
-from chatsync.session import Session
+from chatsync.invocation import Session
 
 # Each command is imported when it is called: help is quick, and a run pays for what it uses.
 SECTIONS = {
@@ -54,7 +54,7 @@ class Commands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"chatsync.cmd_{name}"), name)
+        command: click.Command = getattr(importlib.import_module(f"chatsync.commands.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

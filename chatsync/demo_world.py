@@ -7,8 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from chatsync.errors import OutputError
-from chatsync.tables import (
+from chatsync.databases.tables import (
     clients_features,
     dict_metadata,
     features,
@@ -16,6 +15,7 @@ from chatsync.tables import (
     shard_client_id,
     shard_metadata,
 )
+from chatsync.errors import OutputError
 
 FEATURE = "checked_support_chat"
 PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"

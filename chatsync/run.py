@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TypeVar
 
+from chatsync.config.settings import Settings
 from chatsync.errors import ChatsyncError, DeadlineError, StoppedError
-from chatsync.settings import Settings
 
 Value = TypeVar("Value")
 

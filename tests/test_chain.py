@@ -66,7 +66,7 @@ def test_a_shard_of_more_ids_than_fit_into_one_value_is_read_in_parts(
     job: Job, mocker: MockerFixture, fit: int
 ) -> None:
     """Dense here and thin there: 800,000 of them would take this test too long."""
-    mocker.patch("chatsync.shard_database._IDS_A_VALUE", fit)
+    mocker.patch("chatsync.databases.shard_database._IDS_A_VALUE", fit)
     off = [*range(1, 10), 5000, 2**31, 2**32 - 1]
     job.settle_off(dict.fromkeys(off, 1))
     job.row(1, 6000, 0, feature=OTHER_FEATURE_ID)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.core import DictState
+from chatsync.core.diff import DictState
+from chatsync.core.modtime import format_time
 from chatsync.errors import CheckStatus
-from chatsync.modtime import format_time
-from chatsync.monitoring import Thresholds, judge, waiting
+from chatsync.monitoring.verdict import Thresholds, judge, waiting
 from tests.job import TABLE, Job, Result
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def test_an_unknown_feature_is_unknown(synced: Job) -> None:
 
 
 def test_a_bug_is_unknown_and_not_a_warning(synced: Job, mocker: MockerFixture) -> None:
-    mocker.patch("chatsync.check.look", side_effect=RuntimeError("oops"))
+    mocker.patch("chatsync.monitoring.check.look", side_effect=RuntimeError("oops"))
 
     result = check(synced)
 
@@ -548,7 +548,7 @@ def test_an_event_that_is_not_taken_is_unknown(synced: Job, agent: Agent, answer
 
 
 def test_a_missing_agent_is_unknown_after_a_while(synced: Job, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatsync.cmd_check._PUSH_SECONDS", 0.3)
+    monkeypatch.setattr("chatsync.commands.check._PUSH_SECONDS", 0.3)
     nobody = agent.url
     agent.server_close()
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.config import find_config, load
-from chatsync.dburl import Secret, parse_url
+from chatsync.config.load import find_config, load
+from chatsync.config.settings import File, Seconds, Section
+from chatsync.config.urls import Secret, parse_url
 from chatsync.errors import ConfigError
-from chatsync.settings import File, Seconds, Section
 from tests.schema import PASSWORD, USER
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def test_the_option_wins_over_the_environment_and_that_over_the_folder(
 
 def test_a_place_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr("chatsync.config.DEFAULT_PLACES", (tmp_path / "file" / "chatsync.toml",))
+    monkeypatch.setattr("chatsync.config.load.DEFAULT_PLACES", (tmp_path / "file" / "chatsync.toml",))
 
     with pytest.raises(ConfigError, match=r"file/chatsync\.toml: Not a directory"):
         find_config(None)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.core import Diff, ExclusionList, ListVersion, Rejected, chunks, compute_diff, storable
+from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected, chunks, compute_diff, storable
+from chatsync.core.modtime import format_time
+from chatsync.core.plan import Plan, PlanFeature, diff_verdict, from_document, list_part, to_document
 from chatsync.errors import ConfigError
-from chatsync.modtime import format_time
-from chatsync.plan import Plan, PlanFeature, diff_verdict, from_document, list_part, to_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

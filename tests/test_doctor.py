@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.dburl import DatabaseUrl
-from chatsync.doctor_databases import Place, Server, describe
-from chatsync.grants import parse_grants
+from chatsync.config.urls import DatabaseUrl
+from chatsync.diagnostics.doctor_databases import Place, Server, describe
+from chatsync.diagnostics.grants import parse_grants
 from tests.job import FEATURE, PROPERTY, TABLE, Job, SqliteFiles
 from tests.schema import PASSWORD, USER
 
@@ -342,7 +342,7 @@ def test_replicas(job: Job, server: TestServer, admin: Callable[..., None], monk
     assert said(job, "!", code=1) == []
     assert complaint(job).startswith("replica 1  it does not replicate, so apply would wait for it in vain")
 
-    monkeypatch.setattr("chatsync.doctor_databases.seconds_behind", lambda _connection: 3.0)
+    monkeypatch.setattr("chatsync.diagnostics.doctor_databases.seconds_behind", lambda _connection: 3.0)
     assert "replica 1  it lags 3 s" in said(job, "✓", code=0)
 
 
@@ -360,7 +360,7 @@ def test_an_old_server_without_tls_elsewhere() -> None:
 
 def test_a_driver_without_its_c_extension(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mysql.connector.HAVE_CEXT", False)
-    monkeypatch.setattr("chatsync.engines._warned", [True])
+    monkeypatch.setattr("chatsync.databases.engines._warned", [True])
     (line,) = warnings(job)
     assert line.startswith("driver     mysql-connector-python ")
     assert line.endswith(" without its C extension reads ten times as slowly; install a binary wheel")

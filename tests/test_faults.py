@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync.databases.shard_database import ShardDatabase
 from chatsync.run import Run
-from chatsync.shard_database import ShardDatabase
 from tests.job import TABLE, UNMEASURED, Job
 from tests.wire import COMMIT, FOREVER, locked_row, wait_for_statement, wait_until
 

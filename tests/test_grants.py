@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatsync.grants import Need, parse_grants
+from chatsync.diagnostics.grants import Need, parse_grants
 
 FEATURES = Need(privilege="SELECT", database="ppc_dict", table="features", columns=frozenset({"feature_id", "name"}))
 INSERT = Need(privilege="INSERT", database="ppc_dict", table="features", columns=frozenset({"name"}))

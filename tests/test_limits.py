@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from pyroaring import BitMap64
 
-from chatsync.limits import ALLOW_EMPTY, FORCE, check_limits, refusals
-from chatsync.plan import Plan, PlanExclusions, PlanFeature, Verdict
-from chatsync.settings import Limits
+from chatsync.config.settings import Limits
+from chatsync.core.limits import ALLOW_EMPTY, FORCE, check_limits, refusals
+from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict
 
 if TYPE_CHECKING:
     from tests.job import Job

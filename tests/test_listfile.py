@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chatsync.config.settings import Exclusions
 from chatsync.errors import SourceError
-from chatsync.listfile import open_file
+from chatsync.exclusions.file import open_file
 from chatsync.run import Run
-from chatsync.settings import Exclusions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatsync.job_lock import lock_name
+from chatsync.databases.job_lock import lock_name
 from tests.wire import COMMIT, locked_row, wait_for_statement, wait_until
 
 if TYPE_CHECKING:

@@ -88,7 +88,7 @@ def test_a_json_line_has_the_fixed_fields_and_those_of_its_event(job: Job) -> No
     assert re.fullmatch(r"[0-9a-f]{32} [0-9a-f]{16}", f"{shard['trace_id']} {shard['span_id']}")
     assert re.fullmatch(r"chatsync\[\d+\]", shard["prefix"])
     assert shard["host"] == os.uname().nodename
-    assert (shard["service"], shard["log_level"], shard["class_name"]) == ("chatsync", "INFO", "chatsync.applier")
+    assert (shard["service"], shard["log_level"], shard["class_name"]) == ("chatsync", "INFO", "chatsync.sync.applier")
     event = {key: value for key, value in shard.items() if key not in FIXED and key != "seconds"}
     assert event == {"shard": 3, "turned_off": 1, "turned_on": 0, "already": 0, "failed": 0}
     assert 0 <= shard["seconds"] < 60
@@ -139,7 +139,7 @@ def test_a_bug_is_one_line_too_where_a_machine_reads(job: Job, monkeypatch: pyte
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("chatsync.cmd_diff.make_plan", broken)
+    monkeypatch.setattr("chatsync.commands.diff.make_plan", broken)
 
     (line,) = lines(result := job.run("--log-format", "json", "diff"))
     assert (result.code, line["message"]) == (1, "chatsync: a bug: ZeroDivisionError()")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.modtime import ModTimeState, distance, format_time, modtime_state, parse_time, short_span, short_time
+from chatsync.core.modtime import ModTimeState, distance, format_time, modtime_state, parse_time, short_span, short_time
 from tests.job import PROPERTY
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatsync.databases.packed_ids import parse_lines, unpack
 from chatsync.errors import DatabaseError
-from chatsync.packed_ids import parse_lines, unpack
 
 BELOW_THE_LARGEST = 2**63 - 2
 ids = st.integers(1, BELOW_THE_LARGEST) | st.integers(1, 2**32 - 1)

@@ -9,8 +9,8 @@ import msgspec
 
 from chatsync import __version__
 from chatsync.cli import SECTIONS
+from chatsync.config.settings import File, Seconds, Section
 from chatsync.errors import ExitCode
-from chatsync.settings import File, Seconds, Section
 from tests import readme
 from tests.schema import GRANTS, USER
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync.config.settings import Records as Section
+from chatsync.config.settings import Seconds
 from chatsync.errors import RecordError, StoppedError
-from chatsync.recorder import command_line
-from chatsync.records import Records, from_document, run_id, to_document
 from chatsync.run import Run
-from chatsync.settings import Records as Section
-from chatsync.settings import Seconds
+from chatsync.sync.recorder import command_line
+from chatsync.sync.records import Records, from_document, run_id, to_document
 from tests.job import UNMEASURED, Job
 from tests.wire import COMMIT, FOREVER, wait_until
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from chatsync.cli import cli
-from chatsync.session import Session
+from chatsync.invocation import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

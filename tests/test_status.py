@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.modtime import format_time
+from chatsync.core.modtime import format_time
 from tests.job import FEATURE_ID, PROPERTY, TABLE, Job
 from tests.wire import FOREVER
 
@@ -336,7 +336,7 @@ def test_without_the_records(known: Job) -> None:
 
 
 def test_a_person_waits_less_than_a_run_does(server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatsync.status._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("chatsync.diagnostics.status._PATIENCE_SECONDS", 0.2)
     server_job.configure(run={"retry_timeout": "5m", "deadline": "6m"})
     server.kill()
     began = time.monotonic()

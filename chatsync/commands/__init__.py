@@ -1,0 +1,1 @@
+"""The subcommands: options, then a recipe. One file a subcommand."""

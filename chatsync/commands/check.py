@@ -1,0 +1,116 @@
+"""`chatsync check`: say whether the list is synced, in the way monitoring asks."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from chatsync.config.settings import Monitoring, Seconds
+from chatsync.errors import ChatsyncError
+from chatsync.invocation import Session
+from chatsync.monitoring import verdict as monitoring
+from chatsync.monitoring.verdict import Finding, Thresholds
+
+_PUSH_SECONDS = 30.0
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time such as `90s`, `2h` or `1h30m`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read a duration as the configuration does."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return timedelta(seconds=Seconds.parse(value))
+        except (ValueError, OverflowError) as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url is not None and (not url.startswith(("http://", "https://")) or "@" in url):
+        # Not repeated: what stands before an "@" is a password.
+        msg = "expected an http:// or https:// address without user and password"
+        raise click.BadParameter(msg)
+    return url
+
+
+@click.command()
+@click.option("--warning", type=Duration(), default="2h", show_default=True, metavar="TIME", help="Warn after waiting.")
+@click.option(
+    "--critical", type=Duration(), default="24h", show_default=True, metavar="TIME", help="Critical after waiting."
+)
+@click.option("--drift", is_flag=True, help="Make the real diff: changes left although synced are critical.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["nagios", "json", "juggler"]),
+    default="nagios",
+    show_default=True,
+    help="How to print.",
+)
+@click.option("--push", "push_url", callback=_http, metavar="URL", help="Post the Juggler event to the agent there.")
+@click.pass_context
+def check(
+    ctx: click.Context,
+    warning: timedelta,
+    critical: timedelta,
+    output_format: str,
+    push_url: str | None,
+    *,
+    drift: bool,
+) -> None:
+    """Say whether the list reaches the databases, however and by whomever the job is run.
+
+    OK while the list is synced or has waited for less than --warning; then WARNING and CRITICAL. How
+    long a list has waited counts from when it was last written, unless monitoring.state_file is set:
+    then from the first version that was not synced.
+    WARNING while the job is disabled. CRITICAL when the list or the mod-time can't be read.
+    UNKNOWN when databases or cluster don't answer, and for a wrong configuration or command line.
+
+    Exit codes, unlike those of the other commands: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN or not pushed.
+    """
+    if warning > critical:
+        msg = "--warning is longer than --critical"
+        raise click.UsageError(msg)
+    finding, section, thresholds = _look(ctx.obj, warning=warning, critical=critical, drift=drift)
+    click.echo(_report(finding, section, thresholds, output_format=output_format))
+    if push_url:
+        # Late: only a push needs them. Its time is its own, for the run's may be over, and ends before its deadline.
+        from chatsync.monitoring import juggler
+        from chatsync.run import Run
+
+        run = Run(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
+        juggler.push(juggler.batch(finding, section), push_url, run)
+    ctx.exit(finding.status)
+
+
+def _look(
+    session: Session, *, warning: timedelta, critical: timedelta, drift: bool
+) -> tuple[Finding, Monitoring, Thresholds]:
+    """Look and judge; whatever keeps us from looking is a finding too."""
+    section = Monitoring()
+    thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
+    try:
+        with session.begin() as (settings, run):
+            from chatsync.monitoring.check import look  # late: help needs no drivers
+
+            section = settings.monitoring
+            thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
+            finding = look(settings, run, thresholds=thresholds, drift=drift, trace_id=session.trace_id)
+    except ChatsyncError as error:
+        finding = monitoring.failure(error)
+    return finding, section, thresholds
+
+
+def _report(finding: Finding, section: Monitoring, thresholds: Thresholds, *, output_format: str) -> str:
+    if output_format == "json":
+        return json.dumps(monitoring.document(finding), ensure_ascii=False)
+    if output_format == "juggler":
+        from chatsync.monitoring import juggler  # late, as above
+
+        return json.dumps(juggler.batch(finding, section), ensure_ascii=False)
+    return monitoring.nagios_line(finding, thresholds)

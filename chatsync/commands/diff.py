@@ -1,0 +1,63 @@
+"""`chatsync diff`: show what would change, or write it to a plan."""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from chatsync.commands.options import format_option, limit_option
+from chatsync.core.answer import objections
+from chatsync.core.plan import save
+from chatsync.errors import ExitCode
+from chatsync.monitoring import metrics
+from chatsync.progress import progress_bar
+from chatsync.sync.planner import make_plan
+from chatsync.sync.report import diff_report
+
+if TYPE_CHECKING:
+    from chatsync.invocation import Session
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to FILE.")
+@click.option("--if-modified", is_flag=True, help="Read nothing big when the mod-time says: synced, or disabled.")
+@format_option("table", "json", "csv")
+@limit_option
+@click.option("--exit-code", is_flag=True, help=f"Exit with {ExitCode.DIFFERENCE} when there is a difference.")
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    plan_file: Path | None,
+    output_format: str,
+    limit: int | None,
+    *,
+    if_modified: bool,
+    exit_code: bool,
+) -> None:
+    """Compare the exclusion list with the feature state and print the difference.
+
+    Writes nothing but the plan FILE. Also says what `apply` will answer.
+    """
+    session: Session = ctx.obj
+    with session.begin() as (settings, run):
+        off: dict[int, int] = {}
+        plan, state = make_plan(
+            settings,
+            run,
+            trace_id=session.trace_id,
+            if_modified=if_modified,
+            progress=progress_bar,
+            count_off=off.__setitem__,
+        )
+        session.note(metrics.of_diff(plan, now=state.now, off=off))
+        if plan_file:
+            save(plan, plan_file)
+            logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})
+        against = objections(plan, settings, now=datetime.now(UTC), state=state)
+        click.echo(diff_report(plan, objections=against, now=state.now, output_format=output_format, limit=limit))
+    if exit_code and plan.changes:
+        ctx.exit(ExitCode.DIFFERENCE)

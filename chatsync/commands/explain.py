@@ -1,0 +1,54 @@
+"""`chatsync explain`: say whether clients have the chat, and why."""
+
+import re
+import sys
+
+import click
+
+from chatsync.commands.options import format_option
+from chatsync.errors import IncompleteError
+from chatsync.exclusions.client_ids import client_id
+from chatsync.invocation import Session
+from chatsync.progress import progress_bar
+
+
+@click.command()
+@click.argument("client_ids", nargs=-1, metavar="CLIENT_ID...")
+@format_option("table", "json")
+@click.pass_obj
+def explain(session: Session, client_ids: tuple[str, ...], output_format: str) -> None:
+    """Say whether clients have the chat, and why.
+
+    For each CLIENT_ID one sentence, then the facts: the list, the databases, which run did it and
+    what the next one will do; last, a sentence for the reply. `-`, or no CLIENT_ID with something
+    piped in, reads ids from standard input. Reads only, whether or not the job is running,
+    refused or disabled.
+    """
+    asked = _asked(client_ids)
+    from chatsync.diagnostics.client_facts import gather  # late: help needs no database
+    from chatsync.diagnostics.explain_report import explain_report
+
+    with session.begin() as (settings, run):
+        job, clients = gather(settings, run, asked, trace_id=session.trace_id, progress=progress_bar)
+    click.echo(explain_report(clients, job, output_format=output_format))
+    if job.errors:
+        raise IncompleteError(job.errors)
+
+
+def _asked(arguments: tuple[str, ...]) -> list[int]:
+    """Read the ids, each once, in the order in which they were asked for."""
+    words = list(arguments)
+    if not words and not sys.stdin.isatty():
+        words = ["-"]
+    if "-" in words:
+        at = words.index("-")
+        words[at : at + 1] = re.split(r"[\s,;]+", sys.stdin.read())
+    asked = {word: client_id(word) for word in words if word}
+    wrong = [f"{word[:40]!r} ({why})" for word, why in asked.items() if isinstance(why, str)]
+    if wrong:
+        msg = f"not a client id: {', '.join(wrong[:5])}"
+        raise click.UsageError(msg)
+    if not asked:
+        msg = "name a client, or several; `-` reads them from standard input"
+        raise click.UsageError(msg)
+    return [number for number in dict.fromkeys(asked.values()) if isinstance(number, int)]

@@ -1,0 +1,41 @@
+"""`chatsync history`: list what earlier applies changed."""
+
+from itertools import islice
+
+import click
+from pyroaring import BitMap64
+
+from chatsync.commands.options import format_option
+from chatsync.core.diff import MAX_LIST_ID
+from chatsync.diagnostics.history import deeds
+from chatsync.diagnostics.history_report import Shown, history_report
+from chatsync.invocation import Session
+from chatsync.sync.records import Records
+from chatsync.sync.report import DEFAULT_LIMIT
+
+
+@click.command()
+@click.option(
+    "--limit", type=click.IntRange(min=0), metavar="N", help=f"Runs to list (table: {DEFAULT_LIMIT}, others: all)."
+)
+@click.option(
+    "--client", type=click.IntRange(1, MAX_LIST_ID), metavar="ID", help="Only runs that changed this client, and how."
+)
+@format_option("table", "json", "csv")
+@click.pass_obj
+def history(session: Session, limit: int | None, client: int | None, output_format: str) -> None:
+    """List what earlier applies changed.
+
+    Reads the run records in records.dir, the newest first, and nothing else.
+    """
+    records = Records(session.settings().records)
+    shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
+    if client is None:
+        runs: list[Shown] = [(record, None) for record in islice(records.newest(), shown)]
+        more = len(records.runs()) - len(runs) if len(runs) == shown else 0  # fewer: the others can't be read
+    else:
+        done = deeds(records.newest(), BitMap64([client])).get(client, [])
+        found: list[Shown] = [(deed.record, deed) for deed in done]
+        runs = found[:shown]
+        more = len(found) - len(runs)
+    click.echo(history_report(runs, more=more, client=client, output_format=output_format))

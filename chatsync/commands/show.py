@@ -1,0 +1,29 @@
+"""`chatsync show`: print a plan file."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from chatsync.commands.options import format_option, limit_option
+from chatsync.core.answer import objections
+from chatsync.core.plan import load
+from chatsync.invocation import Session
+from chatsync.sync.report import diff_report
+
+
+@click.command()
+@click.argument("plan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
+@format_option("table", "json", "csv")
+@limit_option
+@click.pass_obj
+def show(session: Session, plan_file: Path, output_format: str, limit: int | None) -> None:
+    """Print a plan FILE as `diff` would, and whether `apply` would take it now.
+
+    Judges by the plan's age and content and the configuration's limits; reads nothing else.
+    """
+    settings = session.settings()
+    plan = load(plan_file)
+    now = datetime.now(UTC)
+    against = objections(plan, settings, now=now, state=None)
+    click.echo(diff_report(plan, objections=against, now=now, output_format=output_format, limit=limit))

@@ -1,0 +1,31 @@
+"""`chatsync status`: show the list, the mod-time, the shards and the last runs."""
+
+import click
+
+from chatsync.commands.options import format_option
+from chatsync.errors import IncompleteError
+from chatsync.invocation import Session
+from chatsync.progress import progress_bar
+
+
+@click.command()
+@format_option("table", "json")
+@click.pass_obj
+def status(session: Session, output_format: str) -> None:
+    """Show how things stand, and what needs a person.
+
+    Reads the list and the shards and compares them as `diff` does; writes nothing. Shows what it can
+    when a part is down, and then ends with 1 and says which part.
+    """
+    # Late: help needs no drivers.
+    from chatsync.diagnostics.status import gather, warnings
+    from chatsync.diagnostics.status_report import status_report
+
+    with session.begin() as (settings, run):
+        seen = gather(settings, run, trace_id=session.trace_id, progress=progress_bar)
+        needs = warnings(seen, settings.limits)
+        click.echo(status_report(seen, needs, settings, output_format=output_format))
+    if seen.errors:
+        parts = ", ".join(seen.errors)
+        msg = f"not all could be seen: {parts}; " + "; ".join(str(error) for error in seen.errors.values())
+        raise IncompleteError(msg)

@@ -1,0 +1,1 @@
+"""The configuration: every key, how the file is read, and database URLs."""

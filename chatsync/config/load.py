@@ -1,0 +1,249 @@
+"""The configuration file: found, read once, checked whole, frozen.
+
+Unknown keys, wrong types and values out of range are refused here, by name, and nowhere else.
+"""
+
+import difflib
+import logging
+import math
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any, get_type_hints
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from chatsync.config.settings import (
+    Databases,
+    DatabaseUrls,
+    Exclusions,
+    File,
+    Seconds,
+    Section,
+    Settings,
+)
+from chatsync.config.urls import DatabaseUrl, fill_in, parse_url
+from chatsync.errors import ConfigError
+
+ENVIRONMENT_VARIABLE = "CHATSYNC_CONFIG"
+DEFAULT_PLACES = (Path("chatsync.toml"), Path("/etc/chatsync/chatsync.toml"))
+
+_RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
+
+_MAX_SHARD = 255  # shard_client_id.shard is a TINYINT UNSIGNED
+
+logger = logging.getLogger(__name__)
+
+
+def find_config(option: Path | None) -> Path:
+    """Say which file counts: the option, $CHATSYNC_CONFIG, then the two default places."""
+    named = option or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
+    if named:
+        return named
+    for place in DEFAULT_PLACES:
+        try:
+            place.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            msg = f"configuration {place}: {error.strerror}"
+            raise ConfigError(msg) from None
+        return place
+    places = " and ".join(str(place) for place in DEFAULT_PLACES)
+    msg = f"no configuration: {places} do not exist; name one with -c FILE or ${ENVIRONMENT_VARIABLE}"
+    raise ConfigError(msg)
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file. Raises ConfigError naming the file and the key."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        raw = tomllib.loads(text)
+        _refuse_unknown_keys(raw, File)
+        filled = {key: value if key == "databases" else _fill_in(value, key) for key, value in raw.items()}
+        file = msgspec.convert(filled, File, dec_hook=_custom_type)
+        settings = _settings(file, path=path)
+    except OSError as error:
+        msg = f"configuration {path}: {error.strerror}"
+        raise ConfigError(msg) from None
+    except msgspec.ValidationError as error:
+        msg = f"configuration {path}: {_readable(str(error))}"
+        raise ConfigError(msg) from None
+    except ValueError as error:  # not TOML, not UTF-8, or one of the checks below
+        msg = f"configuration {path}: {error}"
+        raise ConfigError(msg) from None
+    if exposes_password(settings):
+        logger.warning(
+            "configuration %s holds a password and others may read it: chmod 600, or use ${NAME}", settings.path
+        )
+    return settings
+
+
+def metrics_file(path: Path) -> str:
+    """Read `metrics.textfile` alone, from a file that may be wrong elsewhere; empty where there is none.
+
+    So that a run which ends with a wrong configuration is seen in the metrics too.
+    """
+    try:
+        textfile = tomllib.loads(path.read_text(encoding="utf-8-sig"))["metrics"]["textfile"]
+        return _path(fill_in(textfile), base=path.absolute().parent)
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def _custom_type(kind: type, value: object) -> object:
+    if kind is Seconds:
+        return Seconds.parse(value)
+    raise NotImplementedError(kind)
+
+
+def _fill_in(value: Any, key: str) -> Any:
+    """Fill in variables in every string below `key`; ValueError names the key."""
+    if isinstance(value, Mapping):
+        return {name: _fill_in(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        # TOML knows nan, and no comparison with nan is true: a limit of nan would limit nothing.
+        msg = f"{key}: expected a number, got {value}"
+        raise ValueError(msg)
+    if isinstance(value, list):
+        return [_fill_in(item, key) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return fill_in(value)
+    except ValueError as error:
+        msg = f"{key}: {error}"
+        raise ValueError(msg) from None
+
+
+def _refuse_unknown_keys(table: Mapping[str, Any], kind: type[Section], where: str = "") -> None:
+    """Name an unknown key together with the known one that it was probably meant to be."""
+    known = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+            msg = f"unknown key {where}{key}; did you mean {where}{nearest}?"
+            raise ValueError(msg)
+        section = known[key]
+        if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, Section):
+            _refuse_unknown_keys(value, section, f"{where}{key}.")
+
+
+def _readable(message: str) -> str:
+    """Turn "Expected `int`, got `str` - at `$.limits.free`" into "limits.free: expected int, …"."""
+    text, _, place = message.partition(" - at `$")
+    key = place.rstrip("`").lstrip(".")
+    text = text.replace("`", "").replace("Object missing required field", "missing key")
+    return f"{key}: {text[0].lower()}{text[1:]}" if key else f"{text[0].lower()}{text[1:]}"
+
+
+def _settings(file: File, *, path: Path) -> Settings:
+    if file.apply.max_lag is not None and not file.databases.replicas:
+        msg = "apply.max_lag: name the replicas to watch in databases.replicas"
+        raise ValueError(msg)
+    base = path.absolute().parent
+    return Settings(
+        path=path,
+        exclusions=_exclusions(file.exclusions, base=base),
+        feature=file.feature,
+        modtime=file.modtime,
+        timezone=_timezone(file.modtime.timezone),
+        databases=_databases(file.databases, base=base),
+        limits=file.limits,
+        apply=file.apply,
+        run=file.run,
+        records=msgspec.structs.replace(file.records, dir=_path(file.records.dir, base=base)),
+        metrics=msgspec.structs.replace(file.metrics, textfile=_path(file.metrics.textfile, base=base)),
+        monitoring=msgspec.structs.replace(file.monitoring, state_file=_path(file.monitoring.state_file, base=base)),
+    )
+
+
+def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
+    """One source, not two and not none; the proxy may come from $YT_PROXY."""
+    if section.file:
+        if section.path or section.proxy:
+            msg = "exclusions: file stands instead of proxy and path; give one of the two"
+            raise ValueError(msg)
+        return msgspec.structs.replace(section, file=str(base / section.file))
+    proxy = section.proxy or os.environ.get("YT_PROXY", "")
+    if not section.path or not proxy:
+        missing = "exclusions.path (or exclusions.file)" if not section.path else "exclusions.proxy (or $YT_PROXY)"
+        msg = f"missing key {missing}"
+        raise ValueError(msg)
+    scheme, is_url, host = proxy.rpartition("://")
+    if "@" in proxy or not host or (is_url and scheme not in ("http", "https")):
+        # Not repeated: what stands before an "@" is a password.
+        msg = "exclusions.proxy: expected a cluster's name or the http(s) URL of its proxy, without user and password"
+        raise ValueError(msg)
+    if _RICH_PATH.search(section.path):
+        # The lock, from which on the table is read, is on the whole of it.
+        msg = "exclusions.path: expected the path of a table alone, without attributes, columns or ranges of rows"
+        raise ValueError(msg)
+    token_file = str(base / section.token_file) if section.token_file else ""
+    return msgspec.structs.replace(section, proxy=proxy, token_file=token_file)
+
+
+def _path(text: str, *, base: Path) -> str:
+    return str((base / text).absolute()) if text else ""
+
+
+def _timezone(name: str) -> tzinfo:
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # an absolute path, a folder, and a name not found
+        msg = f"modtime.timezone: no time zone {name!r}; expected a name such as Europe/Moscow"
+        raise ValueError(msg) from None
+
+
+def _databases(section: DatabaseUrls, *, base: Path) -> Databases:
+    shards = _shard_urls(section.shards, "databases.shards", base=base)
+    if not shards:
+        msg = "databases.shards: name at least one shard"
+        raise ValueError(msg)
+    _refuse_doubles(shards)
+    replicas = _shard_urls(section.replicas, "databases.replicas", base=base)
+    stray = sorted(set(replicas) - set(shards))
+    if stray:
+        msg = f"databases.replicas.{stray[0]}: there is no such shard in databases.shards"
+        raise ValueError(msg)
+    return Databases(dict=_url(section.dict, "databases.dict", base=base), shards=shards, replicas=replicas)
+
+
+def _refuse_doubles(shards: Mapping[int, DatabaseUrl]) -> None:
+    """Two shards in one database are a slip of copy and paste: one shard would never be read."""
+    first: dict[str, int] = {}
+    for shard, url in shards.items():
+        other = first.setdefault(str(url), shard)
+        if other != shard:
+            msg = f"databases.shards.{shard}: the same database as shard {other}, {url}"
+            raise ValueError(msg)
+
+
+def _shard_urls(table: Mapping[str, str], key: str, *, base: Path) -> dict[int, DatabaseUrl]:
+    urls = {}
+    for name, url in table.items():
+        if name not in map(str, range(_MAX_SHARD + 1)):
+            msg = f"{key}.{name}: a shard is named by its number in shard_client_id, 0 to {_MAX_SHARD}"
+            raise ValueError(msg)
+        urls[int(name)] = _url(url, f"{key}.{name}", base=base)
+    return dict(sorted(urls.items()))
+
+
+def _url(url: str, key: str, *, base: Path) -> DatabaseUrl:
+    try:
+        return parse_url(url, base=base)
+    except ValueError as error:
+        msg = f"{key}: {error}"
+        raise ValueError(msg) from None
+
+
+def exposes_password(settings: Settings) -> bool:
+    """Tell whether the file holds a password and others than its owner may read it."""
+    urls = [settings.databases.dict, *settings.databases.shards.values(), *settings.databases.replicas.values()]
+    readable = settings.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    return bool(readable) and any(url.password_is_literal for url in urls)

@@ -1,0 +1,276 @@
+"""The plan: a diff as a value that can be saved, read again, reviewed, and refused.
+
+Its JSON form is part of the interface. `sha256` is the hash of the plan without that key, encoded
+with sorted keys, no white space and non-ASCII characters escaped.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pyroaring import BitMap64
+
+from chatsync.config.settings import Count, Databases
+from chatsync.core.diff import MAX_CLIENT_ID, MAX_LIST_ID, Diff, ExclusionList, ListVersion, Rejected, total
+from chatsync.core.modtime import format_time, short_span
+from chatsync.errors import OutOfDateError, SourceError
+from chatsync.files import write_whole
+
+VERSION = 1
+
+
+class Verdict(StrEnum):
+    """What `diff` found."""
+
+    CHANGES = "changes"
+    IN_SYNC = "in-sync"
+    NOT_MODIFIED = "not-modified"
+    DISABLED = "disabled"
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class PlanFeature(_Part, frozen=True, kw_only=True):
+    """The feature that the plan is for."""
+
+    name: str
+    id: int
+
+
+class PlanExclusions(_Part, frozen=True, kw_only=True):
+    """The version of the list that the plan was made from.
+
+    `clients` and `duplicates` are null when the rows were not read, and `rows` when nobody knows.
+    `present` and `missing` are the clients of `limits.must_contain`, by whether the list holds them.
+    """
+
+    source: str
+    modification_time: str
+    revision: int | None
+    rows: Count | None
+    clients: Count | None = None
+    duplicates: Count | None = None
+    rejected: tuple[Rejected, ...] = ()
+    rejected_count: Count = 0
+    present: tuple[int, ...] = ()
+    missing: tuple[int, ...] = ()
+
+
+class Plan(_Part, frozen=True, kw_only=True):
+    """The diff, with everything needed to apply it later and to refuse it when it is not true.
+
+    `undo_of` is there only in a plan that comes from no list: it puts back what that run changed.
+    """
+
+    created_at: str
+    verdict: Verdict
+    feature: PlanFeature
+    exclusions: PlanExclusions
+    modtime: str | None
+    off_now: Count | None
+    turn_off: Mapping[int, BitMap64]
+    turn_on: Mapping[int, BitMap64]
+    unknown: BitMap64
+    target: str
+    trace_id: str
+    undo_of: str | msgspec.UnsetType = msgspec.UNSET
+    version: int = VERSION
+
+    @property
+    def list_time(self) -> datetime:
+        """The modification time of the list."""
+        return _utc(self.exclusions.modification_time)
+
+    @property
+    def seen_modtime(self) -> datetime | None:
+        """The mod-time that `diff` saw; None where there was none."""
+        return None if self.modtime is None else _utc(self.modtime)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether both sides were read, so that the plan holds a real diff."""
+        return self.verdict in (Verdict.CHANGES, Verdict.IN_SYNC)
+
+    @property
+    def changes(self) -> int:
+        """How many clients the plan turns off or on."""
+        return total(self.turn_off) + total(self.turn_on)
+
+
+def _utc(text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        msg = f"a time without an offset: {text}"
+        raise ValueError(msg)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        msg = f"a time beyond all calendars: {text}"
+        raise ValueError(msg) from None
+
+
+def list_part(version: ListVersion, listed: ExclusionList | None, must_contain: tuple[int, ...]) -> PlanExclusions:
+    """Describe the list; `listed` is None when only its version is known."""
+    known = PlanExclusions(
+        source=version.source,
+        modification_time=format_time(version.modified),
+        revision=version.revision,
+        rows=version.rows,
+    )
+    if listed is None:
+        return known
+    return msgspec.structs.replace(
+        known,
+        rows=listed.rows,
+        clients=len(listed.ids),
+        duplicates=listed.duplicates,
+        rejected=listed.rejected,
+        rejected_count=listed.rejected_count,
+        present=tuple(sorted({number for number in must_contain if number in listed.ids})),
+        missing=tuple(sorted({number for number in must_contain if number not in listed.ids})),
+    )
+
+
+def diff_verdict(diff: Diff) -> Verdict:
+    """Say what a diff that was really made amounts to."""
+    return Verdict.CHANGES if total(diff.turn_off) + total(diff.turn_on) else Verdict.IN_SYNC
+
+
+def to_document(plan: Plan) -> dict[str, Any]:
+    """Turn a plan into the JSON document of the interface, in its order, `sha256` last."""
+    body = msgspec.to_builtins(plan, str_keys=True, enc_hook=list)
+    ordered = {"version": body.pop("version"), **body}
+    return {**ordered, "sha256": _hash(ordered)}
+
+
+def _hash(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def save(plan: Plan, path: Path) -> None:
+    """Write the plan file: whole or not at all, readable by its owner only."""
+    write_whole(path, json.dumps(to_document(plan), ensure_ascii=False).encode() + b"\n")
+
+
+def load(path: Path) -> Plan:
+    """Read a plan file.
+
+    Raises OutOfDateError for one that is cut short, edited, or of a version we don't know.
+    """
+    try:
+        plan = from_document(json.loads(path.read_bytes(), object_pairs_hook=_no_doubles))
+    except OSError as error:
+        raise SourceError(f"cannot read the plan {path}: {error.strerror}") from None
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise OutOfDateError(f"{path} was cut short, edited or is no plan ({reason})") from None
+    if plan.undo_of:
+        way_out = f"run `chatsync apply --undo {plan.undo_of}`"
+        raise OutOfDateError(f"{path} is the undo of a run, which is made anew each time", way_out=way_out)
+    return plan
+
+
+def from_document(document: Any) -> Plan:
+    """Check and read the JSON document of a plan. Raises ValueError when it is not as written."""
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        msg = f"not a plan of version {VERSION}"
+        raise ValueError(msg)
+    body = {key: value for key, value in document.items() if key != "sha256"}
+    if document.get("sha256") != _hash(body):
+        msg = "its sha256 does not match"
+        raise ValueError(msg)
+    plan = msgspec.convert(body, Plan, str_keys=True, dec_hook=id_set)
+    _ = plan.list_time, plan.seen_modtime, _utc(plan.created_at)
+    _check_content(plan)
+    return plan
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        msg = "a key stands there twice"
+        raise ValueError(msg)
+    return document
+
+
+def id_set(kind: type, value: Any) -> BitMap64:
+    """Read a JSON array of ids, which must be whole numbers in ascending order."""
+    if kind is not BitMap64:
+        raise NotImplementedError(kind)
+    if not isinstance(value, list) or not all(type(item) is int and 0 <= item <= MAX_LIST_ID for item in value):
+        msg = "expected an array of client ids"
+        raise ValueError(msg)
+    ids = BitMap64(value)
+    if list(ids) != value:
+        msg = "client ids must ascend"
+        raise ValueError(msg)
+    return ids
+
+
+def _check_content(plan: Plan) -> None:
+    """Ids that the column can't hold never reach a statement, and no part contradicts another one.
+
+    A client is changed one way only, and changes go with the verdict.
+    """
+    if any(0 in ids for ids in (*plan.turn_off.values(), plan.unknown)):
+        msg = "0 can't be on a list"  # but there may be a row of it, to be turned on
+        raise ValueError(msg)
+    if plan.turn_off.keys() != plan.turn_on.keys():
+        msg = "turn_off and turn_on name different shards"
+        raise ValueError(msg)
+    if bool(plan.changes) != (plan.verdict is Verdict.CHANGES):
+        msg = f"{plan.changes} changes under the verdict {plan.verdict.value}"
+        raise ValueError(msg)
+    if plan.verdict is Verdict.DISABLED and plan.modtime is None:
+        msg = "disabled by no mod-time"
+        raise ValueError(msg)
+    changed = [*plan.turn_off.values(), *plan.turn_on.values()]
+    if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
+        msg = f"a client id above {MAX_CLIENT_ID}"
+        raise ValueError(msg)
+    # A run may have turned a client on wherever it had a row, and its undo turns it off there again.
+    if not plan.undo_of and len(BitMap64().union(*plan.turn_off.values())) != total(plan.turn_off):
+        msg = "a client is turned off on two shards"
+        raise ValueError(msg)
+    if BitMap64().union(*plan.turn_off.values()) & BitMap64().union(*plan.turn_on.values()):
+        msg = "a client is turned off and on"
+        raise ValueError(msg)
+
+
+def fingerprint(databases: Databases) -> str:
+    """Identify the databases that a plan is for: shard names, hosts and schemas, no secrets."""
+    places = {"dict": str(databases.dict), **{str(shard): str(url) for shard, url in databases.shards.items()}}
+    canonical = json.dumps(places, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def check_age(plan: Plan, *, now: datetime, max_age: float) -> None:
+    """Refuse a plan that is older than `max_age` seconds, or that comes from the future."""
+    age = now - _utc(plan.created_at)
+    if abs(age) <= timedelta(seconds=max_age):
+        return
+    when = f"{short_span(age)} {'old' if age > timedelta(0) else 'ahead of this clock'}"
+    limit = short_span(timedelta(seconds=max_age))
+    raise OutOfDateError(f"it is {when}, over limits.plan_max_age = {limit}")
+
+
+def check_target(plan: Plan, *, feature: str, databases: Databases) -> None:
+    """Refuse a plan that was made for another feature or for other databases."""
+    if plan.feature.name != feature:
+        raise OutOfDateError(f"it is for feature {plan.feature.name}, the configuration for {feature}")
+    if plan.target != fingerprint(databases) or not {*plan.turn_off, *plan.turn_on} <= set(databases.shards):
+        raise OutOfDateError("it is for other databases than [databases] names: shards, hosts or schemas differ")
+
+
+def check_feature_id(plan: Plan, feature_id: int) -> None:
+    """Refuse a plan whose feature has another id by now: its rows are not those that count."""
+    if plan.feature.id != feature_id:
+        raise OutOfDateError(f"feature {plan.feature.name} has id {feature_id}, in the plan {plan.feature.id}")

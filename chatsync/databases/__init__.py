@@ -1,0 +1,1 @@
+"""The databases, an outside system: everything that speaks SQL."""

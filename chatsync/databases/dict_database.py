@@ -1,0 +1,187 @@
+"""What chatsync asks of and tells the dict database: feature, mod-time, and where clients live."""
+
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import sqlalchemy as sa
+from pyroaring import BitMap64
+from sqlalchemy.exc import IntegrityError
+
+from chatsync.config.settings import Settings
+from chatsync.core.diff import DictState, check_modtime, chunks, disabled_message, storable
+from chatsync.core.modtime import format_time, parse_property, parse_time
+from chatsync.databases.connection import Database
+from chatsync.databases.packed_ids import unpack
+from chatsync.databases.tables import PACKED_IDS, features, ppc_properties, utc_now
+from chatsync.errors import ConfigError, DisabledError, OutOfDateError, SourceError
+from chatsync.run import Run
+
+LOOKUP_SIZE = 5000
+
+_PROPERTY = ppc_properties.c.name == sa.bindparam("property")
+_FEATURE = features.c.feature_text_id == sa.bindparam("feature")
+
+
+def _one_of(column: sa.ColumnElement[Any], condition: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    return sa.select(column).where(condition).scalar_subquery()
+
+
+# One statement, so that mod-time and clock are of one moment.
+_STATE = sa.select(
+    _one_of(features.c.feature_id, _FEATURE).label("feature_id"),
+    _one_of(sa.func.count(ppc_properties.c.name), _PROPERTY).label("is_set"),
+    _one_of(ppc_properties.c.value, _PROPERTY).label("value"),
+    utc_now().label("now"),
+)
+_STATE_IF_LOCKED = _STATE.where(sa.func.is_used_lock(sa.bindparam("lock")) == sa.func.connection_id())
+# As text: building a construct of thousands of values takes longer than the server needs for them.
+_HOMES = """SELECT shard, COUNT(*), {packed_ids}
+    FROM shard_client_id WHERE ClientID IN ({marks}) GROUP BY shard"""
+_COUNT_AT_HOME = "SELECT COUNT(*) FROM shard_client_id WHERE ClientID IN ({marks}) AND shard = {mark}"
+_SET_AT = sa.select(sa.cast(ppc_properties.c.last_change, sa.String(32))).where(_PROPERTY)
+# last_change is set here too: SQLite knows no ON UPDATE.
+_SET = (
+    sa.update(ppc_properties)
+    .where(_PROPERTY)
+    .values(value=sa.bindparam("new"), last_change=sa.func.current_timestamp())
+)
+_COMPARE_AND_SET = _SET.where(ppc_properties.c.value == sa.bindparam("old"))
+_ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.bindparam("new"))
+
+
+class DictDatabase:
+    """The dict database, asked in the job's own words."""
+
+    def __init__(self, settings: Settings, run: Run, *, writable: bool = False) -> None:
+        """Describe it; nothing is opened yet. Only a writable one may set the mod-time."""
+        self._settings = settings
+        self._feature = settings.feature.name
+        self._property = settings.modtime.property
+        self._names = {"feature": self._feature, "property": self._property}
+        self.database = Database(settings.databases.dict, name="dict", run=run, writable=writable)
+
+    def __enter__(self) -> Self:
+        """Be closed at the end of a block."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the connection."""
+        self.database.close()
+
+    def state(self) -> DictState:
+        """Read the feature, the mod-time and the clock.
+
+        Raises ConfigError when there is no such feature, PropertyError when the mod-time is no time.
+        """
+        return self._parsed(self._row())
+
+    def state_if_locked(self, lock: str) -> DictState | None:
+        """Read the state over the one connection that holds a lock (GET_LOCK); None once it is not held there.
+
+        In one statement, so that both are of one moment, and never over another connection:
+        DatabaseError when this one was lost.
+        """
+
+        def ask(connection: sa.Connection) -> Any:
+            return connection.execute(_STATE_IF_LOCKED, {**self._names, "lock": lock}).first()
+
+        row = self.database.do_once(ask, what="see the lock of the job")
+        return None if row is None else self._parsed(self._checked(row))
+
+    def feature_id(self) -> int:
+        """Read the feature alone, whatever the mod-time is. Raises ConfigError when there is none."""
+        return int(self._row().feature_id)
+
+    def set_at(self) -> datetime | None:
+        """Read when the mod-time was last written, to the second; None where there is none."""
+        rows = self.database.rows(_SET_AT, {"property": self._property}, what="read when the mod-time was set")
+        return parse_time(rows[0][0], timezone=UTC) if rows else None
+
+    def check_enabled(self) -> None:
+        """Raise DisabledError while the mod-time is in the future of this database's clock."""
+        state = self.state()
+        if state.modtime is not None and state.modtime > state.now:
+            raise DisabledError(disabled_message(state.modtime))
+
+    def _row(self) -> Any:
+        (row,) = self.database.rows(_STATE, self._names, what="read the feature and the mod-time")
+        return self._checked(row)
+
+    def _checked(self, row: Any) -> Any:
+        if row.feature_id is None:
+            msg = f"feature.name: {self.database} has no feature {self._feature!r} in table features"
+            raise ConfigError(msg)
+        return row
+
+    def _parsed(self, row: Any) -> DictState:
+        modtime = self._parse(row.value) if row.is_set else None
+        return DictState(feature_id=row.feature_id, modtime=modtime, now=parse_time(row.now, timezone=UTC))
+
+    def _parse(self, raw: str | None) -> datetime:
+        where, zone = str(self.database), self._settings.timezone
+        return parse_property(raw, name=self._property, where=where, timezone=zone)
+
+    def homes(self, ids: BitMap64) -> dict[int, BitMap64]:
+        """Look up the shard of each client; a client on no shard is in no set of the answer."""
+        packed_ids = PACKED_IDS["sqlite" if self.database.is_sqlite else "mysql"]
+        found: dict[int, BitMap64] = {}
+        for chunk in chunks(storable(ids), LOOKUP_SIZE):
+            for shard, count, packed in self._look_up(_HOMES, chunk, packed_ids=packed_ids):
+                found[shard] = found.get(shard, BitMap64()) | unpack(count, packed, where=self.database)
+        return found
+
+    def count_at_home(self, shard: int, ids: BitMap64) -> int:
+        """Count those of at most LOOKUP_SIZE clients that live on a shard."""
+        ((count,),) = self._look_up(_COUNT_AT_HOME, ids, shard)
+        return int(count)
+
+    def _look_up(self, statement: str, ids: BitMap64, *others: int, packed_ids: str = "") -> list[Any]:
+        mark = "?" if self.database.is_sqlite else "%s"
+        sql = statement.format(packed_ids=packed_ids, mark=mark, marks=", ".join([mark] * len(ids)))
+
+        def ask(connection: sa.Connection) -> list[Any]:
+            return list(connection.exec_driver_sql(sql, (*ids, *others)))
+
+        return self.database.do(ask, what="look up the shards of clients")
+
+    def set_modtime(self, value: datetime) -> None:
+        """Write the mod-time whatever stood there: the operator's word."""
+        values = {"property": self._property, "new": format_time(value)}
+
+        def write(connection: sa.Connection) -> None:
+            if not connection.execute(_SET, values).rowcount:
+                connection.execute(_ADD, values)
+
+        self.database.do(write, what="set the mod-time")
+
+    def advance_modtime(self, value: datetime, *, seen: datetime | None) -> bool:
+        """Move the mod-time on from the value that `diff` saw; tell whether it had to be moved.
+
+        A compare-and-set in one statement: what somebody else writes meanwhile stays. Raises
+        DisabledError or OutOfDateError when the mod-time is another one, and SourceError for a list
+        from the future: that would be the kill switch, which only operators use.
+        """
+        row = self._row()
+        state = self._parsed(row)
+        if state.modtime == value:
+            return False
+        check_modtime(seen=seen, state=state, list_time=value)
+        if value > state.now:
+            raise SourceError(
+                f"the list is of {format_time(value)}, ahead of the clock of {self.database}, {format_time(state.now)};"
+                " the mod-time was not moved, for a time in the future disables the job; the next run tries again"
+            )
+        values = {"property": self._property, "new": format_time(value), "old": row.value}
+
+        def write(connection: sa.Connection) -> bool:
+            if seen is not None:
+                return bool(connection.execute(_COMPARE_AND_SET, values).rowcount)
+            try:
+                return bool(connection.execute(_ADD, values).rowcount)
+            except IntegrityError:  # somebody set it first
+                return False
+
+        if not self.database.do(write, what="move the mod-time on") and self.state().modtime != value:
+            check_modtime(seen=seen, state=self.state(), list_time=value)
+            raise OutOfDateError("the mod-time changed while it was to be moved on")
+        return True

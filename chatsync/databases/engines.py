@@ -1,0 +1,120 @@
+"""Engines of SQLAlchemy for MySQL, MariaDB and SQLite, and what each new connection is told first.
+
+A round trip for each thing that it is told, for each shard of each run: only what must be.
+"""
+
+import contextlib
+import logging
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from chatsync.config.urls import DatabaseUrl
+from chatsync.errors import DatabaseError
+
+# Bytes of one packed value: below 4 MiB, the smallest default of max_allowed_packet (MySQL 5.7's).
+GROUP_CONCAT_MAX_LEN = 4_000_000
+
+_CONNECT_SECONDS = 10
+
+logger = logging.getLogger(__name__)
+
+sa.dialects.registry.register("mysql.chatsync", "chatsync.databases.mysql_dialect", "Dialect")
+
+
+def new_engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
+    """Make the engine of one database; nothing is opened yet.
+
+    One that is not `writable` is in autocommit: a COMMIT would be a round trip for nothing.
+    `patience` is how many seconds a statement may take without sending a byte.
+    """
+    if url.is_sqlite:
+        return _sqlite_engine(url, writable=writable)
+    warn_without_c_extension()
+    engine = sa.create_engine(
+        sa.URL.create(
+            "mysql+chatsync",
+            username=url.user or None,
+            password=url.password.reveal() if url.password else None,
+            host=url.host,
+            port=url.port,
+            database=url.database,
+        ),
+        # Last, whatever the URL says: in autocommit a batch that must not be committed could not be rolled back.
+        connect_args={**_driver_options(url, patience=patience), "autocommit": not writable},
+        poolclass=NullPool,
+        pool_reset_on_return=None,  # none is used again, and a lost one can't be rolled back
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def set_session(connection: Any, _record: object) -> None:
+        # The driver asks before every cursor, a round trip for each statement, what the statement tells anyway.
+        connection.is_connected = lambda: True
+        with contextlib.closing(connection.cursor()) as cursor:
+            if "ssl_ca" in url.options:
+                _refuse_plain_text(cursor, url)
+            cursor.execute(f"SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, time_zone = '+00:00'")
+            if writable:
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+    return engine
+
+
+def _refuse_plain_text(cursor: Any, url: DatabaseUrl) -> None:
+    """Go no further without TLS: the driver takes plain text from a server that has none."""
+    cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+    row = cursor.fetchone()
+    if not row or not row[1]:
+        msg = f"{url}: the server does not speak TLS, but its URL in [databases] has ssl_ca"
+        raise DatabaseError(msg)
+
+
+def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connection_timeout": _CONNECT_SECONDS,
+        "read_timeout": patience,
+        "write_timeout": patience,
+        # The driver's default collation is unknown to MariaDB; this one every server has.
+        "charset": "utf8mb4",
+        "collation": "utf8mb4_general_ci",
+    }
+    if "ssl_ca" in url.options:
+        options["ssl_verify_cert"] = True  # a CA that nothing is checked against protects nobody
+    return {**options, **url.options}
+
+
+def warn_without_c_extension() -> None:
+    """Say aloud what the driver keeps to itself: without its C extension it is ten times slower."""
+    import mysql.connector  # SQLite needs no MySQL driver
+
+    if not mysql.connector.HAVE_CEXT and not _warned:
+        _warned.append(True)
+        logger.warning("mysql-connector-python runs without its C extension: reading takes about ten times as long")
+
+
+_warned: list[bool] = []
+
+
+def _sqlite_engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
+    engine = sa.create_engine(
+        # mode=rw: a file that is not there is an error, not a new empty database.
+        sa.URL.create("sqlite", database=f"file:{quote(url.database)}", query={"mode": "rw", "uri": "true"}),
+        connect_args={"check_same_thread": False},
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+
+    if writable:
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

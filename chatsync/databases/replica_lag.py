@@ -1,0 +1,79 @@
+"""Waiting for a replica: no batch is written while the one named in the configuration lags."""
+
+import logging
+import time
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ProgrammingError
+
+from chatsync.config.settings import Settings
+from chatsync.databases.connection import Database, error_number
+from chatsync.errors import DatabaseError
+from chatsync.run import Run
+
+_POLL_SECONDS = 1.0
+_SYNTAX_ERROR = 1064
+
+logger = logging.getLogger(__name__)
+
+
+class ReplicaLag:
+    """The lag of one shard's replica, held against `apply.max_lag`."""
+
+    def __init__(self, settings: Settings, shard: int, run: Run) -> None:
+        """Describe the replica; without `max_lag` or a replica there is nothing to wait for."""
+        self._apply = settings.apply
+        self._run = run
+        url = settings.databases.replicas.get(shard)
+        self._database = None
+        if url is not None and settings.apply.max_lag is not None:
+            self._database = Database(url, name=f"replica of shard {shard}", run=run)
+
+    def __enter__(self) -> Self:
+        """Be closed at the end of a block."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the connection."""
+        if self._database is not None:
+            self._database.close()
+
+    def wait(self) -> None:
+        """Return once the replica lags by `max_lag` seconds or less.
+
+        Raises DatabaseError when it still lags, or does not replicate, after `max_lag_wait`.
+        """
+        if self._database is None or self._apply.max_lag is None:
+            return
+        give_up = time.monotonic() + self._apply.max_lag_wait
+        while True:
+            lag = self._database.do(seconds_behind, what="read the replication lag")
+            if lag is not None and lag <= self._apply.max_lag:
+                return
+            shown = "does not replicate" if lag is None else f"lags {lag:g} s"
+            if time.monotonic() >= give_up:
+                limit = f"apply.max_lag = {self._apply.max_lag:g} s"
+                patience = f"apply.max_lag_wait = {self._apply.max_lag_wait:g} s"
+                raise DatabaseError(f"{self._database} {shown}, over {limit}, and did so for {patience}")
+            logger.info("%s %s, waiting", self._database, shown, extra={"lag": lag})
+            self._run.wait(_POLL_SECONDS)
+
+
+def seconds_behind(connection: sa.Connection) -> float | None:
+    """Read the lag in seconds; None when replication is stopped or this is no replica."""
+    row = _replica_status(connection)
+    if row is None:
+        return None
+    lag = row.get("Seconds_Behind_Source", row.get("Seconds_Behind_Master"))
+    return None if lag is None else float(lag)
+
+
+def _replica_status(connection: sa.Connection) -> Any:
+    try:
+        return connection.execute(sa.text("SHOW REPLICA STATUS")).mappings().first()
+    except ProgrammingError as error:
+        if error_number(error) != _SYNTAX_ERROR:
+            raise
+        # MySQL before 8.0.22 knows the statement by its old name only.
+        return connection.execute(sa.text("SHOW SLAVE STATUS")).mappings().first()

@@ -1,0 +1,173 @@
+"""Why a client has the chat or not: from facts to words. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Self
+
+from chatsync.core.diff import DictState, ListVersion
+from chatsync.core.modtime import ModTimeState, modtime_state
+from chatsync.core.results import Action
+from chatsync.diagnostics.history import Deed
+from chatsync.sync.records import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFacts:
+    """What holds for all clients.
+
+    `list_error`, `modtime_error` and `shard_errors` say why the list, the mod-time or a shard can't
+    be read, `refusals` why the next plan would not be applied.
+    """
+
+    state: DictState | None
+    version: ListVersion | None
+    list_error: str | None
+    modtime_error: str | None
+    shard_errors: Mapping[int, str]
+    shards: frozenset[int]
+    records_kept: bool
+    oldest_record: datetime | None
+    refusals: tuple[str, ...] = ()
+
+    def refused(self, reasons: tuple[str, ...]) -> Self:
+        """Add why the next plan would be refused."""
+        return replace(self, refusals=reasons)
+
+    @property
+    def errors(self) -> str:
+        """Name all that could not be read; empty when all could."""
+        return " | ".join(filter(None, (self.list_error, self.modtime_error, *self.shard_errors.values())))
+
+    @property
+    def meaning(self) -> ModTimeState | None:
+        """What the mod-time means; a list that can't be read counts as newer."""
+        if self.state is None:
+            return None
+        list_time = self.version.modified if self.version else datetime.max.replace(tzinfo=UTC)
+        return modtime_state(modtime=self.state.modtime, list_time=list_time, now=self.state.now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientFacts:
+    """What is known of one client; `rows`: what its row says on each shard that has one (True: on)."""
+
+    client: int
+    listed: bool | None
+    listed_since: Record | None
+    home: int | None
+    rows: Mapping[int, bool]
+    deeds: Sequence[Deed]
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the chat is off: as the row on the client's own shard says, or any row of one that lives nowhere."""
+        if self.home is None:
+            return self.counts_as_off
+        return self.rows.get(self.home) is False
+
+    @property
+    def counts_as_off(self) -> bool:
+        """Whether the job takes the client as off: it does when a row on any shard says so."""
+        return False in self.rows.values()
+
+    @property
+    def is_stray(self) -> bool:
+        """Whether the job takes the client as off for a row on a shard where it does not live."""
+        return self.counts_as_off and not self.is_off
+
+    @property
+    def pending(self) -> Action | None:
+        """What the list asks for and is not there yet."""
+        if self.listed is None or self.listed == self.counts_as_off:
+            return None
+        return Action.TURN_OFF if self.listed else Action.TURN_ON
+
+
+class Chat(StrEnum):
+    """Whether a client has the chat."""
+
+    ON = "on"
+    OFF = "off"
+    UNKNOWN = "unknown"  # it lives on no shard, or on one that the configuration lacks or nobody can read
+
+
+def chat(facts: ClientFacts, job: JobFacts) -> Chat:
+    """Tell whether the client has the chat, as far as the configured shards can tell."""
+    if facts.is_off:
+        return Chat.OFF
+    known = facts.rows if facts.home is None else facts.home in job.shards - job.shard_errors.keys()
+    return Chat.ON if known else Chat.UNKNOWN
+
+
+class Cause(StrEnum):
+    """Who made the chat what it is."""
+
+    JOB = "job"
+    UNDO = "undo"
+    PERHAPS_JOB = "perhaps job"  # a run that was killed had it in its plan
+    NOBODY = "nobody"  # no row: on is how it is without one
+    NOT_THE_JOB = "not the job"
+    NO_RECORD = "no record"  # somebody else, or a run that no record is left of
+
+
+def cause(facts: ClientFacts) -> tuple[Cause, Deed | None]:
+    """Tell who made the chat what it is, and the run that did, or that somebody has overruled."""
+    action = Action.TURN_OFF if facts.is_off else Action.TURN_ON
+    latest = facts.deeds[0] if facts.deeds else None
+    if latest and not latest.certain and latest.action is action:
+        return Cause.PERHAPS_JOB, latest
+    sure = next((deed for deed in facts.deeds if deed.certain), None)
+    if sure and sure.action is action:
+        return (Cause.UNDO if sure.record.undo_of else Cause.JOB), sure
+    if sure:
+        return Cause.NOT_THE_JOB, sure
+    home_row = facts.rows.get(facts.home) if facts.home is not None else None
+    if not facts.is_off and home_row is None:
+        return Cause.NOBODY, None
+    return Cause.NO_RECORD, None
+
+
+class Next(StrEnum):
+    """What the next run will do about a client."""
+
+    NOTHING = "nothing to do"
+    CHANGE = "change"
+    FULL_RUN = "full run only"  # the mod-time says synced, so --if-modified does not look
+    DISABLED = "disabled"
+    REFUSED = "refused"
+    NO_SHARD = "no shard"
+    SHARD_MISSING = "shard missing"
+    SHARD_AWAY = "shard away"
+    STRAY_ROW = "stray row"
+    NO_LIST = "no list"
+    NO_MODTIME = "no mod-time"
+
+
+def next_run(facts: ClientFacts, job: JobFacts) -> Next:
+    """Tell what comes of the client in the next run; the first obstacle counts."""
+    if job.meaning in (None, ModTimeState.DISABLED):
+        return Next.DISABLED if job.meaning else Next.NO_MODTIME
+    if facts.listed is None:
+        return Next.NO_LIST
+    if facts.home in job.shard_errors or (facts.pending and job.shard_errors):
+        return Next.SHARD_AWAY
+    if facts.pending is None:
+        return Next.STRAY_ROW if facts.listed and facts.is_stray else Next.NOTHING
+    return _pending_run(facts, job)
+
+
+def _pending_run(facts: ClientFacts, job: JobFacts) -> Next:
+    if facts.pending is Action.TURN_OFF and facts.home is None:
+        return Next.NO_SHARD
+    if facts.pending is Action.TURN_OFF and facts.home not in job.shards:
+        return Next.SHARD_MISSING
+    if job.refusals:
+        return Next.REFUSED
+    return Next.FULL_RUN if job.meaning is ModTimeState.SYNCED else Next.CHANGE
+
+
+def may_be_refused(facts: ClientFacts, job: JobFacts) -> bool:
+    """Tell whether the answer for this client depends on the limits, and so on a whole diff."""
+    return next_run(facts, job) in (Next.CHANGE, Next.FULL_RUN)

@@ -1,0 +1,226 @@
+"""How an explanation is told: one sentence, the facts, and a sentence to paste into the reply."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from chatsync.core.modtime import DISABLED_FOREVER, format_time, short_time, until
+from chatsync.core.results import Action
+from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
+from chatsync.diagnostics.history import Deed
+from chatsync.diagnostics.history_report import deed_in_words
+
+_DEEDS_SHOWN = 3
+
+
+def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, output_format: str) -> str:
+    """Explain each client in turn."""
+    if output_format == "json":
+        return json.dumps([_document(facts, job) for facts in clients], ensure_ascii=False)
+    return "\n\n".join(_text(facts, job) for facts in clients)
+
+
+def _text(facts: ClientFacts, job: JobFacts) -> str:
+    rows = [
+        ("  list", _list(facts, job)),
+        ("  lives on", _home(facts, job)),
+        ("  rows", _rows(facts, job)),
+        ("  changed by", _changed_by(facts, job)),
+        ("  next run", _next(facts, job)),
+        ("  answer", closing(facts, job)),
+    ]
+    table = tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
+    return f"{sentence(facts, job)}\n{table}"
+
+
+def _state(facts: ClientFacts) -> str:
+    return "off" if facts.is_off else "on"
+
+
+def _verb(facts: ClientFacts) -> str:
+    return "off" if facts.pending is Action.TURN_OFF else "on"
+
+
+def _when(deed: Deed) -> str:
+    return short_time(deed.record.began)
+
+
+def sentence(facts: ClientFacts, job: JobFacts) -> str:
+    """Say whether the chat is on, why, and who did that."""
+    listed = {True: "the client is on", False: "the client is not on", None: "nobody can read"}[facts.listed]
+    if chat(facts, job) is Chat.UNKNOWN:
+        return (
+            f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed} the exclusion list."
+        )
+    linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "though"
+    why = f"{linked} {listed} the exclusion list"
+    return f"Client {facts.client}: the chat is {_state(facts).upper()}, {why}; {_by_whom(facts, job)}."
+
+
+def _by_whom(facts: ClientFacts, job: JobFacts) -> str:
+    who, deed = cause(facts)
+    if deed is None:
+        if who is Cause.NOBODY:
+            return "it has no row there, and without one the chat is on"
+        if not job.records_kept:
+            return "who did that is not known, as no records are kept (records.dir)"
+        since = f" since {short_time(job.oldest_record)}" if job.oldest_record else ""
+        return f"it was not this job, as far as its records{since} tell"
+    was = f"turned it {'off' if deed.action is Action.TURN_OFF else 'on'} at {_when(deed)}"
+    return {
+        Cause.JOB: f"this job {was}",
+        Cause.UNDO: f"an undo {was}",
+        Cause.PERHAPS_JOB: f"a run of {_when(deed)} may have done that: it was killed, is under way, or lost touch",
+    }.get(who, f"it was not this job, which {was}: somebody else has changed it since")
+
+
+def _list(facts: ClientFacts, job: JobFacts) -> str:
+    if facts.listed is None or job.version is None:
+        return f"can't be read: {job.list_error}"
+    version = f"{job.version.source}, modified {short_time(job.version.modified)}"
+    since = facts.listed_since
+    if not facts.listed:
+        return f"{version}: not listed"
+    if since is None:
+        return f"{version}: listed; no recorded run tells since when"
+    return f"{version}: listed, since the one of {short_time(since.plan.list_time)} at the latest (run {since.id})"
+
+
+def _home(facts: ClientFacts, job: JobFacts) -> str:
+    if facts.home is None:
+        return "no shard, so the databases do not know it"
+    if facts.home in job.shard_errors:
+        return f"shard {facts.home}, which can't be read"
+    return f"shard {facts.home}" + ("" if facts.home in job.shards else ", which databases.shards lacks")
+
+
+def _rows(facts: ClientFacts, job: JobFacts) -> str:
+    away = [f"shard {shard}: can't be read" for shard in job.shard_errors]
+    said = [
+        f"shard {shard}: {'on' if on else 'off'}" + ("" if shard == facts.home else " (does not live there)")
+        for shard, on in facts.rows.items()
+    ]
+    return ", ".join([*said, *away]) or "none on any shard"
+
+
+def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
+    if not facts.deeds:
+        return "no recorded run" if job.records_kept else "no records are kept"
+    said = []
+    for deed in facts.deeds[:_DEEDS_SHOWN]:
+        record = deed.record
+        undo = f", undoing {record.undo_of}" if record.undo_of else ""
+        said.append(f"run {record.id} by {record.user}@{record.host}: {deed_in_words(deed)}{undo}")
+    more = len(facts.deeds) - len(said)
+    if more:
+        said.append(f"… and {more} more (`chatsync history --client {facts.client}`)")
+    return "\n".join(said)
+
+
+def _until(job: JobFacts) -> str:
+    modtime = (job.state.modtime if job.state else None) or DISABLED_FOREVER
+    return until(modtime)
+
+
+def _next(facts: ClientFacts, job: JobFacts) -> str:
+    """Say what the next run will do about the client, or why there won't be one."""
+    verb = _verb(facts)
+    after = f"; after that one would turn it {verb}" if facts.pending else ""
+    shards = ", ".join(str(shard) for shard, on in facts.rows.items() if not on)
+    return {
+        Next.NOTHING: "nothing to do for this client",
+        Next.CHANGE: f"turns it {verb}" if facts.listed else f"turns it on, by the row on shard {shards}",
+        Next.FULL_RUN: f"does not look (--if-modified: this list is synced); one without --if-modified turns it {verb}",
+        Next.DISABLED: f"none: the job is disabled {_until(job)} (`chatsync set-modtime --reset` ends that){after}",
+        Next.REFUSED: f"would turn it {verb}, but changes nothing: " + " | ".join(job.refusals),
+        Next.NO_SHARD: "leaves the client out: it lives on no shard",
+        Next.SHARD_MISSING: f"fails: shard {facts.home} is missing from databases.shards",
+        Next.SHARD_AWAY: "fails as long as a shard can't be read",
+        Next.STRAY_ROW: f"does nothing: it takes the client as off, for the row on shard {shards} says so",
+        Next.NO_LIST: "fails as long as the list can't be read",
+        Next.NO_MODTIME: f"fails: {job.modtime_error}",
+    }[next_run(facts, job)]
+
+
+def closing(facts: ClientFacts, job: JobFacts) -> str:
+    """Write the sentence that a support person can paste into the reply."""
+    if chat(facts, job) is Chat.UNKNOWN:
+        return _closing_of_unknown(facts, job)
+    who, deed = cause(facts)
+    since = f" since {short_time(deed.record.began)[:10]}" if deed and who in (Cause.JOB, Cause.UNDO) else ""
+    because = {
+        (True, None): "",
+        (False, None): "",
+        (True, True): ", because the client is on the exclusion list",
+        (True, False): ", although the client is not on the exclusion list",
+        (False, True): ", although the client is on the exclusion list",
+        (False, False): ", and the client is not on the exclusion list",
+    }[facts.is_off, facts.listed]
+    verb = "has been" if since else "is"
+    return f"The support chat {verb} {_state(facts)} for client {facts.client}{since}{because}; {_outlook(facts, job)}."
+
+
+def _closing_of_unknown(facts: ClientFacts, job: JobFacts) -> str:
+    listed = {True: "is on", False: "is not on", None: "may be on"}[facts.listed]
+    if facts.home is None:
+        why = "the databases do not know this client: please check the number"
+    elif facts.home in job.shard_errors:
+        why = "the database where it lives can't be read at the moment: please ask again later"
+    else:
+        why = f"the sync does not know shard {facts.home}, where it lives, which its operators have to mend"
+    return f"Client {facts.client} {listed} the exclusion list, but {why}."
+
+
+def _outlook(facts: ClientFacts, job: JobFacts) -> str:
+    verb = _verb(facts)
+    what_next = next_run(facts, job)
+    if facts.listed is False and not facts.is_off:
+        return "if it does not show, the cause is not this list"
+    return {
+        Next.NOTHING: "once the sales team has taken it off the list, the next sync turns the chat on again",
+        Next.CHANGE: f"the next sync turns it {verb}",
+        Next.FULL_RUN: f"the next full sync turns it {verb}",
+        Next.DISABLED: f"the sync is switched off {_until(job)}, so it stays like this for now",
+        Next.REFUSED: f"the sync is held back, and turns it {verb} once its operators have released it",
+        Next.NO_SHARD: "it lives on no shard, so the sync leaves it out",
+        Next.SHARD_AWAY: "a database can't be read at the moment, so when the sync changes that can't be said",
+        Next.STRAY_ROW: "a row on a shard where it does not live keeps the sync from turning it off, "
+        "which its operators have to mend",
+        Next.NO_LIST: "the list can't be read at the moment, so why and for how long can't be said",
+        Next.NO_MODTIME: "the sync fails at the moment, so it stays like this until its operators have mended that",
+    }[what_next]
+
+
+def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
+    who, deed = cause(facts)
+    since = facts.listed_since
+    return {
+        "client_id": facts.client,
+        "chat": chat(facts, job).value,
+        "sentence": sentence(facts, job),
+        "listed": facts.listed,
+        "listed_since": {"run": since.id, "list_modified": since.plan.exclusions.modification_time} if since else None,
+        "shard": facts.home,
+        "rows": {str(shard): "on" if on else "off" for shard, on in facts.rows.items()},
+        "cause": who.value,
+        "by": _deed_document(deed) if deed else None,
+        "history": [_deed_document(deed) for deed in facts.deeds],
+        "next_run": {"outcome": next_run(facts, job).value, "action": facts.pending, "text": _next(facts, job)},
+        "modtime": format_time(job.state.modtime) if job.state and job.state.modtime else None,
+        "answer": closing(facts, job),
+    }
+
+
+def _deed_document(deed: Deed) -> dict[str, Any]:
+    record = deed.record
+    return {
+        "run": record.id,
+        "action": deed.action.value,
+        "certain": deed.certain,
+        "started": record.started,
+        "user": record.user,
+        "host": record.host,
+        "undo_of": record.undo_of,
+    }

@@ -1,0 +1,142 @@
+"""How the status is shown: a page for people, JSON for programs."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from tabulate import tabulate
+
+from chatsync.config.settings import Settings
+from chatsync.core.diff import IdsByShard, total
+from chatsync.core.modtime import distance, format_time, short_span, short_time
+from chatsync.diagnostics.history_report import history_report
+from chatsync.diagnostics.status import Status
+from chatsync.sync.report import modtime_meaning
+
+_NOT_KNOWN = "not known"
+_DOWN = f"{_NOT_KNOWN}, see below"
+
+
+def status_report(status: Status, warnings: Sequence[str], settings: Settings, *, output_format: str) -> str:
+    """Show what was seen, and what needs a person."""
+    if output_format == "json":
+        return json.dumps(_document(status, warnings, settings), ensure_ascii=False)
+    parts = [_heading(status, settings), _shards(status, settings), _last_runs(status, settings)]
+    needs = [f"  ! {warning}" for warning in warnings]
+    parts.append("\n".join(["Needs a person:", *needs]) if needs else "All is well.")
+    return "\n\n".join(parts)
+
+
+def _heading(status: Status, settings: Settings) -> str:
+    rows = [*_list_rows(status), ("feature", _feature(status, settings)), ("mod-time", _modtime(status))]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def _list_rows(status: Status) -> list[tuple[str, str]]:
+    listed = status.listed
+    if listed is None:
+        return [("list", _DOWN)]
+    modified = listed.version.modified
+    ago = f", {distance(modified, now=status.state.now)}" if status.state else ""
+    rows = f"{listed.rows} rows: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
+    return [
+        ("list", listed.version.source),
+        ("", f"modified {short_time(modified)}{ago}"),
+        ("", f"{len(listed.ids)} clients in {rows}"),
+    ]
+
+
+def _feature(status: Status, settings: Settings) -> str:
+    if status.feature_id is None:
+        return f"{settings.feature.name}, {_DOWN}"
+    return f"{settings.feature.name} (id {status.feature_id})"
+
+
+def _modtime(status: Status) -> str:
+    state = status.state
+    if state is None:
+        return _DOWN
+    shown = f"{short_time(state.modtime)}: " if state.modtime else ""
+    return f"{shown}{_meaning(status)}"
+
+
+def _meaning(status: Status) -> str | None:
+    """Say what the mod-time means, as far as anybody can tell; None when nobody can."""
+    state = status.state
+    if state is None:
+        return None
+    if status.meaning is None:
+        text = "not known what it means without the list"
+    else:
+        # Where the list is not known the job is disabled, whatever the list.
+        modified = status.listed.version.modified if status.listed else state.now
+        text = modtime_meaning(state.modtime, list_time=modified, now=state.now)
+    since = f", set {short_span(state.now - status.set_at)} ago" if status.set_at else ""
+    return text + since
+
+
+def _shards(status: Status, settings: Settings) -> str:
+    shards, plan = settings.databases.shards, status.plan
+    columns: Sequence[IdsByShard] = (status.off, plan.turn_off if plan else {}, plan.turn_on if plan else {})
+    rows = [
+        (str(shard), *(str(len(column[shard])) if shard in column else _NOT_KNOWN for column in columns))
+        for shard in shards
+    ]
+    rows.append(("total", *(str(total(column)) if len(column) == len(shards) else _NOT_KNOWN for column in columns)))
+    return tabulate(
+        rows,
+        headers=("shard", "off", "to turn off", "to turn on"),
+        tablefmt="simple",
+        colalign=("left", "right", "right", "right"),
+        disable_numparse=True,
+    )
+
+
+def _last_runs(status: Status, settings: Settings) -> str:
+    if not settings.records.dir:
+        return "The last runs are not recorded: records.dir is not set."
+    if "records" in status.errors:
+        return f"The last runs are {_DOWN}."
+    return _runs(status, "table") if status.runs else "No recorded run has changed anything."
+
+
+def _runs(status: Status, output_format: str) -> str:
+    runs = [(record, None) for record in status.runs]
+    return history_report(runs, more=0, client=None, output_format=output_format)
+
+
+def _document(status: Status, warnings: Sequence[str], settings: Settings) -> dict[str, Any]:
+    listed, state, meaning = status.listed, status.state, status.meaning
+    complete = len(status.off) == len(settings.databases.shards)
+    plan = status.plan
+    return {
+        "list": None
+        if listed is None
+        else {
+            "source": listed.version.source,
+            "modified": format_time(listed.version.modified),
+            "rows": listed.rows,
+            "clients": len(listed.ids),
+            "duplicates": listed.duplicates,
+            "rejected": msgspec.to_builtins(listed.rejected),
+            "rejected_count": listed.rejected_count,
+        },
+        "feature": {"name": settings.feature.name, "id": status.feature_id},
+        "modtime": None
+        if state is None
+        else {
+            "value": format_time(state.modtime) if state.modtime else None,
+            "state": meaning.value if meaning else None,
+            "meaning": _meaning(status),
+            "set_at": format_time(status.set_at) if status.set_at else None,
+        },
+        "off": {
+            str(shard): len(status.off[shard]) if shard in status.off else None for shard in settings.databases.shards
+        },
+        "off_now": total(status.off) if complete else None,
+        "changes": {"turn_off": total(plan.turn_off), "turn_on": total(plan.turn_on)} if plan else None,
+        "runs": json.loads(_runs(status, "json")),
+        "warnings": list(warnings),
+        "errors": {part: str(error) for part, error in status.errors.items()},
+    }

@@ -1,0 +1,36 @@
+"""The exclusion list, wherever it is kept."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from chatsync.config.settings import Settings
+from chatsync.core.diff import ExclusionList, ListVersion
+from chatsync.run import Run
+
+
+class ListSource(Protocol):
+    """One version of the list: known at once, read on demand."""
+
+    version: ListVersion
+
+    def check_column(self) -> None:
+        """Raise SourceError when it can be told without a row that the column is missing."""
+
+    def read(self, progress: Callable[[int], None]) -> ExclusionList:
+        """Read every row of this version; `progress` is told the rows of each piece.
+
+        Raises SourceError when it can't be read whole.
+        """
+
+
+def open_list(settings: Settings, run: Run) -> AbstractContextManager[ListSource]:
+    """Open the list that the configuration names: a file, or a YT table."""
+    # Late: a list in a file needs no YT client, which takes longer to import than all the rest.
+    if settings.exclusions.file:
+        from chatsync.exclusions.file import open_file
+
+        return open_file(settings.exclusions, run)
+    from chatsync.ytsaurus.table import open_table
+
+    return open_table(settings.exclusions, run)

@@ -1,0 +1,105 @@
+"""What counts as a client id, and collecting them from rows of any kind.
+
+An id is a whole number from 1 to 2^63-1, or a text of ASCII digits that spells one. Whatever
+else a row holds is rejected, counted, and the first of them kept to be shown.
+"""
+
+from typing import Any
+
+from pyroaring import BitMap64
+
+from chatsync.core.diff import MAX_LIST_ID, ExclusionList, ListVersion, Rejected
+from chatsync.databases.packed_ids import parse_lines
+
+_REJECTED_KEPT = 100
+_SHOWN_LENGTH = 60
+_MAX_DIGITS = 40  # leading zeros included; longer than this is no number anybody meant
+
+
+def client_id(value: Any) -> int | str:
+    """Read one cell: the id, or the reason why it is none.
+
+    Accepts int, str, bytes and None; anything else (a float, a boolean, a list) is "not an integer".
+    """
+    if value is None or value in ("", b""):
+        return "null"
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
+            return _why_not_digits(value)
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return "fraction" if isinstance(value, float) else "not an integer"
+    if value <= 0:
+        return "zero" if value == 0 else "negative"
+    return int(value) if value <= MAX_LIST_ID else "too large"
+
+
+def _why_not_digits(text: str) -> str:
+    if text.isascii() and text.isdigit():
+        return "too large"
+    if text.isascii() and text.startswith("-") and text[1:].isdigit():
+        return "negative"
+    whole, dot, rest = text.partition(".")
+    return "fraction" if dot and whole.isdigit() and rest.isdigit() and text.isascii() else "not an integer"
+
+
+class IdCollector:
+    """Takes the rows of a list one by one or by the megabyte, and counts every one of them."""
+
+    def __init__(self) -> None:
+        """Start before the first row."""
+        self.rows = 0
+        self._valid = 0
+        self._ids = BitMap64()
+        self._rejected: list[Rejected] = []
+        self._rejected_count = 0
+
+    def add(self, value: Any, *, row: int) -> None:
+        """Take the cell of one row; `row` is the number that people know the row by."""
+        found = client_id(value)
+        if isinstance(found, int):
+            self._ids.add(found)
+            self._valid += 1
+        else:
+            self._reject(value, found, row)
+        self.rows += 1
+
+    def add_lines(self, lines: bytes) -> bool:
+        r"""Take whole lines, one cell each, every one ended by `\n`, without an object for each.
+
+        Returns False and takes none of them unless every line is nothing but an id.
+        """
+        ids = parse_lines(lines)
+        if ids is None:
+            return False
+        self._ids |= ids.ids
+        self._valid += ids.total
+        self.rows += ids.total
+        return True
+
+    def _reject(self, value: Any, reason: str, row: int) -> None:
+        self._rejected_count += 1
+        if len(self._rejected) < _REJECTED_KEPT:
+            self._rejected.append(Rejected(row=row, value=_shown(value), reason=reason))
+
+    def finish(self, version: ListVersion) -> ExclusionList:
+        """Return what was collected as this version of the list."""
+        return ExclusionList(
+            version=version,
+            rows=self.rows,
+            ids=self._ids,
+            duplicates=self._valid - len(self._ids),
+            rejected=tuple(self._rejected),
+            rejected_count=self._rejected_count,
+        )
+
+
+def _shown(value: Any) -> str:
+    """Make a cell fit for a table: short, on one line, nothing that a terminal would act on."""
+    if isinstance(value, bytes):
+        value = value[: _SHOWN_LENGTH * 4].decode("utf-8", "replace")
+    text = value[: _SHOWN_LENGTH + 1] if isinstance(value, str) else str(value)
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"

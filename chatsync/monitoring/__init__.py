@@ -1,0 +1,1 @@
+"""What machines ask of the job: the check and the metrics."""

@@ -1,0 +1,126 @@
+"""Looking at the list and the databases for monitoring; never at whether the job ran. Writes no database."""
+
+import json
+import logging
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from chatsync.config.settings import Settings
+from chatsync.core.diff import DictState, ListVersion
+from chatsync.core.modtime import format_time
+from chatsync.databases.dict_database import DictDatabase
+from chatsync.databases.shard_database import ShardDatabase
+from chatsync.errors import ChatsyncError, OutputError
+from chatsync.exclusions import open_list
+from chatsync.files import write_whole
+from chatsync.monitoring.verdict import Finding, Thresholds, Waiting, diff_counts, failure, judge, waiting, worst
+from chatsync.parallel import Ended, SideBySide
+from chatsync.progress import progress_bar
+from chatsync.run import Run
+from chatsync.sync.planner import make_plan
+
+# Monitoring has a patience of its own, often a minute; a part that is away is told before that.
+_PATIENCE_SECONDS = 20
+_WORKERS = 16
+
+logger = logging.getLogger(__name__)
+
+
+def look(settings: Settings, run: Run, *, thresholds: Thresholds, drift: bool, trace_id: str) -> Finding:
+    """Judge the list's version against the mod-time, and with `drift` the rows themselves."""
+    run.retry_timeout = min(run.retry_timeout, _PATIENCE_SECONDS)
+    version, state, failures = _look_at_all(settings, run)
+    if version is None or state is None:
+        return worst(failures)
+    source, modified, counts = version.source, version.modified, None
+    if drift and not failures:
+        try:
+            plan, state = make_plan(settings, run, trace_id=trace_id, if_modified=False, progress=progress_bar)
+        except ChatsyncError as error:
+            failures = [failure(error)]
+        else:
+            modified, counts = plan.list_time, diff_counts(plan)
+    memory = Memory(settings.monitoring.state_file)
+    since = waiting(source=source, modified=modified, state=state, former=memory.read())
+    memory.write(since)
+    seen = judge(source=source, modified=modified, state=state, since=since, counts=counts, thresholds=thresholds)
+    return worst([seen, *failures])
+
+
+def _look_at_all(settings: Settings, run: Run) -> tuple[ListVersion | None, DictState | None, list[Finding]]:
+    """Read the list's version and the dict database's state, and see that every shard answers."""
+    tasks: dict[str, partial[Any]] = {
+        "list": partial(_list_version, settings, run),
+        "dict": partial(_dict_state, settings, run),
+        **{f"shard {shard}": partial(_probe, settings, run, shard) for shard in settings.databases.shards},
+    }
+    seen: dict[str, Ended[Any]] = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
+    failures = []
+    for name in tasks:
+        error = seen[name].error
+        if isinstance(error, ChatsyncError):
+            failures.append(failure(error))
+        elif error is not None:
+            raise error
+    return seen["list"].value, seen["dict"].value, failures
+
+
+def _list_version(settings: Settings, run: Run) -> ListVersion:
+    with open_list(settings, run) as source:
+        source.check_column()
+        return source.version
+
+
+def _dict_state(settings: Settings, run: Run) -> DictState:
+    with DictDatabase(settings, run) as database:
+        return database.state()
+
+
+def _probe(settings: Settings, run: Run, shard: int) -> None:
+    with ShardDatabase(settings, shard, run) as database:
+        database.probe()
+
+
+class Memory:
+    """What an earlier check saw waiting, in the file `monitoring.state_file`; without one, nothing."""
+
+    def __init__(self, path: str) -> None:
+        """Take the path; empty for no memory."""
+        self._path = Path(path) if path else None
+
+    def read(self) -> Waiting | None:
+        """Read what was remembered; a file that can't be read is a warning and no memory."""
+        if self._path is None:
+            return None
+        try:
+            kept = json.loads(self._path.read_bytes())
+            modtime = None if kept["modtime"] is None else datetime.fromisoformat(kept["modtime"])
+            return Waiting(source=kept["list"], modtime=modtime, since=datetime.fromisoformat(kept["since"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is no memory of a check: %s; see monitoring.state_file", self._path, error)
+            return None
+
+    def write(self, since: Waiting | None) -> None:
+        """Remember what is waiting, or that nothing is; a file that can't be written is a warning."""
+        if self._path is None:
+            return
+        kept = (
+            {
+                "list": since.source,
+                "modtime": format_time(since.modtime) if since.modtime else None,
+                "since": format_time(since.since),
+            }
+            if since
+            else {}
+        )
+        try:
+            if kept:
+                write_whole(self._path, json.dumps(kept).encode() + b"\n")
+            else:
+                self._path.unlink(missing_ok=True)
+        except (OSError, OutputError) as error:
+            logger.warning("%s; see monitoring.state_file", error)

@@ -1,0 +1,212 @@
+"""Metrics of the chain in a text file for a collector (`metrics.textfile`), by prometheus-client.
+
+Three commands share the file: each replaces the samples that it knows and keeps the others.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chatsync.core.modtime import NEVER
+from chatsync.core.plan import Plan
+from chatsync.core.results import ShardResult
+from chatsync.errors import DatabaseError, ExitCode, OutputError
+from chatsync.files import write_whole
+
+Samples = Mapping[tuple[str, ...], float]
+"""The values of one metric, by the values of its labels."""
+Facts = Mapping[str, Samples]
+"""What a command learnt: samples by metric."""
+
+LIST_MODIFIED = "chatsync_list_modified_timestamp_seconds"
+MODTIME = "chatsync_modtime_timestamp_seconds"
+DISABLED = "chatsync_disabled"
+REFUSED = "chatsync_refused"
+LISTED = "chatsync_clients_listed"
+UNKNOWN = "chatsync_clients_unknown"
+REJECTED = "chatsync_rows_rejected"
+OFF = "chatsync_clients_off"
+CHANGES = "chatsync_last_changes"
+MISSING = "chatsync_missing_changes"
+FAILING = "chatsync_database_failing"
+ATTEMPT = "chatsync_last_attempt_timestamp_seconds"
+SUCCESS = "chatsync_last_success_timestamp_seconds"
+FAILURES = "chatsync_consecutive_failures"
+EXIT_CODE = "chatsync_last_exit_code"
+DURATION = "chatsync_last_duration_seconds"
+
+# Name: what it says, and its labels.
+METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    LIST_MODIFIED: ("When the exclusion list was modified, as the last diff saw it.", ()),
+    MODTIME: ("The mod-time: modification time of the list that was last synced in full, 0 for never.", ()),
+    DISABLED: ("1 while a mod-time in the future disables the job, else 0.", ()),
+    REFUSED: ("1 when a limit refused the last plan, else 0; a plan that found nothing modified is none.", ()),
+    LISTED: ("Clients in the list, when it was last read.", ()),
+    UNKNOWN: ("Listed clients that live on no shard, when the list was last read.", ()),
+    REJECTED: ("Rows of the list that hold no client id, when it was last read.", ()),
+    OFF: ("Clients with the feature off, as last read and changed since.", ("shard",)),
+    CHANGES: ("Clients that the last apply turned off or on.", ("action", "shard")),
+    MISSING: ("Changes of the last plan that were left undone; one that found nothing modified is none.", ("shard",)),
+    FAILING: ("1 when the last step that needed this database could not use it, else 0.", ("database",)),
+    ATTEMPT: ("When this step of the chain last ended, however it ended.", ("step",)),
+    SUCCESS: ("When this step of the chain last ended well.", ("step",)),
+    FAILURES: ("How many times in a row this step has ended badly, 0 after a success.", ("step",)),
+    EXIT_CODE: ("The exit code of this step, as the README lists them; 128 + the number of a signal.", ("step",)),
+    DURATION: ("How long this step took when it last ran.", ("step",)),
+}
+# Each run knows some samples of these; of the others it knows all.
+_SHARED = (FAILING, ATTEMPT, SUCCESS, FAILURES, EXIT_CODE, DURATION)
+
+_GOOD = (ExitCode.OK, ExitCode.DIFFERENCE)
+_READABLE = 0o644  # the collector is another user
+
+logger = logging.getLogger(__name__)
+
+
+def of_modtime(modtime: datetime | None, *, now: datetime) -> Facts:
+    """Say what the mod-time is; None is "never synced"."""
+    return {
+        MODTIME: {(): (modtime or NEVER).timestamp()},
+        DISABLED: {(): modtime is not None and modtime > now},
+    }
+
+
+def of_failure(database: str) -> Facts:
+    """Say that a database failed the command."""
+    return {FAILING: {(database,): 1}}
+
+
+def of_diff(plan: Plan, *, now: datetime, off: Mapping[int, int]) -> Facts:
+    """Say what a diff saw; `off` is the number of clients that are off on each shard."""
+    known: Facts = {
+        **of_modtime(plan.seen_modtime, now=now),
+        LIST_MODIFIED: {(): plan.list_time.timestamp()},
+        FAILING: {("dict",): 0, **{(f"shard {shard}",): 0 for shard in off}},
+    }
+    if not plan.was_read:
+        return known
+    return {
+        **known,
+        LISTED: {(): plan.exclusions.clients or 0},
+        UNKNOWN: {(): len(plan.unknown)},
+        REJECTED: {(): plan.exclusions.rejected_count},
+        OFF: {(str(shard),): count for shard, count in off.items()},
+    }
+
+
+def of_changes(results: Sequence[ShardResult]) -> Facts:
+    """Say how many clients an apply turned off and on."""
+    return {
+        CHANGES: {
+            (action.value, str(result.shard)): len(tally.changed)
+            for result in results
+            for action, tally in result.tallies.items()
+        }
+    }
+
+
+def of_results(results: Sequence[ShardResult]) -> Facts:
+    """Say what an apply did with a plan that it took, shard by shard."""
+    asked = [result for result in results if any(tally.planned for tally in result.tallies.values())]
+    return {
+        **of_changes(results),
+        REFUSED: {(): 0},
+        MISSING: {(str(result.shard),): result.failed for result in results},
+        FAILING: {(f"shard {result.shard}",): isinstance(result.error, DatabaseError) for result in asked},
+    }
+
+
+def of_step(step: str, *, code: int, seconds: float, now: datetime, former: Facts) -> Facts:
+    """Say how a step of the chain ended."""
+    key = (step,)
+    good = code in _GOOD
+    facts: dict[str, Samples] = {
+        ATTEMPT: {key: now.timestamp()},
+        FAILURES: {key: 0 if good else former.get(FAILURES, {}).get(key, 0) + 1},
+        EXIT_CODE: {key: code},
+        DURATION: {key: seconds},
+    }
+    if good:
+        facts[SUCCESS] = {key: now.timestamp()}
+    return facts
+
+
+def merge(former: Facts, *news: Facts) -> Facts:
+    """Put later facts over former ones; of a diff that read all shards, no former database stays."""
+    merged = dict(former)
+    for facts in news:
+        shared = {name for name in _SHARED if name != FAILING or OFF not in facts}
+        for name, samples in facts.items():
+            merged[name] = {**merged.get(name, {}), **samples} if name in shared else samples
+    return merged
+
+
+def after_changes(facts: Facts) -> Facts:
+    """Bring the number of clients off up to date with the last changes, where it is known."""
+    changes = facts.get(CHANGES, {})
+    return {
+        OFF: {
+            (shard,): count + changes.get(("turn_off", shard), 0) - changes.get(("turn_on", shard), 0)
+            for (shard,), count in facts.get(OFF, {}).items()
+        }
+    }
+
+
+def read(path: Path) -> Facts:
+    """Read the samples that are there; a file that is not ours is a warning and begun anew."""
+    from prometheus_client.parser import text_string_to_metric_families  # late: see write
+
+    facts: dict[str, dict[tuple[str, ...], float]] = {}
+    try:
+        for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+            for sample in family.samples:
+                if sample.name in METRICS:
+                    labels = METRICS[sample.name][1]
+                    facts.setdefault(sample.name, {})[tuple(sample.labels[label] for label in labels)] = sample.value
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError) as error:
+        logger.warning("the metrics in %s can't be read and are begun anew: %s", path, error)
+        return {}
+    return facts
+
+
+def write(path: Path, facts: Facts) -> None:
+    """Write the file: whole or not at all, readable by all. Raises OutputError."""
+    # Late: a job without metrics pays nothing for them. The package imports whole servers, in 30 to 50 ms.
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+    registry = CollectorRegistry()
+    for name, (text, labels) in METRICS.items():
+        samples = facts.get(name)
+        if not samples:
+            continue
+        gauge = Gauge(name, text, labels, registry=registry)
+        for values, value in sorted(samples.items()):
+            (gauge.labels(*values) if labels else gauge).set(value)
+    write_whole(path, generate_latest(registry), mode=_READABLE)
+
+
+def record(textfile: str, facts: Facts, *, step: str | None, code: int, seconds: float) -> None:
+    """Bring the file up to date at the end of a command.
+
+    `step` is None for a command that is no step of a chain. What goes wrong is a warning: the
+    metrics never decide how a command ends.
+    """
+    path = Path(textfile)
+    former = read(path)
+    news = [facts]
+    if code == ExitCode.DISABLED:
+        news.append({DISABLED: {(): 1}})
+    if step is not None:
+        if code == ExitCode.REFUSED:
+            news.append({REFUSED: {(): 1}})
+        news.append(of_step(step, code=code, seconds=seconds, now=datetime.now(UTC), former=former))
+    merged = merge(former, *news)
+    if CHANGES in facts:
+        merged = merge(merged, after_changes(merged))
+    try:
+        write(path, merged)
+    except OutputError as error:
+        logger.warning("%s; see metrics.textfile", error)

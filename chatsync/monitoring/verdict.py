@@ -1,0 +1,167 @@
+"""What monitoring is told: whether the list reaches the databases, whoever is to see to that.
+
+Pure. Status and performance data are those of the Monitoring Plugins guidelines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from chatsync.core.diff import DictState, disabled_message, total
+from chatsync.core.modtime import ModTimeState, modtime_state, short_span, short_time
+from chatsync.core.plan import Plan
+from chatsync.errors import ChatsyncError, CheckStatus, PropertyError, SourceAwayError, SourceError
+
+# What is known to be bad weighs more than what is not known.
+_WEIGHT = (CheckStatus.OK, CheckStatus.WARNING, CheckStatus.UNKNOWN, CheckStatus.CRITICAL)
+_COUNTS = ("turn_off", "turn_on", "unknown", "rejected")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """When waiting becomes a warning, and when it is critical; how many changes are no drift yet."""
+
+    warning: timedelta
+    critical: timedelta
+    drift: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A list that is newer than the mod-time, and since when any version of it has been.
+
+    The list may be written again and again while nobody syncs it. So what counts is when it was
+    first seen to be newer than this very mod-time, and not when it was written last.
+    """
+
+    source: str
+    modtime: datetime | None
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The status, why it is so, and how long the list has been waiting (None: nobody can tell).
+
+    `counts` are those of a real diff, by name; empty where none was made.
+    """
+
+    status: CheckStatus
+    message: str
+    lag: timedelta | None = None
+    counts: Mapping[str, int] | None = None
+
+
+def waiting(*, source: str, modified: datetime, state: DictState, former: Waiting | None) -> Waiting | None:
+    """Say since when the list has been waiting; None while it is synced or the job disabled.
+
+    `former` is the answer of an earlier check; it counts while it is about the same mod-time.
+    """
+    if modtime_state(modtime=state.modtime, list_time=modified, now=state.now) is not ModTimeState.LIST_IS_NEWER:
+        return None
+    same = former is not None and (former.source, former.modtime) == (source, state.modtime)
+    since = min(modified, former.since) if former is not None and same else modified
+    return Waiting(source=source, modtime=state.modtime, since=since)
+
+
+def judge(
+    *,
+    source: str,
+    modified: datetime,
+    state: DictState,
+    since: Waiting | None,
+    counts: Mapping[str, int] | None,
+    thresholds: Thresholds,
+) -> Finding:
+    """Judge what was seen: the list's version, the mod-time, and `counts` of a real diff or None."""
+    if state.modtime is not None and state.modtime > state.now:
+        return Finding(status=CheckStatus.WARNING, message=disabled_message(state.modtime), counts=counts)
+    if since is not None:
+        return _judge_waiting(since, modified=modified, now=state.now, counts=counts, thresholds=thresholds)
+    synced = f"{source} of {short_time(modified)} is synced"
+    changes = counts["turn_off"] + counts["turn_on"] if counts else 0
+    if counts and changes > thresholds.drift:
+        message = (
+            f"{source} of {short_time(modified)} is synced by the mod-time, but {counts['turn_off']} clients are to be "
+            f"turned off and {counts['turn_on']} on, over monitoring.drift_tolerance = {thresholds.drift}; "
+            "a run without --if-modified does that, unless a limit refuses it: see `chatsync diff`"
+        )
+        return Finding(status=CheckStatus.CRITICAL, message=message, lag=timedelta(0), counts=counts)
+    return Finding(status=CheckStatus.OK, message=synced, lag=timedelta(0), counts=counts)
+
+
+def _judge_waiting(
+    since: Waiting, *, modified: datetime, now: datetime, counts: Mapping[str, int] | None, thresholds: Thresholds
+) -> Finding:
+    if modified - now > thresholds.warning:
+        ahead = f"{since.source} is dated {short_span(modified - now)} ahead of the dict database's clock"
+        return Finding(
+            status=CheckStatus.WARNING, message=f"{ahead}: no run records it; its owners set it right", counts=counts
+        )
+    lag = max(now - since.since, timedelta(0))
+    last = f"mod-time {short_time(since.modtime)}" if since.modtime else "no list was ever synced"
+    message = (
+        f"{since.source} has been waiting to be synced for {short_span(lag)} (modified {short_time(modified)}, {last})"
+    )
+    status = CheckStatus.OK
+    if lag >= thresholds.critical:
+        status = CheckStatus.CRITICAL
+    elif lag >= thresholds.warning:
+        status = CheckStatus.WARNING
+    return Finding(status=status, message=message, lag=lag, counts=counts)
+
+
+def diff_counts(plan: Plan) -> dict[str, int]:
+    """Count what a real diff found."""
+    return {
+        "turn_off": total(plan.turn_off),
+        "turn_on": total(plan.turn_on),
+        "unknown": len(plan.unknown),
+        "rejected": plan.exclusions.rejected_count,
+    }
+
+
+def failure(error: ChatsyncError) -> Finding:
+    """Judge what could not be seen.
+
+    A list or a mod-time that nobody can read is CRITICAL, as no run can sync it. What does not
+    answer, a wrong configuration and all else leave the question open.
+    """
+    unreadable = isinstance(error, (SourceError, PropertyError)) and not isinstance(error, SourceAwayError)
+    return Finding(status=CheckStatus.CRITICAL if unreadable else CheckStatus.UNKNOWN, message=str(error))
+
+
+def worst(findings: Sequence[Finding]) -> Finding:
+    """Join findings into one: the status that weighs most, and every message that is not good news."""
+    ranked = sorted(findings, key=lambda finding: _WEIGHT.index(finding.status), reverse=True)
+    bad = [finding.message for finding in ranked if finding.status is not CheckStatus.OK]
+    return Finding(
+        status=ranked[0].status,
+        message="; ".join(bad) or ranked[0].message,
+        lag=next((finding.lag for finding in ranked if finding.lag is not None), None),
+        counts=next((finding.counts for finding in ranked if finding.counts is not None), None),
+    )
+
+
+def nagios_line(finding: Finding, thresholds: Thresholds) -> str:
+    """Write the line that a plugin prints: `CHATSYNC OK - text | 'label'=value[unit];warn;crit;min`.
+
+    A lag that nobody can tell is `U`. Source: Monitoring Plugins guidelines, "Performance data".
+    """
+    seconds = "U" if finding.lag is None else f"{finding.lag.total_seconds():.0f}s"
+    data = [f"lag={seconds};{thresholds.warning.total_seconds():.0f};{thresholds.critical.total_seconds():.0f};0"]
+    data += [f"{name}={finding.counts[name]};;;0" for name in _COUNTS if finding.counts]
+    text = " ".join(finding.message.replace("|", "/").split())
+    return f"CHATSYNC {finding.status.name} - {text} | {' '.join(data)}"
+
+
+def document(finding: Finding) -> dict[str, Any]:
+    """Describe a finding for programs; `lag` is in seconds, null when nobody can tell."""
+    return {
+        "status": finding.status.name,
+        "exit_code": int(finding.status),
+        "message": finding.message,
+        "lag": None if finding.lag is None else finding.lag.total_seconds(),
+        **(finding.counts or {}),
+    }

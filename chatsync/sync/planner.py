@@ -1,0 +1,163 @@
+"""Making a plan: read both sides, compare, and say what came of it. Writes nothing."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from pyroaring import BitMap64
+
+from chatsync.config.settings import Settings
+from chatsync.core.diff import (
+    DictState,
+    Diff,
+    ExclusionList,
+    IdsByShard,
+    ListVersion,
+    compute_diff,
+    total,
+)
+from chatsync.core.modtime import ModTimeState, format_time, modtime_state
+from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part
+from chatsync.databases.dict_database import DictDatabase
+from chatsync.databases.homes import find_homes
+from chatsync.databases.shard_database import ShardDatabase
+from chatsync.errors import ChatsyncError
+from chatsync.exclusions import ListSource, open_list
+from chatsync.parallel import SideBySide
+from chatsync.progress import Progress
+from chatsync.run import Run
+
+# Two servers send as much as this process takes; more threads only queue up for one interpreter,
+# and each costs some 15 MB for its connection and the value in hand.
+_READERS = 3
+
+CountOff = Callable[[int, int], None]
+
+logger = logging.getLogger(__name__)
+
+
+def _nobody_asks(_shard: int, _count: int) -> None:
+    pass
+
+
+def make_plan(
+    settings: Settings,
+    run: Run,
+    *,
+    trace_id: str,
+    if_modified: bool,
+    progress: Progress,
+    count_off: CountOff = _nobody_asks,
+) -> tuple[Plan, DictState]:
+    """Compare the list with the feature state and make a plan of the difference.
+
+    With `if_modified` nothing big is read when the mod-time says that the list is synced or the
+    job disabled. `count_off` is told each shard that was read and how many are off there. Returns
+    the plan and what the dict database said when it was begun.
+    """
+    with DictDatabase(settings, run) as dict_database:
+        state = dict_database.state()
+    shards = None if if_modified else _read_shards(settings, run, state.feature_id)
+    try:
+        with open_list(settings, run) as source:
+            skip = _verdict_unread(source.version, state) if if_modified else None
+            if skip is not None:
+                plan = _plan(settings, source.version, state, None, _no_diff(settings), verdict=skip, trace_id=trace_id)
+            else:
+                shards = shards or _read_shards(settings, run, state.feature_id)
+                listed = _read_list(source, progress)
+                off = shards.results(run)
+                for shard, ids in off.items():
+                    count_off(shard, len(ids))
+                plan = compare(settings, run, state, listed, off, trace_id=trace_id)
+    except ChatsyncError as error:
+        if shards is not None:
+            shards.cancel(run, error)  # nothing will be compared any more
+        raise
+    _log(plan)
+    return plan, state
+
+
+def compare(
+    settings: Settings, run: Run, state: DictState, listed: ExclusionList, off: IdsByShard, *, trace_id: str
+) -> Plan:
+    """Make the plan of both sides as they were read; `off` has an entry for each configured shard."""
+    diff = compute_diff(listed.ids, off, partial(find_homes, settings, run))
+    return _plan(settings, listed.version, state, listed, diff, verdict=diff_verdict(diff), trace_id=trace_id)
+
+
+def _log(plan: Plan) -> None:
+    """Say what the diff found; null counts stand for sides that were not read."""
+    counts = {
+        "clients": plan.exclusions.clients,
+        "off": plan.off_now,
+        "turn_off": total(plan.turn_off),
+        "turn_on": total(plan.turn_on),
+        "unknown": len(plan.unknown),
+        "rejected": plan.exclusions.rejected_count,
+    }
+    shown = ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items() if count is not None)
+    found = shown if plan.was_read else "nothing was read"
+    logger.info("diff: %s, %s", plan.verdict.value, found, extra={"verdict": plan.verdict.value, **counts})
+
+
+def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
+    """Tell what the mod-time alone decides; None when both sides must be read."""
+    known = {ModTimeState.DISABLED: Verdict.DISABLED, ModTimeState.SYNCED: Verdict.NOT_MODIFIED}
+    return known.get(modtime_state(modtime=state.modtime, list_time=version.modified, now=state.now))
+
+
+def _no_diff(settings: Settings) -> Diff:
+    nobody = {shard: BitMap64() for shard in settings.databases.shards}
+    return Diff(off_now=0, turn_off=nobody, turn_on=nobody)
+
+
+def _read_shards(settings: Settings, run: Run, feature_id: int) -> SideBySide[int, BitMap64]:
+    """Start reading all shards in threads, while the main one opens and reads the list."""
+    tasks = {shard: partial(_read_shard, settings, run, shard, feature_id) for shard in settings.databases.shards}
+    return SideBySide(tasks, workers=_READERS)
+
+
+def _read_list(source: ListSource, progress: Progress) -> ExclusionList:
+    with progress("reading the list", source.version.rows or 0) as advance:
+        listed = source.read(advance)
+    numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
+    logger.info("%s: %d clients in %d rows", source.version.source, len(listed.ids), listed.rows, extra=numbers)
+    return listed
+
+
+def _read_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> BitMap64:
+    began = time.monotonic()
+    with ShardDatabase(settings, shard, run) as database:
+        off = database.read_off(feature_id)
+    seconds = time.monotonic() - began
+    event = {"shard": shard, "off": len(off), "seconds": round(seconds, 3)}
+    logger.info("shard %d: %d clients are off, read in %.1f s", shard, len(off), seconds, extra=event)
+    return off
+
+
+def _plan(
+    settings: Settings,
+    version: ListVersion,
+    state: DictState,
+    listed: ExclusionList | None,
+    diff: Diff,
+    *,
+    verdict: Verdict,
+    trace_id: str,
+) -> Plan:
+    return Plan(
+        created_at=format_time(datetime.now(UTC)),
+        verdict=verdict,
+        feature=PlanFeature(name=settings.feature.name, id=state.feature_id),
+        exclusions=list_part(version, listed, settings.limits.must_contain),
+        modtime=format_time(state.modtime) if state.modtime else None,
+        off_now=diff.off_now if listed else None,
+        turn_off=diff.turn_off,
+        turn_on=diff.turn_on,
+        unknown=diff.unknown,
+        target=fingerprint(settings.databases),
+        trace_id=trace_id,
+    )

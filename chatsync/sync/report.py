@@ -1,0 +1,193 @@
+"""How plans and results are shown: tables for people, JSON and CSV for programs."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from pyroaring import BitMap64
+from tabulate import tabulate
+
+from chatsync.core.answer import Objection
+from chatsync.core.diff import total
+from chatsync.core.modtime import ModTimeState, distance, modtime_state, short_span, short_time, until
+from chatsync.core.plan import Plan, Verdict, to_document
+from chatsync.core.results import Action, ShardResult
+
+DEFAULT_LIMIT = 20
+_REJECTED_SHOWN = 5
+
+
+def diff_report(
+    plan: Plan, *, objections: Sequence[Objection], now: datetime, output_format: str, limit: int | None
+) -> str:
+    """Show a plan and what `apply` will say to it. `now` is the dict database's clock."""
+    if output_format == "json":
+        return json.dumps({**to_document(plan), "apply": _answer_document(objections)}, ensure_ascii=False)
+    if output_format == "csv":
+        return _csv(plan, limit)
+    parts = [_heading(plan, now)]
+    if plan.was_read:
+        parts += [totals_table(plan), *client_tables(plan, DEFAULT_LIMIT if limit is None else limit), *_left_out(plan)]
+    parts.append(answer_line(plan, objections))
+    return "\n\n".join(parts)
+
+
+def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datetime) -> str:
+    """Say in words what the mod-time means right now."""
+    state = modtime_state(modtime=modtime, list_time=list_time, now=now)
+    if modtime is None:
+        return "not set: no list was ever synced"
+    if state is ModTimeState.DISABLED:
+        return f"the job is disabled {until(modtime)}"
+    if state is ModTimeState.SYNCED:
+        later = "" if modtime == list_time else f", as it is {short_span(modtime - list_time)} later than the list"
+        return f"synced{later}"
+    return f"list is newer by {short_span(list_time - modtime)}"
+
+
+def _heading(plan: Plan, now: datetime) -> str:
+    listed = plan.exclusions
+    rows = "rows not counted" if listed.rows is None else f"{listed.rows} rows"
+    if plan.was_read:
+        rows = f"{listed.clients} clients in {rows}: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
+    off = f"{plan.off_now} clients off now" if plan.was_read else "state not read"
+    meaning = modtime_meaning(plan.seen_modtime, list_time=plan.list_time, now=now)
+    return tabulate(
+        [
+            ("list", listed.source),
+            ("", f"modified {short_time(plan.list_time)}, {distance(plan.list_time, now=now)}"),
+            ("", rows),
+            ("feature", f"{plan.feature.name} (id {plan.feature.id}), {off}"),
+            ("mod-time", f"{short_time(plan.seen_modtime)}: {meaning}" if plan.seen_modtime else meaning),
+        ],
+        tablefmt="plain",
+        disable_numparse=True,
+    )
+
+
+def totals_table(plan: Plan) -> str:
+    """Show how many clients are turned off and on, per shard and in total."""
+    rows = [(str(shard), len(plan.turn_off[shard]), len(plan.turn_on[shard])) for shard in plan.turn_off]
+    rows.append(("total", total(plan.turn_off), total(plan.turn_on)))
+    return tabulate(rows, headers=("shard", "turn off", "turn on"), tablefmt="simple")
+
+
+def _client_rows(plan: Plan) -> Iterator[tuple[str, int, int]]:
+    for action, sets in (("turn_off", plan.turn_off), ("turn_on", plan.turn_on)):
+        for shard, ids in sets.items():
+            for client in ids:
+                yield action, shard, client
+
+
+def _first(plan: Plan, limit: int | None) -> list[tuple[str, int, int]]:
+    rows = _client_rows(plan)
+    return [row for row, _ in zip(rows, range(plan.changes if limit is None else limit), strict=False)]
+
+
+def client_tables(plan: Plan, limit: int) -> Iterator[str]:
+    """Show the first `limit` changes, and how many more there are; nothing for a plan without changes."""
+    rows = _first(plan, limit)
+    if rows:
+        shown = [(action.replace("_", " "), shard, client) for action, shard, client in rows]
+        yield tabulate(shown, headers=("action", "shard", "client"), tablefmt="simple")
+    if plan.changes > len(rows):
+        yield f"… and {plan.changes - len(rows)} more (--limit {plan.changes} shows all)"
+
+
+def _left_out(plan: Plan) -> Iterator[str]:
+    listed = plan.exclusions
+    if listed.rejected_count:
+        rows = [(item.row, item.value, item.reason) for item in listed.rejected[:_REJECTED_SHOWN]]
+        table = tabulate(rows, headers=("row", "value", "rejected because"), tablefmt="simple", disable_numparse=True)
+        more = listed.rejected_count - len(rows)
+        yield table + (f"\n… and {more} more rejected rows" if more else "")
+    if plan.unknown:
+        who = "1 listed client is" if len(plan.unknown) == 1 else f"{len(plan.unknown)} listed clients are"
+        yield f"{who} on no shard and left out: {few(plan.unknown)}"
+
+
+def few(ids: BitMap64) -> str:
+    """Name the first clients of a set, and how many more there are."""
+    shown = ", ".join(map(str, ids[:DEFAULT_LIMIT]))
+    more = len(ids) - DEFAULT_LIMIT
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def answer_line(plan: Plan, objections: Sequence[Objection]) -> str:
+    """Say what `apply` will do with the plan, or why it will not, and what it would refuse but for an option."""
+    standing = [f"  exit {item.exit_code}: {item.reason}" for item in objections if not item.is_lifted]
+    lifted = [f"  {item.reason}" for item in objections if item.is_lifted]
+    lines = ["apply will refuse this:", *standing] if standing else [_outlook(plan)]
+    return "\n".join([*lines, *(["over the limits, but lifted by the options given:", *lifted] if lifted else [])])
+
+
+def _outlook(plan: Plan) -> str:
+    return {
+        Verdict.CHANGES: f"apply will make {plan.changes} change{'' if plan.changes == 1 else 's'}.",
+        Verdict.IN_SYNC: "In sync: nothing to change.",
+        Verdict.NOT_MODIFIED: "The list was not modified since the last sync: nothing to do.",
+        Verdict.DISABLED: "Disabled: nothing to do.",
+    }[plan.verdict]
+
+
+def _answer_document(objections: Sequence[Objection]) -> dict[str, Any]:
+    return {
+        "exit_code": objections[0].exit_code if objections else 0,
+        "objections": [{"exit_code": item.exit_code, "reason": item.reason} for item in objections],
+    }
+
+
+def _csv(plan: Plan, limit: int | None) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("action", "shard", "client_id"))
+    writer.writerows(_first(plan, limit))
+    return out.getvalue().removesuffix("\n")
+
+
+def results_report(results: Sequence[ShardResult], *, output_format: str) -> str:
+    """Show what was done on each shard."""
+    if output_format == "json":
+        return json.dumps(results_document(results))
+    rows = [_result_row(str(result.shard), [result]) for result in results]
+    rows.append(_result_row("total", results))
+    headers = ("shard", "planned", "turned off", "turned on", "already so", "failed")
+    return tabulate(rows, headers=headers, tablefmt="simple")
+
+
+def _result_row(name: str, results: Sequence[ShardResult]) -> tuple[str, int, int, int, int, int]:
+    def count(field: str, *actions: Action) -> int:
+        return sum(len(getattr(result.tallies[action], field)) for result in results for action in actions)
+
+    return (
+        name,
+        count("planned", *Action),
+        count("changed", Action.TURN_OFF),
+        count("changed", Action.TURN_ON),
+        count("already", *Action),
+        sum(result.failed for result in results),
+    )
+
+
+def results_document(results: Sequence[ShardResult]) -> dict[str, Any]:
+    """Describe what was done: for each shard, for each action, the four counts."""
+    return {"shards": {str(result.shard): _result_document(result) for result in results}}
+
+
+def _result_document(result: ShardResult) -> dict[str, Any]:
+    actions = {
+        action.value: {
+            "planned": len(tally.planned),
+            "changed": len(tally.changed),
+            "already": len(tally.already),
+            "failed": tally.failed,
+        }
+        for action, tally in result.tallies.items()
+    }
+    totals = {
+        key: sum(counts[key] for counts in actions.values()) for key in ("planned", "changed", "already", "failed")
+    }
+    return {**totals, **actions, "error": str(result.error) if result.error else None}

@@ -1,0 +1,47 @@
+"""How an undo is shown before it is made."""
+
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from chatsync.core.answer import Objection
+from chatsync.core.diff import total
+from chatsync.core.modtime import short_time
+from chatsync.core.results import Action
+from chatsync.sync.records import Record
+from chatsync.sync.report import DEFAULT_LIMIT, answer_line, client_tables, few, totals_table
+from chatsync.sync.undo import Undo
+
+
+def undo_report(undo: Undo, record: Record, *, objections: Sequence[Objection]) -> str:
+    """Show what an undo puts back, whom it leaves alone, and that the next sync does the run's work again."""
+    parts = [_heading(undo, record), totals_table(undo.plan), *client_tables(undo.plan, DEFAULT_LIMIT), *_left(undo)]
+    parts.append(answer_line(undo.plan, objections))
+    if undo.plan.changes and not record.undo_of:
+        parts.append(
+            "A sync does it all again as soon as the list is modified or a full diff is applied. Have the list\n"
+            "mended first, or switch the job off right after this: `chatsync set-modtime --disable`"
+        )
+    return "\n\n".join(parts)
+
+
+def _heading(undo: Undo, record: Record) -> str:
+    off, on = (len(record.changed(action)) for action in (Action.TURN_OFF, Action.TURN_ON))
+    listed = record.plan.exclusions
+    source = listed.source if record.undo_of else f"{listed.source} as modified {listed.modification_time}"
+    feature = undo.plan.feature
+    rows = [
+        ("undo of", record.id),
+        ("", f"{short_time(record.began)}, by {record.user}@{record.host}: {record.command}"),
+        ("", f"turned {off} off and {on} on, from {source}"),
+        ("feature", f"{feature.name} (id {feature.id}), {undo.plan.off_now} clients off now"),
+    ]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def _left(undo: Undo) -> Iterator[str]:
+    left = total(undo.left)
+    if left:
+        rows = [(str(shard), len(ids), few(ids)) for shard, ids in undo.left.items() if ids]
+        table = tabulate(rows, headers=("shard", "left", "clients"), tablefmt="simple", disable_numparse=True)
+        yield f"{left} are no longer as that run left them and stay as they are:\n\n{table}"
