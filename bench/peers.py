@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from bench.measure import BenchError, Command
 from bench.world import FEATURE_ID, TABLE
-from tests.schema import PASSWORD, USER
-from tests.servers import ADDRESS
+from tests.harness.schema import PASSWORD, USER
+from tests.harness.servers import ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.schema import GRANTS, MYSQL_DICT, MYSQL_SHARD, PASSWORD, USER
-from tests.servers import ADDRESS, dies_with_parent
+from tests.harness.schema import GRANTS, MYSQL_DICT, MYSQL_SHARD, PASSWORD, USER
+from tests.harness.servers import ADDRESS, dies_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tests.servers import Server
+    from tests.harness.servers import Server
 
     Ids = npt.NDArray[np.int64]
 
@@ -172,7 +172,7 @@ class World:
     def serve(self) -> subprocess.Popen[str]:
         """Start the stand-in for YT with the list, and write the configuration that reads it."""
         options = ["--table", TABLE, "--ids-file", str(self.list_file), "--modified", self.modified.isoformat()]
-        command = [sys.executable, "-m", "tests.yt_proxy", "--no-compression", *options]
+        command = [sys.executable, "-m", "tests.harness.yt_proxy", "--no-compression", *options]
         process = subprocess.Popen(dies_with_parent(command), stdout=subprocess.PIPE, text=True)
         self.yt_url = process.stdout.readline().strip() if process.stdout else ""
         self._configure()

@@ -9,8 +9,8 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.world import World
-from tests.schema import PASSWORD, USER
-from tests.servers import Server
+from tests.harness.schema import PASSWORD, USER
+from tests.harness.servers import Server
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.job import Job, SqliteFiles
-from tests.schema import World, create_world
-from tests.servers import Server
-from tests.wire import Wired
-from tests.yt_proxy import YtProxy
+from tests.harness.job import Job, SqliteFiles
+from tests.harness.schema import World, create_world
+from tests.harness.servers import Server
+from tests.harness.wire import Wired
+from tests.harness.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.job import Databases
+    from tests.harness.job import Databases
 
 LOCAL = {None, "", b"", "localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "::1", b"::1"}
 

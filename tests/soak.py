@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tests.cycles import NO_LIMITS, Cycles
-from tests.forks import Forks
-from tests.job import TABLE, Job
-from tests.schema import create_world
-from tests.servers import Server
-from tests.wire import Wired
-from tests.yt_proxy import YtProxy
+from tests.harness.cycles import NO_LIMITS, Cycles
+from tests.harness.forks import Forks
+from tests.harness.job import TABLE, Job
+from tests.harness.schema import create_world
+from tests.harness.servers import Server
+from tests.harness.wire import Wired
+from tests.harness.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.wire import Wire
+    from tests.harness.wire import Wire
 
 OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
 STATEMENTS = "FOR UPDATE$|^INSERT|^UPDATE|^commit$|FROM clients_features|GET_LOCK|USED_LOCK|FROM features"

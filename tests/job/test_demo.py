@@ -1,0 +1,57 @@
+"""The demo: the program itself on a small world, as a stranger runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness.job import COMMAND
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def shell(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    command = ["/bin/sh", "-c", line]
+    return subprocess.run(command, cwd=folder, input="y\n", capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_demo_ends_in_sync_and_what_it_says_next_works(tmp_path: Path) -> None:
+    demo = run(tmp_path, "demo", "a world")
+
+    assert (demo.returncode, demo.stderr) == (0, "")
+    commands = [line.split()[4:6] for line in demo.stdout.splitlines() if line.startswith("$ ")]
+    assert [command[1] for command in commands] == ["diff", "apply", "set-modtime", "diff"]
+    assert "apply will make 88 changes." in demo.stdout
+    assert "In sync: nothing to change." in demo.stdout
+
+    _, _, following = demo.stdout.partition("Try next:\n")
+    program = f"{COMMAND[0]} -m chatsync -c"
+    lines = [re.sub(r"\S*chatsync\S* -c", program, line.strip()) for line in following.splitlines() if line]
+    ended = {line: shell(tmp_path, line) for line in lines}
+    assert len(ended) >= 4
+    assert [done.stdout for done in ended.values() if "apply will make 1 change." in done.stdout]
+    assert {line: done.stderr for line, done in ended.items() if done.returncode} == {}
+
+
+@pytest.mark.parametrize("there", ["a file in it", "a file of that name"])
+def test_the_demo_overwrites_nothing(tmp_path: Path, there: str) -> None:
+    world = tmp_path / "world"
+    if there == "a file in it":
+        world.mkdir()
+        (world / "mine").write_text("keep me")
+    else:
+        world.write_text("keep me")
+
+    demo = run(tmp_path, "demo", "world")
+
+    assert demo.returncode in {1, 2}
+    assert demo.stderr.startswith("chatsync: ")
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["keep me"]

@@ -1,0 +1,213 @@
+"""The list in a file: every way in which a CSV comes, and rows named by their line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chatsync.config.settings import Exclusions
+from chatsync.errors import SourceError
+from chatsync.exclusions.file import open_file
+from chatsync.run import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.harness.job import Job
+
+Rejections = list[tuple[int, str, str]]
+
+BOM = b"\xef\xbb\xbf"
+FORMS: dict[str, tuple[bytes, list[int], Rejections]] = {
+    "header": (b"client_id\n1\n2\n", [1, 2], []),
+    "no header": (b"1\n2\n", [1, 2], []),
+    "no last newline": (b"client_id\n1\n2", [1, 2], []),
+    "one id": (b"1", [1], []),
+    "quotes": (b'"client_id"\n"1"\n"2"\n', [1, 2], []),
+    "quotes, no header": (b'"1"\n"2"\n', [1, 2], []),
+    "BOM": (BOM + b"client_id\n1\n", [1], []),
+    "BOM, no header": (BOM + b"1\n2\n", [1, 2], []),
+    "BOM and quotes": (BOM + b'"client_id","comment"\n"1","x"\n', [1], []),
+    "CRLF": (b"client_id\r\n1\r\n2\r\n", [1, 2], []),
+    "CRLF, several columns": (b"client_id,comment\r\n1,a\r\n2,b\r\n", [1, 2], []),
+    "blank lines": (b"client_id\n\n1\n  \n\r\n2\n\n", [1, 2], []),
+    "blank lines, several columns": (b"client_id,comment\n\n1,a\n\r\n2,b\n\n", [1, 2], []),
+    "white space": (b"client_id\n 1\n2 \n\t3\n", [1, 2, 3], []),
+    "column in the middle": (b"a,client_id,b\nx,1,y\nx,2,y\n", [1, 2], []),
+    "commas and newlines in a cell": (b'comment,client_id\n"a, b",1\n"a\nb",2\n', [1, 2], []),
+    "leading zeros": (b"client_id\n007\n", [7], []),
+    "largest": (b"client_id\n9223372036854775807\n", [2**63 - 1], []),
+    "nothing at all": (b"", [], []),
+    "header alone": (b"client_id\n", [], []),
+    "header of several columns alone": (b"client_id,comment\n", [], []),
+    "no ids": (
+        b"client_id\nn/a\n-1\n0\n1.5\n9223372036854775808\n+1\n1e3\n1 2\n\xff\n1\n",
+        [1],
+        [
+            (2, "n/a", "not an integer"),
+            (3, "-1", "negative"),
+            (4, "0", "zero"),
+            (5, "1.5", "fraction"),
+            (6, "9223372036854775808", "too large"),
+            (7, "+1", "not an integer"),
+            (8, "1e3", "not an integer"),
+            (9, "1 2", "not an integer"),
+            (10, "\N{REPLACEMENT CHARACTER}", "not an integer"),
+        ],
+    ),
+    "no id in the first line": (b"n/a\n1\n", [1], [(1, "n/a", "not an integer")]),
+    "lines counted with blank ones": (b"client_id\n\n1\n\nx\n", [1], [(5, "x", "not an integer")]),
+    "several columns, no ids": (
+        b'comment,client_id\na,1\nb,\nc\n"d\ne",x\n',
+        [1],
+        [(3, "", "null"), (4, "None", "null"), (6, "x", "not an integer")],
+    ),
+    "long": (b"client_id\n" + b"9" * 10**6 + b"\n", [], [(2, "9" * 60 + "…", "too large")]),
+    "long, several columns": (b"a,client_id\nx," + b"y" * 10**6, [], [(2, "y" * 60 + "…", "not an integer")]),
+    "names that look like SQL": (
+        b"client_id\n1; DROP TABLE clients_features\n",
+        [],
+        [(2, "1; DROP TABLE clients_features", "not an integer")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "ids", "rejected"), FORMS.values(), ids=FORMS)
+def test_every_row_is_an_id_or_rejected_with_its_line(
+    job: Job, content: bytes, ids: list[int], rejected: Rejections
+) -> None:
+    job.list_file.write_bytes(content)
+
+    result = job.diff()
+
+    listed = job.plan()["exclusions"]
+    assert (result.code, result.err) == (0, "")
+    assert job.plan()["unknown"] == ids
+    assert [(item["row"], item["value"], item["reason"]) for item in listed["rejected"]] == rejected
+    assert (listed["rows"], listed["clients"], listed["duplicates"]) == (len(ids) + len(rejected), len(ids), 0)
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        pytest.param('"never closed,1001', 1003, id="to the end"),
+        pytest.param('"closed late,1001\nx,1002\n"y",1003', 1004, id="to the next quote"),
+    ],
+)
+def test_a_quote_that_is_not_closed_swallows_no_rows(job: Job, row: str, line: int) -> None:
+    rows = "".join(f"x,{client}\n" for client in range(1, 1001))
+    job.list_file.write_text(f"comment,client_id\n{rows}{row}\nx,1004\n")
+
+    result = job.diff()
+
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"chatsync: list {job.list_file}, line {line}: not CSV: ")
+    assert not job.plan_file.exists()
+
+
+def test_duplicates_count_once(job: Job) -> None:
+    job.list([5, "05", 6, 5, "5"])
+
+    assert job.diff().code == 0
+
+    listed = job.plan()["exclusions"]
+    assert job.plan()["unknown"] == [5, 6]
+    assert (listed["rows"], listed["clients"], listed["duplicates"]) == (5, 2, 3)
+
+
+def test_a_line_keeps_its_number_beyond_the_first_megabytes(job: Job) -> None:
+    count = 1_000_000  # 7.9 MB, read in pieces of 4
+    numbers = "\n".join(map(str, range(1_000_000, 1_000_000 + count)))
+    job.list_file.write_text(f"client_id\n{numbers}\nn/a\n")
+
+    assert job.diff().code == 0
+
+    listed = job.plan()["exclusions"]
+    assert listed["rejected"] == [{"row": count + 2, "value": "n/a", "reason": "not an integer"}]
+    assert listed["clients"] == count
+
+
+def test_another_column(job: Job) -> None:
+    job.list_file.write_text("client_id,ClientID\n1,2\n")
+    job.configure(exclusions={"file": str(job.list_file), "column": "ClientID"})
+
+    assert job.diff().code == 0
+    assert job.plan()["unknown"] == [2]
+
+
+@pytest.mark.parametrize("header", ["ClientID", "id,comment", "client", '"Client_ID"'])
+def test_a_header_without_the_column_is_an_error_and_no_empty_list(job: Job, header: str) -> None:
+    job.settle_off({1: 1})
+    job.list_file.write_text(f"{header}\n1\n")
+
+    result = job.diff()
+
+    assert result.code == 1
+    assert "has no column 'client_id'" in result.err
+    assert not job.plan_file.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"client_id\r1\r2\r", id="old Mac line ends"),
+        pytest.param("client_id\r\n1\r\n".encode("utf-16"), id="UTF-16"),
+    ],
+)
+def test_a_file_of_another_kind_is_said_to_be_one(job: Job, content: bytes) -> None:
+    job.list_file.write_bytes(content)
+
+    result = job.diff()
+
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "line 1: not CSV: " in result.err
+    assert not job.plan_file.exists()
+
+
+def test_a_first_line_without_an_end_is_a_rejected_row(job: Job) -> None:
+    job.list_file.write_bytes(b"1 " * 100_000)
+
+    assert job.diff().code == 0
+    assert job.plan()["exclusions"]["rejected_count"] == 1
+
+
+@pytest.mark.parametrize("there_is", ["nothing", "a folder"])
+def test_a_file_that_cannot_be_read_is_named(job: Job, there_is: str) -> None:
+    job.list_file.unlink()
+    if there_is == "a folder":
+        job.list_file.mkdir()
+
+    result = job.diff()
+
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"chatsync: cannot read the list {job.list_file}: ")
+    assert result.err.count("\n") == 1
+
+
+def test_the_file_has_its_time_to_the_microsecond(job: Job) -> None:
+    moment = datetime(2026, 9, 21, 14, 13, 20, 123456, tzinfo=UTC)
+    job.list([1], modified=moment.timestamp())
+
+    assert job.diff().code == 0
+    assert job.plan()["exclusions"]["modification_time"] == "2026-09-21T14:13:20.123456Z"
+
+
+@pytest.mark.parametrize("change", ["appended", "replaced"])
+def test_a_file_written_to_while_it_is_read_is_an_error_unless_replaced_whole(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("client_id\n1\n2\n")
+    section = Exclusions(file=str(path))
+
+    with open_file(section, Run(deadline=60, retry_timeout=1)) as opened:
+        if change == "appended":
+            with path.open("a") as file:
+                file.write("3\n")
+            with pytest.raises(SourceError, match="was written to while it was read"):
+                opened.read(lambda _: None)
+        else:
+            newer = tmp_path / "newer"
+            newer.write_text("client_id\n3\n")
+            newer.replace(path)
+            assert list(opened.read(lambda _: None).ids) == [1, 2]

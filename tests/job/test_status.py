@@ -1,0 +1,355 @@
+"""`status`: the whole page, each thing that needs a person, and what is left when a part is down."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatsync.core.modtime import format_time
+from tests.harness.job import FEATURE_ID, PROPERTY, TABLE, Job
+from tests.harness.wire import FOREVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.harness.job import Databases
+    from tests.harness.servers import Server
+    from tests.harness.wire import Wired
+    from tests.harness.yt_proxy import YtProxy
+
+
+HOUR = 3600.0
+LIMITS = {"rejected_percent": 100, "unknown_percent": 100}
+
+
+def make_known(job: Job) -> Job:
+    """A job with records: client 1 is off on shard 1 and stays, 2 is turned on, 3 is turned off."""
+    job.settle_off({1: 1, 2: 2})
+    job.settle({3: 3})
+    job.configure(records={"dir": "records"}, run={"retry_timeout": "0.1s"}, limits=LIMITS)
+    job.list([1, 3, 3], modified=time.time() - 3 * HOUR)
+    return job
+
+
+@pytest.fixture
+def known(job: Job) -> Job:
+    return make_known(job)
+
+
+def document(job: Job) -> dict[str, Any]:
+    found: dict[str, Any] = job.run("status", "--format", "json").json
+    return found
+
+
+def test_the_whole_page(any_databases: Databases, tmp_path: Path) -> None:
+    job = make_known(Job(tmp_path, any_databases))
+    assert job.chain().code == 0
+    before = job.rows(), job.property()
+
+    result = job.run("status")
+
+    modified = datetime.fromtimestamp(job.list_file.stat().st_mtime, UTC)
+    (run,) = job.records()
+    assert (result.code, result.err) == (0, "")
+    assert (
+        re.sub(r"\d+ s\b", "… s", result.out)
+        == f"""\
+list      {job.list_file}
+          modified {modified:%Y-%m-%d %H:%M:%S} UTC, 3 h 0 min ago
+          2 clients in 3 rows: 1 duplicates, 0 rejected
+feature   checked_support_chat (id {FEATURE_ID})
+mod-time  {modified:%Y-%m-%d %H:%M:%S} UTC: synced, set … s ago
+
+shard      off    to turn off    to turn on
+-------  -----  -------------  ------------
+1            1              0             0
+2            0              0             0
+3            1              0             0
+4            0              0             0
+total        2              0             0
+
+run                               outcome      turned off    turned on    missing    took  by       undo of
+--------------------------------  ---------  ------------  -----------  ---------  ------  -------  ---------
+{run["id"]}  done                  1            1          0     … s  {run["user"]}@{run["host"]}
+
+All is well.
+"""
+    )
+    assert (job.rows(), job.property()) == before
+
+
+def test_the_same_for_programs(known: Job) -> None:
+    assert known.chain().code == 0
+
+    found = document(known)
+
+    modified = format_time(datetime.fromtimestamp(known.list_file.stat().st_mtime, UTC))
+    (run,) = found.pop("runs")
+    set_at = found["modtime"].pop("set_at")
+    assert datetime.now(UTC) - datetime.fromisoformat(set_at) < timedelta(minutes=1)
+    assert re.fullmatch(r"synced, set \d+ s ago", found["modtime"].pop("meaning"))
+    assert (run["run"], run["outcome"]) == (known.records()[0]["id"], "done")
+    assert found == {
+        "list": {
+            "source": str(known.list_file),
+            "modified": modified,
+            "rows": 3,
+            "clients": 2,
+            "duplicates": 1,
+            "rejected": [],
+            "rejected_count": 0,
+        },
+        "feature": {"name": "checked_support_chat", "id": FEATURE_ID},
+        "modtime": {"value": modified, "state": "synced"},
+        "off": {"1": 1, "2": 0, "3": 1, "4": 0},
+        "off_now": 2,
+        "changes": {"turn_off": 0, "turn_on": 0},
+        "warnings": [],
+        "errors": {},
+    }
+
+
+def test_a_job_that_never_ran(job: Job) -> None:
+    job.list([1])
+
+    result = job.run("status")
+
+    assert result.code == 0
+    assert "mod-time  not set: no list was ever synced\n" in result.out
+    assert "The last runs are not recorded: records.dir is not set." in result.out
+
+
+def test_a_list_that_is_newer(known: Job) -> None:
+    moment = datetime.fromtimestamp(known.list_file.stat().st_mtime, UTC) - timedelta(hours=3, minutes=12)
+    known.set_property(format_time(moment))
+
+    assert "UTC: list is newer by 3 h 12 min, set " in known.run("status").out
+
+
+def test_since_when_the_job_is_disabled(server_job: Job) -> None:
+    make_known(server_job)
+    server_job.set_property("2099-01-01")
+    four_days_ago = datetime.now(UTC) - timedelta(days=4, minutes=1)
+    stamp = four_days_ago.strftime("%Y-%m-%d %H:%M:%S")
+    server_job.dict_sql("UPDATE ppc_properties SET last_change = %s WHERE name = %s", stamp, PROPERTY)
+
+    result = server_job.run("status")
+
+    assert result.code == 0
+    assert "mod-time  2099-01-01: the job is disabled until 2099-01-01, set 4 d 0 h ago\n" in result.out
+    assert "  ! the job is disabled until 2099-01-01 by its mod-time" in result.out
+
+
+# -- what needs a person -------------------------------------------------------------------------------------------
+
+
+def stop_at_first_batch(job: Job) -> None:
+    job.diff()
+    (job.folder / "ppc2.db").rename(job.folder / "away")
+    assert job.apply().code == 1
+    (job.folder / "away").rename(job.folder / "ppc2.db")
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        pytest.param(lambda job: job.list([1]), None, id="a list just written"),
+        pytest.param(
+            lambda _: None, "the list has been waiting to be synced for 3 h 0 min: does the job run?", id="waiting"
+        ),
+        pytest.param(
+            lambda job: job.list([]),
+            "apply would refuse a plan made now: the exclusion list {list} holds no client (0 rows): "
+            "all 2 that are off would be turned on; --allow-empty lifts it",
+            id="empty",
+        ),
+        pytest.param(
+            lambda job: job.list([1, "n/a", "-3"]),
+            "2 rows hold no client id (row 3: 'n/a', not an integer); tell those who keep the list",
+            id="rejected rows",
+        ),
+        pytest.param(
+            lambda job: (job.list([1]), job.configure(limits={"must_contain": [7, 8]})),
+            "apply would refuse a plan made now: the list lacks 2 clients of limits.must_contain (7, 8): "
+            "it is the wrong list; no option lifts this",
+            id="wrong list",
+        ),
+        pytest.param(
+            lambda job: (job.list([1], modified=1_990_000_000.0), None),
+            "the list is from the future of the dict database's clock: 2033-01-22 09:46:40 UTC",
+            id="future",
+        ),
+        pytest.param(
+            lambda job: (job.settle(dict.fromkeys(range(5, 40), 1)), job.list([1, 2, *range(5, 40)])),
+            "apply would refuse a plan made now: turning off 35 clients (5, 6, 7, …) is 1750 % of the 2 that are "
+            "off now, over limits.turn_off_percent = 30; --force lifts it",
+            id="over a limit",
+        ),
+        pytest.param(
+            lambda job: (job.chain(), job.settle_off({4: 4})),
+            "synced by the mod-time, but 0 clients are to be turned off and 1 on; a run without --if-modified does "
+            "it, `chatsync diff` shows them",
+            id="drift",
+        ),
+    ],
+)
+def test_what_needs_a_person(known: Job, change: Callable[[Job], object], warning: str | None) -> None:
+    change(known)
+    warning = warning and warning.format(list=known.list_file)
+
+    result = known.run("status")
+
+    assert result.code == 0
+    assert document(known)["warnings"] == ([warning] if warning else [])
+    assert (f"  ! {warning}\n" in result.out) == bool(warning)
+    assert ("All is well." in result.out) == (not warning)
+
+
+def test_a_run_that_failed(known: Job) -> None:
+    stop_at_first_batch(known)
+    known.list([1, 3])
+
+    (warning,) = document(known)["warnings"]
+
+    assert warning.startswith(
+        f"the last run that changed anything, {known.records()[0]['id']}, failed: 1 changes missing"
+    )
+
+
+# -- a part that is down -------------------------------------------------------------------------------------------
+
+
+def test_without_the_list(known: Job) -> None:
+    known.chain()
+    known.list_file.unlink()
+
+    result = known.run("status")
+
+    assert result.code == 1
+    assert result.out.startswith("list      not known, see below\n")
+    assert "not known what it means without the list, set " in result.out
+    assert "total        2      not known     not known\n" in result.out
+    assert f"  ! cannot read the list {known.list_file}: No such file or directory" in result.out
+    assert result.err.startswith("chatsync: not all could be seen: list; cannot read the list ")
+    assert document(known)["list"] is None
+
+
+def test_without_a_cluster(known: Job, yt: YtProxy) -> None:
+    yt.write(TABLE, ids=[1])
+    known.exclusions = {"proxy": yt.url, "path": TABLE}
+    known.configure(run={"retry_timeout": "0.1s"})
+    yt.stop()
+
+    found = document(known)
+
+    assert found["off_now"] == 2
+    assert list(found["errors"]) == ["list"]
+    assert "the cluster is away or too busy" in found["errors"]["list"]
+
+
+def test_without_a_shard(known: Job) -> None:
+    known.chain()
+    (known.folder / "ppc2.db").unlink()
+
+    result = known.run("status")
+    found = document(known)
+
+    assert result.code == 1
+    assert "2        not known      not known     not known\n" in result.out
+    assert "total    not known      not known     not known\n" in result.out
+    assert (found["off"], found["off_now"]) == ({"1": 1, "2": None, "3": 1, "4": 0}, None)
+    assert list(found["errors"]) == ["shard 2"]
+    assert result.err.startswith("chatsync: not all could be seen: shard 2; shard 2 (")
+
+
+def test_a_wrong_list_is_told_also_without_a_shard(known: Job) -> None:
+    known.list([])
+    known.configure(records={"dir": "records"}, run={"retry_timeout": "0.1s"}, limits={"must_contain": [7, 8]})
+    (known.folder / "ppc2.db").unlink()
+
+    _, empty, lacking = document(known)["warnings"]
+
+    assert empty == "the list holds no client (0 rows); apply refuses that without --allow-empty"
+    assert lacking == "the list lacks 2 of the clients of limits.must_contain (7): it is the wrong list"
+
+
+def test_without_the_servers_the_list_and_the_runs_are_shown(server_job: Job, server: Server) -> None:
+    make_known(server_job)
+    server_job.chain()
+    server.kill()
+
+    result = server_job.run("status")
+
+    assert result.code == 1
+    assert "2 clients in 3 rows" in result.out
+    assert "mod-time  not known, see below\n" in result.out
+    assert server_job.records()[0]["id"] in result.out
+    assert result.err.startswith("chatsync: not all could be seen: dict; dict (")
+
+
+def test_without_the_homes_the_rest_is_shown(wired_job: Job, wired: Wired) -> None:
+    make_known(wired_job)
+    wired.wires["ppcdict"].refuse("shard_client_id", 1146, "no such table", times=FOREVER)
+
+    result = wired_job.run("status")
+
+    assert result.code == 1
+    assert "total        2      not known     not known\n" in result.out
+    assert result.err.startswith("chatsync: not all could be seen: changes; dict (")
+
+
+def test_a_shard_that_is_not_configured_is_named(known: Job) -> None:
+    known.dict_sql("INSERT INTO shard_client_id VALUES (5, 9)")
+    known.list([1, 5])
+
+    result = known.run("status")
+
+    assert result.code == 1
+    assert "  ! shard 9 is missing from databases.shards: 1 listed clients live there (5)" in result.out
+
+
+def test_without_a_mod_time_that_is_a_time_the_shards_are_counted(known: Job) -> None:
+    known.set_property("tomorrow")
+
+    result = known.run("status")
+
+    assert result.code == 1
+    assert "total        2      not known     not known\n" in result.out
+    assert result.err.startswith("chatsync: not all could be seen: mod-time; property ")
+
+
+def test_without_the_records(known: Job) -> None:
+    known.chain()
+    records = known.folder / "records"
+    (records / "20261123T103000.000000Z-x.json").write_text("{")
+
+    result = known.run("status")
+
+    assert result.code == 0
+    assert "was cut short" in result.err
+    assert known.records_folder == records
+
+
+def test_a_person_waits_less_than_a_run_does(server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatsync.diagnostics.status._PATIENCE_SECONDS", 0.2)
+    server_job.configure(run={"retry_timeout": "5m", "deadline": "6m"})
+    server.kill()
+    began = time.monotonic()
+
+    assert server_job.run("status").code == 1
+
+    assert time.monotonic() - began < 60
+
+
+def test_nothing_is_written(known: Job) -> None:
+    known.chain()
+    before = {path: path.stat().st_mtime_ns for path in known.folder.rglob("*")}
+
+    assert known.run("status").code == 0
+
+    assert {path: path.stat().st_mtime_ns for path in known.folder.rglob("*")} == before

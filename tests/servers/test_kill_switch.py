@@ -1,0 +1,296 @@
+"""An operator's mod-time wins at any moment: before, between and after the steps, and between two batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness.job import TABLE, Job
+from tests.harness.wire import COMMIT, locked_row, wait_for_statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.harness.servers import Server
+    from tests.harness.wire import Wired
+    from tests.harness.yt_proxy import YtProxy
+
+OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
+SYNCED_LATER = "2026-10-01T00:00:00.000000Z"
+MODIFIED = 1_790_000_000.123456
+LIST_TIME = "2026-09-21T14:13:20.123456Z"
+
+
+def settle(job: Job) -> None:
+    """On shard 1, clients 1 to 6 are to be turned off; on shard 2, client 7 is off and stays so."""
+    job.settle(dict.fromkeys(range(1, 7), 1))
+    job.settle_off({7: 2})
+    job.list(range(1, 8), modified=MODIFIED)
+
+
+@pytest.fixture
+def job(wired_job: Job) -> Job:
+    """Batches of two, shard after shard, behind wires."""
+    wired_job.configure(apply={"batch_size": 2, "parallel_shards": 1})
+    settle(wired_job)
+    return wired_job
+
+
+@pytest.fixture
+def disable(job: Job) -> Callable[[], None]:
+    """The operator's write, from another process."""
+
+    def write() -> None:
+        assert job.process("set-modtime", "--disable").code == 0
+
+    return write
+
+
+def test_before_the_diff(job: Job) -> None:
+    job.set_property(OFF_FOR_GOOD)
+
+    made = job.diff("--if-modified")
+    applied, recorded = job.apply(), job.set_modtime()
+
+    assert (made.code, job.plan()["verdict"]) == (0, "disabled")
+    assert (applied.code, recorded.code) == (5, 5)
+    assert "disabled" in applied.err
+    assert job.off() == {7}
+    assert job.property() == OFF_FOR_GOOD
+
+
+def test_the_real_diff_is_shown_while_disabled_but_not_applied(job: Job) -> None:
+    job.set_property(OFF_FOR_GOOD)
+
+    made = job.diff()
+    applied, at_once = job.apply(), job.run("apply", "--yes")
+
+    assert job.plan()["verdict"] == "changes"
+    assert "exit 5: the job is disabled until further notice" in made.out
+    assert (applied.code, at_once.code) == (5, 5)
+    assert job.off() == {7}
+
+
+def test_force_does_not_lift_it(job: Job) -> None:
+    job.diff()
+    job.set_property(OFF_FOR_GOOD)
+
+    assert job.apply("--force", "--allow-empty").code == 5
+    assert job.off() == {7}
+
+
+def test_during_the_diff(job: Job, wired: Wired) -> None:
+    wired.wires["ppc1"].before("FROM clients_features", lambda: job.set_property(OFF_FOR_GOOD))
+
+    made = job.diff("--if-modified")
+    applied = job.apply()
+
+    assert (made.code, applied.code) == (0, 5)
+    assert job.off() == {7}
+
+
+def test_while_the_table_is_read(job: Job, yt: YtProxy) -> None:
+    job.keep_list_in(yt)
+    yt.write(TABLE, ids=range(1, 8))
+    yt.on("read_table", lambda: job.set_property(OFF_FOR_GOOD))
+
+    assert job.diff("--if-modified").code == 0
+    assert job.apply().code == 5
+    assert job.off() == {7}
+
+
+@pytest.mark.parametrize(("value", "code"), [(OFF_FOR_GOOD, 5), (SYNCED_LATER, 4), ("1970-01-01", 4), ("soon", 1)])
+def test_between_diff_and_apply(job: Job, value: str, code: int) -> None:
+    job.diff()
+    job.set_property(value)
+
+    assert job.apply().code == code
+    assert job.off() == {7}
+
+
+def test_before_the_first_batch(job: Job, wired: Wired, disable: Callable[[], None]) -> None:
+    job.diff()
+    wired.wires["ppc1"].before("FOR UPDATE", disable)
+
+    result = job.apply()
+
+    assert result.code == 5
+    assert "0 of 6 changes are in place" in result.err
+    assert job.off() == {7}
+
+
+def test_a_url_that_asks_for_autocommit_leaves_nothing_behind_that_was_not_committed(
+    job: Job, wired: Wired, disable: Callable[[], None]
+) -> None:
+    shards = {name: f"{url}&autocommit=true" for name, url in wired.shard_urls.items()}
+    job.configure(apply={"batch_size": 2, "parallel_shards": 1}, databases={"shards": shards})
+    job.diff()
+    wired.wires["ppc1"].before("FOR UPDATE", disable)
+
+    assert job.apply().code == 5
+    assert job.off() == {7}
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_between_two_batches(job: Job, wired: Wired, disable: Callable[[], None], batches: int) -> None:
+    job.diff()
+    wired.wires["ppc1"].after(COMMIT, disable, skip=batches - 1)
+
+    result = job.apply()
+
+    done = 2 * batches
+    assert result.code == 5
+    assert result.err == (
+        f"chatsync: the job is disabled until further notice by its mod-time, {OFF_FOR_GOOD}; "
+        "`chatsync set-modtime --reset` switches it on again | "
+        f"{6 - done} changes missing on shard 1; {done} of 6 changes are in place, "
+        "the mod-time was not moved, the next run goes on from here\n"
+    )
+    assert job.off() == {7, *range(1, 1 + done)}
+    assert job.property() == OFF_FOR_GOOD
+
+
+def test_while_a_batch_waits_for_a_lock_on_a_row(job: Job, server: Server) -> None:
+    """The batch was begun when the job was enabled, and is not committed now that it is not."""
+    job.row(1, 3, 1)
+    job.diff()
+    with locked_row(server, "ppc1", 3) as let_go:
+        process = job.start("apply", "--plan", str(job.plan_file))
+        wait_for_statement(server, "%ClientID IN (3, 4) FOR UPDATE")
+        job.set_property(OFF_FOR_GOOD)
+        let_go()
+    process.communicate(timeout=60)
+
+    assert process.returncode == 5
+    assert job.off() == {7, 1, 2}
+
+
+def test_after_the_last_batch_the_mod_time_is_not_moved(job: Job, wired: Wired) -> None:
+    job.diff()
+    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(OFF_FOR_GOOD), skip=2)
+
+    assert job.apply().code == 0
+    assert job.off() == {1, 2, 3, 4, 5, 6, 7}
+    assert job.set_modtime().code == 5
+    assert job.property() == OFF_FOR_GOOD
+
+
+@pytest.mark.parametrize(("value", "code"), [(OFF_FOR_GOOD, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
+@pytest.mark.parametrize("before", [None, "2026-01-15 09:40:12"])
+def test_between_apply_and_set_modtime(job: Job, before: str | None, value: str, code: int) -> None:
+    job.set_property(before)
+    job.diff()
+    job.apply()
+    job.set_property(value)
+
+    assert job.set_modtime().code == code
+    assert job.property() == value
+
+
+@pytest.mark.parametrize(("value", "code"), [(OFF_FOR_GOOD, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
+@pytest.mark.parametrize("before", [None, "2026-01-15 09:40:12"])
+def test_between_the_look_and_the_write_of_set_modtime(
+    job: Job, wired: Wired, before: str | None, value: str, code: int
+) -> None:
+    """The last moment of all: set-modtime has seen the old value and is about to write its own."""
+    job.set_property(before)
+    job.diff()
+    job.apply()
+    wired.wires["ppcdict"].before("^(UPDATE|INSERT INTO) ppc_properties", lambda: job.set_property(value))
+
+    assert job.set_modtime().code == code
+    assert job.property() == value
+
+
+def test_set_modtime_is_said_to_be_done_when_its_own_answer_was_lost(job: Job, wired: Wired) -> None:
+    job.diff()
+    job.apply()
+    wired.wires["ppcdict"].lose_answer(COMMIT)
+
+    result = job.set_modtime()
+
+    assert (result.code, result.out) == (0, f"mod-time moved to {LIST_TIME}\n")
+    assert job.property() == LIST_TIME
+
+
+def test_it_never_moves_backwards(job: Job) -> None:
+    job.set_property(SYNCED_LATER)
+    job.diff()
+
+    assert (job.apply().code, job.set_modtime().code) == (4, 4)
+    assert job.property() == SYNCED_LATER
+
+
+def test_it_is_lifted_as_it_was_set(job: Job) -> None:
+    job.run("set-modtime", "--disable")
+    assert job.property() == OFF_FOR_GOOD
+
+    assert job.run("set-modtime", "--reset").code == 0
+    assert job.chain().code == 0
+    assert job.property() == LIST_TIME
+
+
+def test_the_job_never_disables_itself(job: Job) -> None:
+    """A list from the future is recorded as synced by nobody: that would be the kill switch."""
+    job.list(range(1, 8), modified=4_102_444_800)
+
+    result = job.chain()
+
+    assert result.code == 1
+    assert "2100-01-01" in result.err
+    assert "ahead of the clock" in result.err
+    assert job.property() is None
+    assert job.off() == {1, 2, 3, 4, 5, 6, 7}
+
+
+# -- whose clock counts --
+
+
+@pytest.fixture
+def clock(server: Server) -> Iterator[Callable[[int], None]]:
+    """Set the clock of the dict database, as the job's connections see it: seconds since 1970."""
+
+    def show(now: int) -> None:
+        server.sql(f"SET GLOBAL init_connect = 'SET timestamp = {now}'")
+
+    yield show
+    server.sql("SET GLOBAL init_connect = ''")
+
+
+def test_a_machine_whose_clock_is_ahead_does_not_enable_a_disabled_job(job: Job, clock: Callable[[int], None]) -> None:
+    """By this machine's clock 2020 is long over; by the dict database's it is still 2019."""
+    job.set_property("2020-01-01")
+    clock(1_560_000_000)
+    job.list(range(1, 8), modified=1_550_000_000)
+
+    made = job.diff("--if-modified")
+
+    assert job.plan()["verdict"] == "disabled"
+    assert "disabled until 2020-01-01" in made.out
+    job.diff()
+    assert job.apply().code == 5
+    assert job.off() == {7}
+
+
+def test_a_machine_whose_clock_is_behind_does_not_disable_an_enabled_job(
+    job: Job, clock: Callable[[int], None]
+) -> None:
+    """By this machine's clock 2036 is far; by the dict database's it has begun."""
+    job.set_property("2036-01-01")
+    clock(2_090_000_000)
+    job.list(range(1, 8), modified=2_085_000_000)
+
+    assert job.chain().code == 0
+    assert job.off() == {1, 2, 3, 4, 5, 6, 7}
+    assert job.property() == "2036-01-26T22:40:00.000000Z"
+
+
+def test_during_a_pause_no_other_batch_is_begun(job: Job, wired: Wired) -> None:
+    job.configure(apply={"batch_size": 2, "parallel_shards": 1, "pause": 0.2})
+    job.diff()
+    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(OFF_FOR_GOOD))
+
+    assert job.apply().code == 5
+    assert len([text for text in wired.wires["ppc1"].statements if text.endswith("FOR UPDATE")]) == 1
+    assert job.off() == {1, 2, 7}

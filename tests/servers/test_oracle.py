@@ -1,0 +1,145 @@
+"""The whole chain on random worlds, held against the same rules written down naively."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.harness.job import FEATURE_ID, OTHER_FEATURE_ID, TABLE, Job, SqliteFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.harness.schema import World as ServerWorld
+    from tests.harness.yt_proxy import YtProxy
+
+Rows = set[tuple[int, int, int, int]]
+
+MODIFIED = datetime(2026, 10, 23, 10, 15, 0, 123456, tzinfo=UTC)
+SHARDS = range(1, 5)
+NO_IDS = ("n/a", "-1", "0", "1.5", "", str(2**63))
+ODD_CELLS = (*NO_IDS, str(2**32), str(2**63 - 1))
+
+
+clients = st.integers(1, 25)
+shards = st.sampled_from(SHARDS)
+
+
+@dataclass(frozen=True)
+class World:
+    """Cells of the list, the shard of each client, and rows {(shard, client, feature): is_enabled}.
+
+    A client may have rows on shards it doesn't live on, as after a move.
+    """
+
+    cells: list[str]
+    homes: Mapping[int, int]
+    rows: Mapping[tuple[int, int, int], int]
+
+    @property
+    def listed(self) -> set[int]:
+        return {int(cell) for cell in self.cells if cell not in NO_IDS}
+
+    @property
+    def off(self) -> set[int]:
+        return {client for (_, client, feature), on in self.rows.items() if feature == FEATURE_ID and not on}
+
+    @property
+    def unknown(self) -> set[int]:
+        return self.listed - self.off - set(self.homes)
+
+    def synced(self) -> Rows:
+        """The rows as they are to be: each client of the list off, each other one on."""
+        rows = dict(self.rows)
+        for client in self.listed - self.off - self.unknown:
+            rows[self.homes[client], client, FEATURE_ID] = 0
+        for shard, client, feature in self.rows:
+            if feature == FEATURE_ID and client not in self.listed:
+                rows[shard, client, feature] = 1
+        return {(*key, on) for key, on in rows.items()}
+
+
+worlds = st.builds(
+    World,
+    cells=st.lists(st.one_of(clients.map(str), clients.map("{:05}".format), st.sampled_from(ODD_CELLS))),
+    homes=st.dictionaries(clients, shards, max_size=25),
+    rows=st.dictionaries(
+        st.tuples(shards, clients, st.sampled_from([FEATURE_ID, FEATURE_ID, OTHER_FEATURE_ID])),
+        st.sampled_from([0, 0, 1]),
+        max_size=40,
+    ),
+)
+
+
+def fill(job: Job, world: World) -> None:
+    """Write a world in a few statements."""
+    homes = [number for home in world.homes.items() for number in home]
+    if homes:
+        values = ", ".join(["(%s, %s)"] * len(world.homes))
+        job.dict_sql(f"INSERT INTO shard_client_id (ClientID, shard) VALUES {values}", *homes)
+    for number in SHARDS:
+        rows = [(client, feature, on) for (shard, client, feature), on in world.rows.items() if shard == number]
+        if rows:
+            values = ", ".join(["(%s, %s, %s)"] * len(rows))
+            numbers = [number for row in rows for number in row]
+            job.shard_sql(number, f"INSERT INTO clients_features VALUES {values}", *numbers)
+
+
+def check_chain(job: Job, world: World) -> None:
+    """Run the chain, and again, and look at every row and at the mod-time after each."""
+    fill(job, world)
+    lifted = ("--force", "--allow-empty")
+    changes = len(world.synced() - {(*key, on) for key, on in world.rows.items()})
+
+    assert (job.chain(*lifted).code, job.rows()) == (0, world.synced())
+    assert job.plan()["verdict"] == ("changes" if changes else "in-sync")
+    assert sum(map(len, [*job.plan()["turn_off"].values(), *job.plan()["turn_on"].values()])) == changes
+    assert set(job.plan()["unknown"]) == world.unknown
+    synced_at = job.property()
+
+    assert job.run("diff", "--exit-code", "--plan", str(job.plan_file)).code == 0
+    assert job.plan()["verdict"] == "in-sync"
+    assert job.plan()["off_now"] == len(job.off()) == len(world.listed - world.unknown)
+    assert (job.apply(*lifted).code, job.set_modtime().code) == (0, 0)
+    assert (job.chain(*lifted).code, job.plan()["verdict"]) == (0, "not-modified")
+    assert (job.rows(), job.property()) == (world.synced(), synced_at)
+
+
+@settings(max_examples=40, deadline=None)
+@given(world=worlds)
+def test_the_chain_on_sqlite_with_a_list_in_a_file(tmp_path_factory: pytest.TempPathFactory, world: World) -> None:
+    folder = tmp_path_factory.mktemp("world")
+    job = Job(folder, SqliteFiles(folder))
+    job.configure(apply={"batch_size": 3})
+    job.list(world.cells, modified=MODIFIED.timestamp())
+
+    check_chain(job, world)
+
+
+@pytest.mark.usefixtures("server")
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(world=worlds, kind=st.sampled_from(["string", "any", None]))
+def test_the_chain_on_a_server_with_a_list_in_yt(
+    made_world: ServerWorld,
+    yt: YtProxy,
+    tmp_path_factory: pytest.TempPathFactory,
+    world: World,
+    kind: str | None,
+) -> None:
+    made_world.clear()
+    job = Job(tmp_path_factory.mktemp("world"), made_world)
+    job.exclusions = {"proxy": yt.url, "path": TABLE}
+    job.configure(apply={"batch_size": 3})
+    schema: dict[str, Any] = {"schema": [{"name": "client_id", "type": kind}] if kind else [], "strict": bool(kind)}
+    yt.write(TABLE, ids=world.cells, modified=MODIFIED, **schema)
+
+    check_chain(job, world)
+
+    assert job.property() == "2026-10-23T10:15:00.123456Z"

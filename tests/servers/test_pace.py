@@ -1,0 +1,189 @@
+"""How fast is written: batches, pauses, shards side by side, and waiting for replicas."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness.schema import PASSWORD, USER
+from tests.harness.servers import Server
+from tests.harness.wire import COMMIT, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.harness.job import Job
+    from tests.harness.wire import Wired
+
+OPEN = "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_rows_locked + trx_rows_modified > 0"
+
+
+def plan_seven(job: Job, **apply: object) -> Job:
+    """Turn off clients 1 to 7 on shard 1 and 11 to 17 on shard 2."""
+    job.configure(apply=apply)
+    job.settle({1 + number + 10 * shard: shard + 1 for shard in range(2) for number in range(7)})
+    job.list([*range(1, 8), *range(11, 18)])
+    job.diff()
+    return job
+
+
+@pytest.mark.parametrize(("size", "batches"), [(1, 7), (2, 4), (3, 3), (6, 2), (7, 1), (8, 1)])
+def test_batches(wired_job: Job, wired: Wired, size: int, batches: int) -> None:
+    plan_seven(wired_job, batch_size=size)
+
+    assert wired_job.apply().code == 0
+
+    statements = wired.wires["ppc1"].statements
+    looks = [re.findall(r"ClientID IN \(([\d, ]+)\)", text)[0] for text in statements if text.endswith("FOR UPDATE")]
+    assert len(looks) == batches
+    assert max(look.count(",") + 1 for look in looks) == min(size, 7)
+    assert len([text for text in statements if re.search(COMMIT, text)]) >= batches
+
+
+def test_no_transaction_is_open_during_a_pause(wired_job: Job, wired: Wired, server: Server) -> None:
+    plan_seven(wired_job, batch_size=4, pause=0.3, parallel_shards=1)
+    seen: list[list[tuple[object, ...]]] = []
+    # Before a batch begins, at the end of a pause: whatever were left open would still be open.
+    for wire in (wired.wires["ppc1"], wired.wires["ppc2"]):
+        wire.before("FOR UPDATE", lambda: seen.append(server.sql(OPEN)), times=2)
+
+    result = wired_job.apply()
+
+    assert result.code == 0
+    assert seen == [[], [], [], []]
+
+
+def test_the_pause_is_between_batches_and_not_after_the_last(server_job: Job) -> None:
+    """A pause longer than the deadline: one batch a shard needs none, two batches never come to the second."""
+    plan_seven(server_job, batch_size=7, pause=60)
+    assert server_job.apply().code == 0
+
+    server_job.list([])
+    server_job.configure(apply={"batch_size": 4, "pause": 60}, run={"deadline": "2s"})
+    server_job.diff()
+    result = server_job.apply("--force", "--allow-empty")
+
+    assert result.code == 1
+    assert "8 of 14 changes are in place" in result.err
+    assert "the deadline passed: run.deadline = 2 s" in result.err
+
+
+@pytest.mark.parametrize(("workers", "at_once"), [(1, False), (2, True)])
+def test_shards_side_by_side(wired_job: Job, wired: Wired, workers: int, at_once: bool) -> None:
+    """Shard 1's batch is held until shard 2 is heard of, or until it is clear that it won't be."""
+    plan_seven(wired_job, parallel_shards=workers)
+    begun: list[str] = []
+    for name in ("ppc1", "ppc2"):
+        wired.wires[name].before("FOR UPDATE", lambda name=name: begun.append(name))  # type: ignore[misc]  # a bound loop variable
+    wired.wires["ppc1"].before("^INSERT", lambda: wait_until(lambda: "ppc2" in begun) if at_once else None)
+    wired.wires["ppc1"].after(COMMIT, lambda: begun.append("ppc1 done"))
+
+    assert wired_job.apply().code == 0
+
+    assert (begun.index("ppc2") < begun.index("ppc1 done")) == at_once
+
+
+# -- replicas --
+
+
+class Replication:
+    """A replica of a server with a binary log: with a delay it lags more and more, without one it catches up."""
+
+    def __init__(self, replica: Server, primary: Server) -> None:
+        self.replica = replica
+        self._primary = primary
+        self._words = ("MASTER", "SLAVE") if replica.is_mariadb else ("SOURCE", "REPLICA")
+        # Its first statements made it what it is, and are none of the replica's business.
+        primary.sql("RESET MASTER" if primary.is_mariadb else "RESET BINARY LOGS AND GTIDS")
+        primary.sql("CREATE USER IF NOT EXISTS replicator IDENTIFIED BY 'x'")
+        primary.sql("GRANT REPLICATION SLAVE ON *.* TO replicator")
+        primary.sql("CREATE DATABASE IF NOT EXISTS lagging")  # the replica has it already
+        primary.sql("CREATE TABLE lagging.t (id INT)")
+
+    def start(self, *, delay: int) -> None:
+        """Replicate, `delay` seconds late."""
+        source, replica = self._words
+        verb = f"CHANGE {source}" if replica == "SLAVE" else "CHANGE REPLICATION SOURCE"
+        ssl = "" if replica == "SLAVE" else ", SOURCE_SSL = 1"
+        self.replica.sql("SET GLOBAL server_id = 4711")
+        self.replica.sql(
+            f"{verb} TO {source}_HOST = '127.0.0.1', {source}_PORT = {self._primary.port}, "
+            f"{source}_USER = 'replicator', {source}_PASSWORD = 'x', {source}_DELAY = {delay}{ssl}"
+        )
+        self.replica.sql(f"START {replica}")
+
+    def stop(self) -> None:
+        self.replica.sql(f"STOP {self._words[1]}")
+
+    def forget(self) -> None:
+        self.stop()
+        self.replica.sql(f"RESET {self._words[1]} ALL")
+
+    def lag(self) -> int | None:
+        with closing(self.replica.connect()) as connection, closing(connection.cursor(dictionary=True)) as cursor:
+            cursor.execute(f"SHOW {self._words[1]} STATUS")
+            (status,) = cursor.fetchall()
+        found: int | None = status[f"Seconds_Behind_{self._words[0].capitalize()}"]
+        return found
+
+
+@pytest.fixture
+def replication(second_server: Server) -> Iterator[Replication]:
+    second_server.sql(f"CREATE USER IF NOT EXISTS {USER} IDENTIFIED BY %s", args=[PASSWORD])
+    right = "SLAVE MONITOR" if second_server.is_mariadb else "REPLICATION CLIENT"
+    second_server.sql(f"GRANT {right} ON *.* TO {USER}")
+    second_server.sql("CREATE DATABASE IF NOT EXISTS lagging")
+    second_server.sql(f"GRANT SELECT ON lagging.* TO {USER}")
+    with Server("--server-id=4710", "--log-bin=log") as primary:
+        replication = Replication(second_server, primary)
+        yield replication
+        replication.forget()
+    second_server.sql("DROP DATABASE lagging")
+    second_server.sql(f"REVOKE {right} ON *.* FROM {USER}")
+    second_server.sql(f"REVOKE SELECT ON lagging.* FROM {USER}")
+
+
+def test_a_replica_that_lags_is_waited_for_and_given_up(server_job: Job, replication: Replication) -> None:
+    """One replica through all its states, as a start of its primary takes a second."""
+    url = replication.replica.url("lagging", USER, PASSWORD)
+    plan_seven(server_job)
+    server_job.configure(
+        databases={"replicas": {"2": url}}, apply={"batch_size": 4, "max_lag": 0, "max_lag_wait": "1s"}
+    )
+    where = f"replica of shard 2 (127.0.0.1:{replication.replica.port}/lagging)"
+
+    none = server_job.apply()  # the server is nobody's replica yet
+
+    assert none.code == 1
+    assert f"{where} does not replicate, over apply.max_lag = 0 s" in none.err
+    assert "apply.max_lag_wait = 1 s" in none.err
+    assert server_job.off() == set(range(1, 8))  # shard 1 has no replica in the configuration
+
+    replication.start(delay=3600)
+    wait_until(lambda: (replication.lag() or 0) >= 1)
+    late = server_job.run("-v", "apply", "--plan", str(server_job.plan_file))
+
+    assert late.code == 1
+    assert f"{where} lags " in late.err
+    assert "s, waiting" in late.err
+    assert server_job.off() == set(range(1, 8))
+
+    replication.stop()
+    replication.start(delay=0)
+    server_job.configure(
+        databases={"replicas": {"2": url}}, apply={"batch_size": 4, "max_lag": 0, "max_lag_wait": "30s"}
+    )
+
+    assert server_job.apply().code == 0  # once the replica has caught up
+    assert server_job.off() == {*range(1, 8), *range(11, 18)}
+
+
+def test_a_shard_is_asked_for_what_a_diff_needs_and_no_more(wired_job: Job, wired: Wired) -> None:
+    """Each statement is a round trip, for each shard of each run."""
+    assert wired_job.diff().code == 0
+
+    said = [text.split()[0].upper() for text in wired.wires["ppc1"].statements]
+    assert said == ["SET", "SET", "ROLLBACK", "SET", "SELECT"]

@@ -1,0 +1,111 @@
+"""Encrypted connections: checked against the CA that is named, refused where that is not possible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.harness.job import Job
+from tests.harness.schema import create_world
+from tests.harness.servers import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.harness.schema import World
+
+
+def configure(job: Job, options: str) -> None:
+    databases: dict[str, Any] = {
+        "dict": f"{job.databases.dict_url}?{options}",
+        "shards": {name: f"{url}?{options}" for name, url in job.databases.shard_urls.items()},
+    }
+    job.configure(databases=databases, run={"retry_timeout": "1s"})
+
+
+@pytest.fixture
+def job(server_job: Job) -> Job:
+    server_job.settle({1: 1, 2: 2})
+    server_job.list([1, 2])
+    return server_job
+
+
+@pytest.fixture
+def strict(server: Server) -> Iterator[None]:
+    """The server takes encrypted connections only."""
+    server.sql("SET GLOBAL require_secure_transport = ON")
+    yield
+    server.sql("SET GLOBAL require_secure_transport = OFF")
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("more", ["", "&ssl_verify_identity=true"])
+def test_the_right_authority(job: Job, server: Server, more: str) -> None:
+    configure(job, f"ssl_ca={server.ca}{more}")
+
+    result = job.chain()
+
+    assert (result.code, result.err) == (0, "")
+    assert job.off() == {1, 2}
+
+
+@pytest.mark.parametrize("more", ["", "&ssl_verify_identity=true"])
+def test_the_wrong_authority(job: Job, server: Server, more: str) -> None:
+    configure(job, f"ssl_ca={server.wrong_ca}{more}")
+
+    result = job.diff()
+
+    assert result.code == 1
+    assert result.err.startswith("chatsync: ")
+    assert result.err.count("\n") == 1
+    assert "SSL" in result.err or "certificate" in result.err
+    assert not job.plan_file.exists()
+
+
+def test_a_certificate_for_another_host(tmp_path: Path) -> None:
+    """The authority is the right one, the name is not: only ssl_verify_identity minds."""
+    with Server(certificate_for=["elsewhere.example"]) as server:
+        world: World = create_world(server, shards=1)
+        job = Job(tmp_path, world)
+        job.settle({1: 1})
+        job.list([1])
+        configure(job, f"ssl_ca={server.ca}&ssl_verify_identity=true")
+        strict = job.diff()
+        configure(job, f"ssl_ca={server.ca}")
+        lax = job.diff()
+
+        assert (strict.code, lax.code) == (1, 0)
+        assert strict.err.count("\n") == 1
+
+
+def test_a_server_without_tls(tmp_path: Path) -> None:
+    """Where a CA is named, plain text is refused: somebody in between could ask for it."""
+    server = Server()
+    server.options = ("--skip-ssl",) if server.is_mariadb else ("--tls-version=",)
+    with server:
+        world: World = create_world(server, shards=1)
+        job = Job(tmp_path, world)
+        job.settle({1: 1})
+        job.list([1])
+        plain = job.diff()
+        job.plan_file.unlink(missing_ok=True)
+        configure(job, f"ssl_ca={server.ca}")
+        asked = job.diff()
+
+        assert plain.code == (0 if server.is_mariadb else 1)  # MySQL takes no password in plain text
+        assert asked.code == 1
+        assert asked.err.count("\n") == 1
+        words = ("TLS", "SSL") if server.is_mariadb else ("secure connection",)
+        assert any(word in asked.err for word in words)
+        assert not job.plan_file.exists()
+
+
+def test_a_ca_file_that_is_not_there(job: Job) -> None:
+    configure(job, "ssl_ca=nowhere.pem")
+
+    result = job.diff()
+
+    assert result.code == 2
+    assert ": ssl_ca: there is no file" in result.err

@@ -1,0 +1,80 @@
+"""The alerts and the dashboard: they fit the metrics that the job exports."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness.job.test_metrics import exported
+
+if TYPE_CHECKING:
+    from tests.harness.job import Job
+
+MONITORING = Path(__file__).parents[2] / "monitoring"
+ALERTS = MONITORING / "alerts.yml"
+TESTS = MONITORING / "alerts_test.yml"
+DASHBOARD = MONITORING / "grafana-dashboard.json"
+NAME = re.compile(r"\bchatsync_\w+")
+
+
+def promtool(*arguments: object) -> str:
+    """Run promtool and say what it says; it comes with Debian's package prometheus."""
+    command = shutil.which("promtool")
+    assert command, "no promtool: run tests/install-mariadb.sh"
+    done = subprocess.run([command, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def expressions() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    return [target["expr"].replace("$instance", "job1") for panel in panels for target in panel["targets"]]
+
+
+def test_the_alerts_fire_when_they_should_and_not_before() -> None:
+    assert "SUCCESS" in promtool("test", "rules", TESTS)
+
+
+def test_a_wrong_alert_is_found(tmp_path: Path) -> None:
+    rules = ALERTS.read_text(encoding="utf-8")
+    (tmp_path / TESTS.name).write_text(TESTS.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / ALERTS.name).write_text(rules.replace("for: 3d", "for: 4d"), encoding="utf-8")
+
+    with pytest.raises(AssertionError, match="ChatsyncDisabled"):
+        promtool("test", "rules", tmp_path / TESTS.name)
+
+
+def test_every_alert_is_tested_both_ways() -> None:
+    alerts = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
+    tested = re.findall(r"alertname: (\w+)\n +exp_alerts:( \[\])?", TESTS.read_text(encoding="utf-8"))
+
+    assert len(alerts) == 9
+    assert {(alert, silent) for alert in alerts for silent in ("", " []")} == set(tested)
+
+
+def test_the_dashboard_asks_in_proper_promql(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions())]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+
+    assert f"{len(rules)} rules found" in promtool("check", "rules", file)
+
+
+def test_every_metric_that_is_asked_for_is_exported(job: Job) -> None:
+    job.settle_off({1: 1})
+    job.list([1])
+    job.configure(metrics={"textfile": "chatsync.prom"})
+    assert job.chain().code == 0
+    names = {name for name, _ in exported(job)}
+
+    lines = ALERTS.read_text(encoding="utf-8").splitlines()
+    rules = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    asked = set(NAME.findall(rules)) | {name for expr in expressions() for name in NAME.findall(expr)}
+
+    assert asked == names

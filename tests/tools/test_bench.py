@@ -1,0 +1,68 @@
+"""The bench does at a small size what it does at a large one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import measure, report
+
+
+def cost(wall: float, rss_mb: float = 100) -> measure.Cost:
+    return measure.Cost(wall=wall, cpu=wall, rss_mb=rss_mb, server_cpu=0)
+
+
+def test_lines_are_measured_and_a_missing_peer_is_reported(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "--clients", "2000", "--shards", "2", "--runs", "1"]
+    lines = ["--only", "floor,reladiff", "--json", "b.json"]
+    environment = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = subprocess.run(
+        [*command, *lines], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    floor, at_once, reladiff = json.loads((tmp_path / "b.json").read_text())["results"]
+    assert (floor["name"], len(floor["ours"]), len(floor["peer"]), len(floor["ratios"])) == ("floor", 1, 1, 1)
+    assert floor["ratio"] == pytest.approx(floor["ours"][0]["wall"] / floor["peer"][0]["wall"])
+    assert 10 < floor["ours"][0]["rss_mb"] < 300
+    assert (floor["goal"], at_once["goal"]) == (2.5, None)
+    assert (reladiff["missing"], reladiff["peer"], reladiff["ratio"]) == ("not installed: reladiff", [], None)
+    assert "diff, 2k listed, 2 shards, 1% drift" in done.stdout
+    assert "not measured" in done.stdout
+
+
+def test_a_command_that_fails_ends_the_bench_with_its_output(tmp_path: Path) -> None:
+    bench = measure.Bench(tmp_path, server=None)
+
+    with pytest.raises(measure.BenchError, match="ended with 3:\nno luck"):
+        bench.run(measure.Command(argv=["bash", "-c", "echo no luck >&2; exit 3"]))
+
+
+def test_costs_are_of_the_command_and_its_children(tmp_path: Path) -> None:
+    bench = measure.Bench(tmp_path, server=None)
+    child = f"{sys.executable} -c 'x = b\"x\" * 100_000_000; sum(range(1_000_000))'"
+
+    found = bench.run(measure.Command(argv=["bash", "-c", f"{child}; true"]))
+
+    assert found.rss_mb > 95
+    assert found.cpu > 0
+    assert found.wall > 0
+
+
+@pytest.mark.parametrize(("goal", "verdict"), [(0.5, "reached"), (0.49, "MISSED")])
+def test_a_goal_is_held_against_the_median_of_the_ratios(goal: float, verdict: str) -> None:
+    ours, peer = measure.Command(argv=["a"], per=10), measure.Command(argv=["b"], per=20)
+    contest = measure.Contest(name="n", what="w", against="a", ours=ours, peer=peer, goal=goal, rss_goal=100)
+    result = measure.Result(contest=contest, ours=[cost(1), cost(1), cost(9)], peer=[cost(4), cost(4), cost(4)])
+
+    assert result.ratio == 0.5
+    time, memory = ([cell.strip() for cell in line.split("|")] for line in report.table([result]).splitlines()[2:4])
+    assert time[5:8] == ["0.50 (0.50-4.50)", f"{goal:g}", verdict]
+    assert memory[1] == "w, peak memory"
+    assert memory[6:8] == ["100 MiB", "reached"]
