@@ -15,7 +15,7 @@ import click
 
 from chatsync import __version__, logs
 from chatsync.errors import ChatsyncError, CheckStatus, ExitCode
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 
 # Each command is imported when it is called: help is quick, and a run pays for what it uses.
 SECTIONS = {
@@ -67,7 +67,7 @@ class Commands(click.Group):
 
 def _keep_log_format(ctx: click.Context, _option: click.Parameter, value: str) -> None:
     """Remember the format as soon as it is read: a wrong command name is told in it already."""
-    ctx.ensure_object(Session).log_format = value
+    ctx.ensure_object(Invocation).log_format = value
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,11 +92,11 @@ def cli(ctx: click.Context, config: Path | None, verbose: int, *, quiet: bool) -
     if verbose and quiet:
         msg = "--verbose and --quiet exclude each other"
         raise click.UsageError(msg)
-    session: Session = ctx.obj
-    session.config = config
-    session.method = ctx.invoked_subcommand or ""
-    session.tracebacks = verbose > 1
-    logs.set_up(session, verbosity=-1 if quiet else verbose, output_format=session.log_format)
+    invocation: Invocation = ctx.obj
+    invocation.config = config
+    invocation.method = ctx.invoked_subcommand or ""
+    invocation.tracebacks = verbose > 1
+    logs.set_up(invocation, verbosity=-1 if quiet else verbose, output_format=invocation.log_format)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -112,48 +112,48 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and leave its metrics, whatever ended it."""
-    session = Session()
+    invocation = Invocation()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # better than to die of "✓" or "…" in an old encoding
     code: int = ExitCode.FAILED  # that of a bug, whose traceback goes on from here
     try:
-        code = _run(session, arguments)
+        code = _run(invocation, arguments)
     finally:
-        session.end(code)
+        invocation.end(code)
     return code
 
 
-def _run(session: Session, arguments: Sequence[str] | None) -> int:
+def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
     """Run one command; turn whatever ends it into one line and an exit code."""
     try:
-        code = cli.main(arguments, prog_name="chatsync", standalone_mode=False, obj=session)
+        code = cli.main(arguments, prog_name="chatsync", standalone_mode=False, obj=invocation)
         if sys.stdout is not None:  # as after `>&-`
             sys.stdout.flush()
     except ChatsyncError as error:
-        session.note_failure(error)
-        code = _fail(session, str(error), error.exit_code)
+        invocation.note_failure(error)
+        code = _fail(invocation, str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)  # help is more than one line
         code = ExitCode.USAGE
     except click.ClickException as error:
-        code = _fail(session, _usage(error), ExitCode.USAGE)
+        code = _fail(invocation, _usage(error), ExitCode.USAGE)
     except click.Abort as abort:
-        code = _abort(session, abort)
+        code = _abort(invocation, abort)
     except OSError as error:
-        code = _fail(session, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
+        code = _fail(invocation, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
     except Exception as bug:
-        if session.log_format == "text" and session.method != CHECK:
+        if invocation.log_format == "text" and invocation.method != CHECK:
             raise
-        session.tracebacks = True
-        code = _fail(session, f"a bug: {bug!r}", ExitCode.FAILED)
+        invocation.tracebacks = True
+        code = _fail(invocation, f"a bug: {bug!r}", ExitCode.FAILED)
     return code or ExitCode.OK
 
 
-def _abort(session: Session, abort: click.Abort) -> int:
+def _abort(invocation: Invocation, abort: click.Abort) -> int:
     if isinstance(abort.__cause__, KeyboardInterrupt):  # so early that nobody watches for signals yet
-        return _fail(session, "stopped by SIGINT", 128 + signal.SIGINT)
-    return _fail(session, "not confirmed, nothing was written", ExitCode.FAILED)
+        return _fail(invocation, "stopped by SIGINT", 128 + signal.SIGINT)
+    return _fail(invocation, "not confirmed, nothing was written", ExitCode.FAILED)
 
 
 def _usage(error: click.ClickException) -> str:
@@ -162,13 +162,13 @@ def _usage(error: click.ClickException) -> str:
     return f"{error.format_message()}{hint}"
 
 
-def _fail(session: Session, message: str, code: int) -> int:
-    if session.method == CHECK:
+def _fail(invocation: Invocation, message: str, code: int) -> int:
+    if invocation.method == CHECK:
         code = CheckStatus.UNKNOWN  # where 1 and 2 say something else to monitoring
     line = "chatsync: " + " ".join(message.split())
-    error = sys.exception() if session.tracebacks else None
-    if session.log_format == "json":
-        line = logs.failure(line, session, error=error, exit_code=code)
+    error = sys.exception() if invocation.tracebacks else None
+    if invocation.log_format == "json":
+        line = logs.failure(line, invocation, error=error, exit_code=code)
     elif error:
         import traceback  # late, so that help is quick
 

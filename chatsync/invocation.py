@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
     from chatsync.monitoring.metrics import Facts
-    from chatsync.run import Run
 
 
 CHAIN = ("diff", "apply", "set-modtime")
 
 
 @dataclass
-class Session:
+class Invocation:
     """What the commands share: where the configuration is, and what log lines say of the command.
 
     `trace_id` is that of the chain: `diff` makes it, the others take it from the plan. `method` is
@@ -86,11 +86,11 @@ class Session:
             return ""
 
     @contextmanager
-    def begin(self) -> Iterator[tuple[Settings, Run]]:
+    def begin(self) -> Iterator[tuple[Settings, CancelScope]]:
         """Load the configuration and start the clock of a command; signals count from here on."""
-        from chatsync.run import start_run  # late, as above
+        from chatsync.cancel_scope import start_scope  # late, as above
 
         settings = self.settings()
-        run = start_run(settings)
-        with run.watching():
-            yield settings, run
+        scope = start_scope(settings)
+        with scope.watching():
+            yield settings, scope

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.errors import ChatsyncError, DeadlineError
-from chatsync.run import Run
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -76,12 +76,12 @@ class SideBySide(Generic[Key, Value]):
                 return
             self._done.put((key, _ended(task)))
 
-    def outcomes(self, run: Run) -> Iterator[tuple[Key, Ended[Value]]]:
+    def outcomes(self, scope: CancelScope) -> Iterator[tuple[Key, Ended[Value]]]:
         """Yield each task's outcome as it ends.
 
         A task that hangs past the deadline yields a DeadlineError in its place.
         """
-        end = time.monotonic() + run.remaining + _GRACE_SECONDS
+        end = time.monotonic() + scope.remaining + _GRACE_SECONDS
         while self._unfinished:
             try:
                 key, outcome = self._done.get(timeout=max(0.0, end - time.monotonic()))
@@ -91,19 +91,19 @@ class SideBySide(Generic[Key, Value]):
             del self._unfinished[key]
             yield key, outcome
         for key in self._unfinished:
-            msg = f"the deadline passed (run.deadline = {run.deadline:g} s) without an answer"
+            msg = f"the deadline passed (run.deadline = {scope.deadline:g} s) without an answer"
             yield key, Ended(error=DeadlineError(msg))
 
-    def results(self, run: Run) -> dict[Key, Value]:
+    def results(self, scope: CancelScope) -> dict[Key, Value]:
         """Return the value of every task; the first error is raised and stops the others."""
         values = {}
-        for key, outcome in self.outcomes(run):
+        for key, outcome in self.outcomes(scope):
             if isinstance(outcome.error, ChatsyncError):
-                self.cancel(run, outcome.error)
+                self.cancel(scope, outcome.error)
             values[key] = outcome.unwrap()
         return values
 
-    def cancel(self, run: Run, reason: ChatsyncError) -> None:
+    def cancel(self, scope: CancelScope, reason: ChatsyncError) -> None:
         """Start no other task, and stop those at work at their next check; nobody waits for them any more."""
         self._waiting.clear()
-        run.cancel(reason)
+        scope.cancel(reason)

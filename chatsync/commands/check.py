@@ -8,7 +8,7 @@ import click
 
 from chatsync.config.settings import Monitoring, Seconds
 from chatsync.errors import ChatsyncError
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 from chatsync.monitoring import verdict as monitoring
 from chatsync.monitoring.verdict import Finding, Thresholds
 
@@ -80,27 +80,27 @@ def check(
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
         # Late: only a push needs them. Its time is its own, for the run's may be over, and ends before its deadline.
+        from chatsync.cancel_scope import CancelScope
         from chatsync.monitoring import juggler
-        from chatsync.run import Run
 
-        run = Run(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
-        juggler.push(juggler.batch(finding, section), push_url, run)
+        scope = CancelScope(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
+        juggler.push(juggler.batch(finding, section), push_url, scope)
     ctx.exit(finding.status)
 
 
 def _look(
-    session: Session, *, warning: timedelta, critical: timedelta, drift: bool
+    invocation: Invocation, *, warning: timedelta, critical: timedelta, drift: bool
 ) -> tuple[Finding, Monitoring, Thresholds]:
     """Look and judge; whatever keeps us from looking is a finding too."""
     section = Monitoring()
     thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
     try:
-        with session.begin() as (settings, run):
+        with invocation.begin() as (settings, scope):
             from chatsync.monitoring.check import look  # late: help needs no drivers
 
             section = settings.monitoring
             thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
-            finding = look(settings, run, thresholds=thresholds, drift=drift, trace_id=session.trace_id)
+            finding = look(settings, scope, thresholds=thresholds, drift=drift, trace_id=invocation.trace_id)
     except ChatsyncError as error:
         finding = monitoring.failure(error)
     return finding, section, thresholds

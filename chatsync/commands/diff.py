@@ -17,7 +17,7 @@ from chatsync.sync.planner import make_plan
 from chatsync.sync.report import diff_report
 
 if TYPE_CHECKING:
-    from chatsync.invocation import Session
+    from chatsync.invocation import Invocation
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +42,18 @@ def diff(
 
     Writes nothing but the plan FILE. Also says what `apply` will answer.
     """
-    session: Session = ctx.obj
-    with session.begin() as (settings, run):
+    invocation: Invocation = ctx.obj
+    with invocation.begin() as (settings, scope):
         off: dict[int, int] = {}
         plan, state = make_plan(
             settings,
-            run,
-            trace_id=session.trace_id,
+            scope,
+            trace_id=invocation.trace_id,
             if_modified=if_modified,
             progress=progress_bar,
             count_off=off.__setitem__,
         )
-        session.note(metrics.of_diff(plan, now=state.now, off=off))
+        invocation.note(metrics.of_diff(plan, now=state.now, off=off))
         if plan_file:
             save(plan, plan_file)
             logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})

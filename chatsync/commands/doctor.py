@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import click
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.diagnostics.doctor import Line, Mark, bad, check_config, check_folders, check_list, check_token
 from chatsync.errors import ChatsyncError, ConfigError
-from chatsync.invocation import Session
-from chatsync.run import Run
+from chatsync.invocation import Invocation
 
 # Somebody waits for the answer: a blink of the network is forgiven, no more.
 _RETRY_SECONDS = 1.0
@@ -16,22 +16,22 @@ _RETRY_SECONDS = 1.0
 
 @click.command()
 @click.pass_obj
-def doctor(session: Session) -> None:
+def doctor(invocation: Invocation) -> None:
     """Check the configuration and everything it names, one line each; writes nothing.
 
     A ✓ is well, a ! is a warning, a ✗ says what to do. Exits 0 only when there is no ✗, and with 2
     when the configuration itself is bad.
     """
     try:
-        settings = session.settings()
+        settings = invocation.settings()
     except ConfigError as error:
         click.echo(bad("config", str(error)))
         msg = "the configuration is bad, so nothing else was checked"
         raise ConfigError(msg) from error
-    run = Run(deadline=settings.run.deadline, retry_timeout=_RETRY_SECONDS)
+    scope = CancelScope(deadline=settings.run.deadline, retry_timeout=_RETRY_SECONDS)
     lines: list[Line] = []
-    with run.watching():
-        for line in _examine(settings, run):
+    with scope.watching():
+        for line in _examine(settings, scope):
             click.echo(line)
             lines.append(line)
     failed = sum(line.mark is Mark.BAD for line in lines)
@@ -39,7 +39,7 @@ def doctor(session: Session) -> None:
         raise ChatsyncError(f"{failed} of {len(lines)} checks failed")
 
 
-def _examine(settings: Settings, run: Run) -> Iterator[Line]:
+def _examine(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     # Late: the drivers are not needed to say that the configuration is bad.
     from chatsync.diagnostics.doctor_databases import check_databases, check_driver
     from chatsync.diagnostics.doctor_job import check_job
@@ -47,8 +47,8 @@ def _examine(settings: Settings, run: Run) -> Iterator[Line]:
     yield from check_config(settings)
     if not settings.exclusions.file:
         yield from check_token(settings.exclusions)
-    list_time = yield from check_list(settings, run)
+    list_time = yield from check_list(settings, scope)
     yield from check_driver(settings)
-    yield from check_databases(settings, run)
-    yield from check_job(settings, run, list_time)
+    yield from check_databases(settings, scope)
+    yield from check_job(settings, scope, list_time)
     yield from check_folders(settings)

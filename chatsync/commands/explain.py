@@ -8,7 +8,7 @@ import click
 from chatsync.commands.options import format_option
 from chatsync.errors import IncompleteError
 from chatsync.exclusions.client_ids import client_id
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 from chatsync.progress import progress_bar
 
 
@@ -16,7 +16,7 @@ from chatsync.progress import progress_bar
 @click.argument("client_ids", nargs=-1, metavar="CLIENT_ID...")
 @format_option("table", "json")
 @click.pass_obj
-def explain(session: Session, client_ids: tuple[str, ...], output_format: str) -> None:
+def explain(invocation: Invocation, client_ids: tuple[str, ...], output_format: str) -> None:
     """Say whether clients have the chat, and why.
 
     For each CLIENT_ID one sentence, then the facts: the list, the databases, which run did it and
@@ -28,8 +28,8 @@ def explain(session: Session, client_ids: tuple[str, ...], output_format: str) -
     from chatsync.diagnostics.client_facts import gather  # late: help needs no database
     from chatsync.diagnostics.explain_report import explain_report
 
-    with session.begin() as (settings, run):
-        job, clients = gather(settings, run, asked, trace_id=session.trace_id, progress=progress_bar)
+    with invocation.begin() as (settings, scope):
+        job, clients = gather(settings, scope, asked, trace_id=invocation.trace_id, progress=progress_bar)
     click.echo(explain_report(clients, job, output_format=output_format))
     if job.errors:
         raise IncompleteError(job.errors)

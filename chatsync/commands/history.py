@@ -7,9 +7,9 @@ from pyroaring import BitMap64
 
 from chatsync.commands.options import format_option
 from chatsync.core.diff import MAX_LIST_ID
-from chatsync.diagnostics.history import deeds
+from chatsync.diagnostics.history import client_changes
 from chatsync.diagnostics.history_report import Shown, history_report
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 from chatsync.sync.records import Records
 from chatsync.sync.report import DEFAULT_LIMIT
 
@@ -23,19 +23,19 @@ from chatsync.sync.report import DEFAULT_LIMIT
 )
 @format_option("table", "json", "csv")
 @click.pass_obj
-def history(session: Session, limit: int | None, client: int | None, output_format: str) -> None:
+def history(invocation: Invocation, limit: int | None, client: int | None, output_format: str) -> None:
     """List what earlier applies changed.
 
     Reads the run records in records.dir, the newest first, and nothing else.
     """
-    records = Records(session.settings().records)
+    records = Records(invocation.settings().records)
     shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
     if client is None:
         runs: list[Shown] = [(record, None) for record in islice(records.newest(), shown)]
         more = len(records.runs()) - len(runs) if len(runs) == shown else 0  # fewer: the others can't be read
     else:
-        done = deeds(records.newest(), BitMap64([client])).get(client, [])
-        found: list[Shown] = [(deed.record, deed) for deed in done]
+        done = client_changes(records.newest(), BitMap64([client])).get(client, [])
+        found: list[Shown] = [(change.record, change) for change in done]
         runs = found[:shown]
         more = len(found) - len(runs)
     click.echo(history_report(runs, more=more, client=client, output_format=output_format))

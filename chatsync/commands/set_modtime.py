@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.answer import check_verdict
 from chatsync.core.modtime import DISABLED_FOREVER, NEVER, format_time, parse_time
 from chatsync.core.plan import Plan, Verdict, check_age, check_feature_id, check_target, load
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
-from chatsync.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +29,25 @@ logger = logging.getLogger(__name__)
 @click.option("--disable", is_flag=True, help="Switch the job off: 9999-12-31.")
 @click.option("--reset", is_flag=True, help="Let the next run sync again: 1970-01-01.")
 @click.pass_obj
-def set_modtime(session: Session, time: str | None, plan_file: Path | None, *, disable: bool, reset: bool) -> None:
+def set_modtime(
+    invocation: Invocation, time: str | None, plan_file: Path | None, *, disable: bool, reset: bool
+) -> None:
     """Set the mod-time: the modification time of the list that was last synced in full.
 
     TIME is ISO 8601, a date alone is its midnight, and without an offset it is in
     modtime.timezone. A TIME in the future switches the job off until then.
     """
-    session.is_step = plan_file is not None
+    invocation.is_step = plan_file is not None
     if sum((time is not None, plan_file is not None, disable, reset)) != 1:
         msg = "give one of TIME, --plan, --disable and --reset"
         raise click.UsageError(msg)
-    with session.begin() as (settings, run):
+    with invocation.begin() as (settings, scope):
         if plan_file:
-            click.echo(_record(load(plan_file), settings, run, session))
+            click.echo(_record(load(plan_file), settings, scope, invocation))
         else:
             value = _operators_time(time, settings, disable=disable)
-            click.echo(_set(value, settings, run))
-            session.note(metrics.of_modtime(value, now=datetime.now(UTC)))
+            click.echo(_set(value, settings, scope))
+            invocation.note(metrics.of_modtime(value, now=datetime.now(UTC)))
 
 
 def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> datetime:
@@ -58,18 +60,18 @@ def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> d
         raise click.BadParameter(msg, param_hint="TIME") from None
 
 
-def _set(value: datetime, settings: Settings, run: Run) -> str:
+def _set(value: datetime, settings: Settings, scope: CancelScope) -> str:
     from chatsync.databases.dict_database import DictDatabase  # late: see _record
 
-    with DictDatabase(settings, run, writable=True) as dict_database:
+    with DictDatabase(settings, scope, writable=True) as dict_database:
         dict_database.set_modtime(value)
     logger.info("mod-time set to %s by hand", format_time(value), extra={"modtime": format_time(value)})
     return f"mod-time set to {format_time(value)}"
 
 
-def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
+def _record(plan: Plan, settings: Settings, scope: CancelScope, invocation: Invocation) -> str:
     """Move the mod-time to the plan's list, last of all, when everything else is known to be there."""
-    session.trace_id = plan.trace_id
+    invocation.trace_id = plan.trace_id
     check_target(plan, feature=settings.feature.name, databases=settings.databases)
     check_age(plan, now=datetime.now(UTC), max_age=settings.limits.plan_max_age)
     check_verdict(plan)
@@ -79,12 +81,12 @@ def _record(plan: Plan, settings: Settings, run: Run, session: Session) -> str:
     from chatsync.databases.dict_database import DictDatabase
     from chatsync.sync.mark_synced import check_changes_are_there
 
-    with DictDatabase(settings, run, writable=True) as dict_database:
+    with DictDatabase(settings, scope, writable=True) as dict_database:
         dict_database.check_enabled()
         check_feature_id(plan, dict_database.state().feature_id)
-        check_changes_are_there(plan, settings, run)
+        check_changes_are_there(plan, settings, scope)
         moved = dict_database.advance_modtime(plan.list_time, seen=plan.seen_modtime)
-    session.note(metrics.of_modtime(plan.list_time, now=datetime.now(UTC)))
+    invocation.note(metrics.of_modtime(plan.list_time, now=datetime.now(UTC)))
     value = format_time(plan.list_time)
     done = f"mod-time {'moved to' if moved else 'is already'} {value}"
     event = {"changes": plan.changes, "modtime": value}

@@ -8,7 +8,7 @@ import click
 from chatsync.commands.options import format_option, limit_option
 from chatsync.core.answer import objections
 from chatsync.core.plan import load
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 from chatsync.sync.report import diff_report
 
 
@@ -17,12 +17,12 @@ from chatsync.sync.report import diff_report
 @format_option("table", "json", "csv")
 @limit_option
 @click.pass_obj
-def show(session: Session, plan_file: Path, output_format: str, limit: int | None) -> None:
+def show(invocation: Invocation, plan_file: Path, output_format: str, limit: int | None) -> None:
     """Print a plan FILE as `diff` would, and whether `apply` would take it now.
 
     Judges by the plan's age and content and the configuration's limits; reads nothing else.
     """
-    settings = session.settings()
+    settings = invocation.settings()
     plan = load(plan_file)
     now = datetime.now(UTC)
     against = objections(plan, settings, now=now, state=None)

@@ -4,14 +4,14 @@ import click
 
 from chatsync.commands.options import format_option
 from chatsync.errors import IncompleteError
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 from chatsync.progress import progress_bar
 
 
 @click.command()
 @format_option("table", "json")
 @click.pass_obj
-def status(session: Session, output_format: str) -> None:
+def status(invocation: Invocation, output_format: str) -> None:
     """Show how things stand, and what needs a person.
 
     Reads the list and the shards and compares them as `diff` does; writes nothing. Shows what it can
@@ -21,8 +21,8 @@ def status(session: Session, output_format: str) -> None:
     from chatsync.diagnostics.status import gather, warnings
     from chatsync.diagnostics.status_report import status_report
 
-    with session.begin() as (settings, run):
-        seen = gather(settings, run, trace_id=session.trace_id, progress=progress_bar)
+    with invocation.begin() as (settings, scope):
+        seen = gather(settings, scope, trace_id=invocation.trace_id, progress=progress_bar)
         needs = warnings(seen, settings.limits)
         click.echo(status_report(seen, needs, settings, output_format=output_format))
     if seen.errors:

@@ -13,11 +13,11 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError, SQLAlchemyError
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.urls import DatabaseUrl
 from chatsync.databases.engines import new_engine
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
 from chatsync.parallel import off_main_thread
-from chatsync.run import Run
 
 Value = TypeVar("Value")
 
@@ -76,7 +76,13 @@ class Database:
     """One database and the single connection that this program has to it; for one thread at a time."""
 
     def __init__(
-        self, url: DatabaseUrl, *, name: str, run: Run, writable: bool = False, patience: int = STATEMENT_SECONDS
+        self,
+        url: DatabaseUrl,
+        *,
+        name: str,
+        scope: CancelScope,
+        writable: bool = False,
+        patience: int = STATEMENT_SECONDS,
     ) -> None:
         """Describe the database; nothing is opened yet.
 
@@ -85,7 +91,7 @@ class Database:
         """
         self.url = url
         self.name = name
-        self.run = run
+        self.scope = scope
         self._writable = writable
         self._engine = new_engine(url, writable=writable, patience=patience)
         self._connection: sa.Connection | None = None
@@ -107,7 +113,7 @@ class Database:
         here: a batch in hand still has to end.
         """
         with self._explained(what):
-            return self.run.retry(
+            return self.scope.retry(
                 partial(self._attempt, work), what=f"{self}: {what}", is_transient=is_transient, describe=describe
             )
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from pyroaring import BitMap64
 from sqlalchemy.exc import IntegrityError
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import DictState, check_modtime, chunks, disabled_message, storable
 from chatsync.core.modtime import format_time, parse_property, parse_time
@@ -14,7 +15,6 @@ from chatsync.databases.connection import Database
 from chatsync.databases.packed_ids import unpack
 from chatsync.databases.tables import PACKED_IDS, features, ppc_properties, utc_now
 from chatsync.errors import ConfigError, DisabledError, OutOfDateError, SourceError
-from chatsync.run import Run
 
 LOOKUP_SIZE = 5000
 
@@ -52,13 +52,13 @@ _ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.
 class DictDatabase:
     """The dict database, asked in the job's own words."""
 
-    def __init__(self, settings: Settings, run: Run, *, writable: bool = False) -> None:
+    def __init__(self, settings: Settings, scope: CancelScope, *, writable: bool = False) -> None:
         """Describe it; nothing is opened yet. Only a writable one may set the mod-time."""
         self._settings = settings
         self._feature = settings.feature.name
         self._property = settings.modtime.property
         self._names = {"feature": self._feature, "property": self._property}
-        self.database = Database(settings.databases.dict, name="dict", run=run, writable=writable)
+        self.database = Database(settings.databases.dict, name="dict", scope=scope, writable=writable)
 
     def __enter__(self) -> Self:
         """Be closed at the end of a block."""

@@ -16,11 +16,11 @@ from typing import IO, Protocol, Self
 
 import sqlalchemy as sa
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import DictState
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import BusyError, DatabaseError, LockLostError, OutputError
-from chatsync.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -43,23 +43,23 @@ class JobLock(Protocol):
         """Say what the dict database holds while the lock is held; raise LockLostError once it is not."""
 
 
-def job_lock(settings: Settings, run: Run) -> JobLock:
+def job_lock(settings: Settings, scope: CancelScope) -> JobLock:
     """Choose the lock that fits the dict database."""
     if settings.databases.dict.is_sqlite:
-        return FileLock(settings, run)
-    return ServerLock(settings, run)
+        return FileLock(settings, scope)
+    return ServerLock(settings, scope)
 
 
 class ServerLock:
     """GET_LOCK on the dict database's server."""
 
-    def __init__(self, settings: Settings, run: Run) -> None:
+    def __init__(self, settings: Settings, scope: CancelScope) -> None:
         """Describe the lock; nothing is opened yet."""
-        self._dict = DictDatabase(settings, run)
+        self._dict = DictDatabase(settings, scope)
         self._database = self._dict.database
         self._values = {"name": lock_name(settings.databases.dict.database, settings.feature.name)}
         # Idle between two checks for as long as a batch and its retries take.
-        self._idle_seconds = int(run.deadline) + 3600
+        self._idle_seconds = int(scope.deadline) + 3600
 
     def __enter__(self) -> Self:
         """Take the lock at once or raise BusyError; a server that refuses locks is a DatabaseError."""
@@ -110,9 +110,9 @@ def lock_name(schema: str, feature: str) -> str:
 class FileLock:
     """flock on a file beside an SQLite dict database; the file says who holds it."""
 
-    def __init__(self, settings: Settings, run: Run) -> None:
+    def __init__(self, settings: Settings, scope: CancelScope) -> None:
         """Describe the lock; nothing is opened yet."""
-        self._dict = DictDatabase(settings, run)
+        self._dict = DictDatabase(settings, scope)
         self._path = Path(settings.databases.dict.database + ".chatsync-lock")
         self._file: IO[str] | None = None
 

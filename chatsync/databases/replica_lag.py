@@ -7,10 +7,10 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.databases.connection import Database, error_number
 from chatsync.errors import DatabaseError
-from chatsync.run import Run
 
 _POLL_SECONDS = 1.0
 _SYNTAX_ERROR = 1064
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 class ReplicaLag:
     """The lag of one shard's replica, held against `apply.max_lag`."""
 
-    def __init__(self, settings: Settings, shard: int, run: Run) -> None:
+    def __init__(self, settings: Settings, shard: int, scope: CancelScope) -> None:
         """Describe the replica; without `max_lag` or a replica there is nothing to wait for."""
         self._apply = settings.apply
-        self._run = run
+        self._scope = scope
         url = settings.databases.replicas.get(shard)
         self._database = None
         if url is not None and settings.apply.max_lag is not None:
-            self._database = Database(url, name=f"replica of shard {shard}", run=run)
+            self._database = Database(url, name=f"replica of shard {shard}", scope=scope)
 
     def __enter__(self) -> Self:
         """Be closed at the end of a block."""
@@ -57,7 +57,7 @@ class ReplicaLag:
                 patience = f"apply.max_lag_wait = {self._apply.max_lag_wait:g} s"
                 raise DatabaseError(f"{self._database} {shown}, over {limit}, and did so for {patience}")
             logger.info("%s %s, waiting", self._database, shown, extra={"lag": lag})
-            self._run.wait(_POLL_SECONDS)
+            self._scope.wait(_POLL_SECONDS)
 
 
 def seconds_behind(connection: sa.Connection) -> float | None:

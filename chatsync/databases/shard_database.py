@@ -7,6 +7,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from pyroaring import BitMap64
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import chunks
 from chatsync.core.results import Action, Written
@@ -14,7 +15,6 @@ from chatsync.databases.connection import STATEMENT_SECONDS, Database
 from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
 from chatsync.databases.packed_ids import PACKED_SIZE, unpack
 from chatsync.databases.tables import clients_features, packed_ids
-from chatsync.run import Run
 
 # How many packed ids fit into one value.
 _IDS_A_VALUE = GROUP_CONCAT_MAX_LEN // PACKED_SIZE
@@ -58,11 +58,11 @@ _INSERT = "INSERT INTO clients_features (ClientID, feature_id, is_enabled) VALUE
 class ShardDatabase:
     """One shard, asked in the job's own words."""
 
-    def __init__(self, settings: Settings, shard: int, run: Run, *, writable: bool = False) -> None:
+    def __init__(self, settings: Settings, shard: int, scope: CancelScope, *, writable: bool = False) -> None:
         """Describe it; nothing is opened yet. Only a writable one may change rows."""
         url = settings.databases.shards[shard]
         patience = STATEMENT_SECONDS if writable else _SCAN_SECONDS
-        self.database = Database(url, name=f"shard {shard}", run=run, writable=writable, patience=patience)
+        self.database = Database(url, name=f"shard {shard}", scope=scope, writable=writable, patience=patience)
         self._mark = "?" if url.is_sqlite else "%s"
 
     def __enter__(self) -> Self:
@@ -90,7 +90,7 @@ class ShardDatabase:
         off = BitMap64()
         step = len(clients) * _IDS_A_VALUE * 3 // (4 * count) + 1
         for start in range(clients.start, clients.stop, step):
-            self.database.run.check()
+            self.database.scope.check()
             part = range(start, min(start + step, clients.stop))
             values = {"feature": feature_id, "first": part[0], "last": part[-1]}
             count, packed = connection.execute(_OFF_BETWEEN, values).one()

@@ -6,18 +6,18 @@ from operator import itemgetter
 
 from pyroaring import BitMap64
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import DictState, ExclusionList, IdsByShard, ListVersion, storable
 from chatsync.core.limits import refusals
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused
-from chatsync.diagnostics.history import deeds, listed_since
+from chatsync.diagnostics.history import client_changes, listed_since
 from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, PropertyError, SourceError, StoppedError
 from chatsync.exclusions import open_list
 from chatsync.parallel import SideBySide
 from chatsync.progress import Progress
-from chatsync.run import Run
 from chatsync.sync.planner import make_plan
 from chatsync.sync.records import Record, Records
 
@@ -25,7 +25,7 @@ _READERS = 16
 
 
 def gather(
-    settings: Settings, run: Run, asked: Sequence[int], *, trace_id: str, progress: Progress
+    settings: Settings, scope: CancelScope, asked: Sequence[int], *, trace_id: str, progress: Progress
 ) -> tuple[JobFacts, list[ClientFacts]]:
     """Read the list, the clients' rows on every shard and the records.
 
@@ -33,13 +33,13 @@ def gather(
     can't be read, the rest is told all the same. Only when an asked client awaits a change is a
     whole diff made too, to see whether a limit refuses it.
     """
-    version, listed, list_error = _list(settings, run, progress)
+    version, listed, list_error = _list(settings, scope, progress)
     records = _records(settings)
-    with DictDatabase(settings, run) as dict_database:
+    with DictDatabase(settings, scope) as dict_database:
         feature_id = dict_database.feature_id()
         homes = dict_database.homes(BitMap64(asked))
         state, modtime_error = _state(dict_database)
-    rows, shard_errors = _rows(settings, run, feature_id, storable(BitMap64(asked)))
+    rows, shard_errors = _rows(settings, scope, feature_id, storable(BitMap64(asked)))
     clients = _clients(asked, listed=listed, homes=homes, rows=rows, records=records)
     job = JobFacts(
         state=state,
@@ -52,7 +52,7 @@ def gather(
         oldest_record=records[-1].began if records else None,
     )
     if any(may_be_refused(client, job) for client in clients):
-        job = job.refused(_refusals(settings, run, trace_id=trace_id, progress=progress))
+        job = job.refused(_refusals(settings, scope, trace_id=trace_id, progress=progress))
     return job, clients
 
 
@@ -65,7 +65,7 @@ def _clients(
     records: Sequence[Record],
 ) -> list[ClientFacts]:
     home_of = {client: shard for shard, here in homes.items() for client in here}
-    done, since = deeds(records, BitMap64(asked)), listed_since(records, BitMap64(asked))
+    done, since = client_changes(records, BitMap64(asked)), listed_since(records, BitMap64(asked))
     return [
         ClientFacts(
             client=client,
@@ -73,7 +73,7 @@ def _clients(
             listed_since=since.get(client),
             home=home_of.get(client),
             rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
-            deeds=done.get(client, ()),
+            client_changes=done.get(client, ()),
         )
         for client in asked
     ]
@@ -88,12 +88,12 @@ def _state(dict_database: DictDatabase) -> tuple[DictState | None, str | None]:
 
 
 def _list(
-    settings: Settings, run: Run, progress: Progress
+    settings: Settings, scope: CancelScope, progress: Progress
 ) -> tuple[ListVersion | None, ExclusionList | None, str | None]:
     """Read the list; when that fails, say why."""
     version = None
     try:
-        with open_list(settings, run) as source:
+        with open_list(settings, scope) as source:
             version = source.version
             with progress("reading the list", version.rows or 0) as advance:
                 return version, source.read(advance), None
@@ -110,12 +110,12 @@ def _records(settings: Settings) -> list[Record]:
 
 
 def _rows(
-    settings: Settings, run: Run, feature_id: int, ids: BitMap64
+    settings: Settings, scope: CancelScope, feature_id: int, ids: BitMap64
 ) -> tuple[dict[int, dict[int, bool]], dict[int, str]]:
     """Read the clients' rows on every shard, as one may be where its client does not live; say why where that fails."""
-    tasks = {shard: partial(_rows_here, settings, run, shard, feature_id, ids) for shard in settings.databases.shards}
+    tasks = {shard: partial(_rows_here, settings, scope, shard, feature_id, ids) for shard in settings.databases.shards}
     rows, errors = {}, {}
-    for shard, ended in sorted(SideBySide(tasks, workers=_READERS).outcomes(run), key=itemgetter(0)):
+    for shard, ended in sorted(SideBySide(tasks, workers=_READERS).outcomes(scope), key=itemgetter(0)):
         if isinstance(ended.error, DatabaseError):
             errors[shard] = str(ended.error)
         else:
@@ -123,15 +123,15 @@ def _rows(
     return rows, errors
 
 
-def _rows_here(settings: Settings, run: Run, shard: int, feature_id: int, ids: BitMap64) -> dict[int, bool]:
-    with ShardDatabase(settings, shard, run) as database:
+def _rows_here(settings: Settings, scope: CancelScope, shard: int, feature_id: int, ids: BitMap64) -> dict[int, bool]:
+    with ShardDatabase(settings, shard, scope) as database:
         return database.rows_among(feature_id, ids)
 
 
-def _refusals(settings: Settings, run: Run, *, trace_id: str, progress: Progress) -> tuple[str, ...]:
+def _refusals(settings: Settings, scope: CancelScope, *, trace_id: str, progress: Progress) -> tuple[str, ...]:
     """Say why the next run would change nothing at all; nothing when it would."""
     try:
-        plan, _ = make_plan(settings, run, trace_id=trace_id, if_modified=False, progress=progress)
+        plan, _ = make_plan(settings, scope, trace_id=trace_id, if_modified=False, progress=progress)
         return tuple(map(str, refusals(plan, settings.limits)))
     except (StoppedError, DeadlineError):
         raise

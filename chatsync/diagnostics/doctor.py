@@ -11,12 +11,12 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.load import exposes_password
 from chatsync.config.settings import Exclusions, Settings
 from chatsync.core.diff import ExclusionList, ListVersion
 from chatsync.core.modtime import short_time
 from chatsync.errors import ChatsyncError
-from chatsync.run import Run
 
 
 class Mark(StrEnum):
@@ -81,11 +81,11 @@ def check_token(section: Exclusions) -> Iterator[Line]:
         yield warning("token", f"others may read {place}: chmod 600")
 
 
-def check_list(settings: Settings, run: Run) -> Generator[Line, None, datetime | None]:
+def check_list(settings: Settings, scope: CancelScope) -> Generator[Line, None, datetime | None]:
     """Read the list as `diff` would, whole, and return when it was modified."""
     read = _read_file if settings.exclusions.file else _read_table
     try:
-        version, kind, listed = read(settings.exclusions, run)
+        version, kind, listed = read(settings.exclusions, scope)
     except ChatsyncError as error:
         yield bad("list", in_words(error, hint="is exclusions.proxy right?"))
         return None
@@ -94,17 +94,17 @@ def check_list(settings: Settings, run: Run) -> Generator[Line, None, datetime |
     return version.modified
 
 
-def _read_file(section: Exclusions, run: Run) -> tuple[ListVersion, str, ExclusionList]:
+def _read_file(section: Exclusions, scope: CancelScope) -> tuple[ListVersion, str, ExclusionList]:
     from chatsync.exclusions.file import open_file
 
-    with open_file(section, run) as file:
+    with open_file(section, scope) as file:
         return file.version, "a file", file.read(_say_nothing)
 
 
-def _read_table(section: Exclusions, run: Run) -> tuple[ListVersion, str, ExclusionList]:
+def _read_table(section: Exclusions, scope: CancelScope) -> tuple[ListVersion, str, ExclusionList]:
     from chatsync.ytsaurus.table import open_table
 
-    with open_table(section, run) as table:
+    with open_table(section, scope) as table:
         kind = table.column_type()
         typed = f"of type {kind}" if kind else "not in its schema"
         return table.version, f"a static table with column {section.column} {typed}", table.read(_say_nothing)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.config.urls import DatabaseUrl
 from chatsync.core.modtime import parse_time, short_span
@@ -20,7 +21,6 @@ from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.diagnostics.grants import Grants, Need, parse_grants
 from chatsync.errors import ChatsyncError
 from chatsync.parallel import SideBySide
-from chatsync.run import Run
 
 _WORKERS = 16
 _OLDEST = {"MariaDB": (10, 5), "MySQL": (5, 7)}
@@ -77,14 +77,14 @@ def _lower(columns: tuple[str, ...]) -> frozenset[str]:
     return frozenset(column.lower() for column in columns)
 
 
-def check_databases(settings: Settings, run: Run) -> Iterator[Line]:
+def check_databases(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     """Look at the dict database, all shards and their replicas side by side; the lines come in their order."""
     urls = settings.databases
     places = [Place(part="dict", kind="dict", url=urls.dict)]
     places += [Place(part=f"shard {shard}", kind="shard", url=url) for shard, url in urls.shards.items()]
     replicas = [Place(part=f"replica {shard}", kind="replica", url=url) for shard, url in urls.replicas.items()]
-    tasks = {place.part: partial(_examine, place, places, run) for place in [*places, *replicas]}
-    outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
+    tasks = {place.part: partial(_examine, place, places, scope) for place in [*places, *replicas]}
+    outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(scope))
     for place in [*places, *replicas]:
         outcome = outcomes[place.part]
         if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
@@ -105,9 +105,9 @@ def check_driver(settings: Settings) -> Iterator[Line]:
         yield warning("driver", f"{version} without its C extension reads ten times as slowly; install a binary wheel")
 
 
-def _examine(place: Place, places: list[Place], run: Run) -> list[Line]:
+def _examine(place: Place, places: list[Place], scope: CancelScope) -> list[Line]:
     lines: list[Line] = []
-    with Database(place.url, name=place.part, run=run) as database:
+    with Database(place.url, name=place.part, scope=scope) as database:
         try:
             look = _look_at_replica(place, database) if place.kind == "replica" else _look(place, places, database)
             for line in look:

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.modtime import NEVER, parse_property, parse_time, short_time
 from chatsync.databases.connection import Database
 from chatsync.databases.tables import features, ppc_properties, shard_client_id, utc_now
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.errors import ChatsyncError
-from chatsync.run import Run
 from chatsync.sync.report import modtime_meaning
 
 _FEATURE = sa.select(features.c.feature_id).where(features.c.feature_text_id == sa.bindparam("feature"))
@@ -24,14 +24,14 @@ _SHARDS = (
 )
 
 
-def check_job(settings: Settings, run: Run, list_time: datetime | None) -> Iterator[Line]:
+def check_job(settings: Settings, scope: CancelScope, list_time: datetime | None) -> Iterator[Line]:
     """Look up the feature, the mod-time and the shards; `list_time` is None when nobody knows it."""
     checks: dict[str, Callable[[Database], Iterator[Line]]] = {
         "feature": lambda database: _check_feature(settings, database),
         "mod-time": lambda database: _check_modtime(settings, database, list_time),
         "shards": lambda database: _check_shards(settings, database),
     }
-    with Database(settings.databases.dict, name="dict", run=run) as database:
+    with Database(settings.databases.dict, name="dict", scope=scope) as database:
         for part, check in checks.items():
             try:
                 yield from check(database)

@@ -9,7 +9,7 @@ from typing import Self
 from chatsync.core.diff import DictState, ListVersion
 from chatsync.core.modtime import ModTimeState, modtime_state
 from chatsync.core.results import Action
-from chatsync.diagnostics.history import Deed
+from chatsync.diagnostics.history import ClientChange
 from chatsync.sync.records import Record
 
 
@@ -58,7 +58,7 @@ class ClientFacts:
     listed_since: Record | None
     home: int | None
     rows: Mapping[int, bool]
-    deeds: Sequence[Deed]
+    client_changes: Sequence[ClientChange]
 
     @property
     def is_off(self) -> bool:
@@ -112,13 +112,13 @@ class Cause(StrEnum):
     NO_RECORD = "no record"  # somebody else, or a run that no record is left of
 
 
-def cause(facts: ClientFacts) -> tuple[Cause, Deed | None]:
+def cause(facts: ClientFacts) -> tuple[Cause, ClientChange | None]:
     """Tell who made the chat what it is, and the run that did, or that somebody has overruled."""
     action = Action.TURN_OFF if facts.is_off else Action.TURN_ON
-    latest = facts.deeds[0] if facts.deeds else None
+    latest = facts.client_changes[0] if facts.client_changes else None
     if latest and not latest.certain and latest.action is action:
         return Cause.PERHAPS_JOB, latest
-    sure = next((deed for deed in facts.deeds if deed.certain), None)
+    sure = next((change for change in facts.client_changes if change.certain), None)
     if sure and sure.action is action:
         return (Cause.UNDO if sure.record.undo_of else Cause.JOB), sure
     if sure:

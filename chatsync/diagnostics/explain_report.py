@@ -9,10 +9,10 @@ from tabulate import tabulate
 from chatsync.core.modtime import DISABLED_FOREVER, format_time, short_time, until
 from chatsync.core.results import Action
 from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
-from chatsync.diagnostics.history import Deed
-from chatsync.diagnostics.history_report import deed_in_words
+from chatsync.diagnostics.history import ClientChange
+from chatsync.diagnostics.history_report import change_in_words
 
-_DEEDS_SHOWN = 3
+_CHANGES_SHOWN = 3
 
 
 def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, output_format: str) -> str:
@@ -43,8 +43,8 @@ def _verb(facts: ClientFacts) -> str:
     return "off" if facts.pending is Action.TURN_OFF else "on"
 
 
-def _when(deed: Deed) -> str:
-    return short_time(deed.record.began)
+def _when(change: ClientChange) -> str:
+    return short_time(change.record.began)
 
 
 def sentence(facts: ClientFacts, job: JobFacts) -> str:
@@ -60,19 +60,19 @@ def sentence(facts: ClientFacts, job: JobFacts) -> str:
 
 
 def _by_whom(facts: ClientFacts, job: JobFacts) -> str:
-    who, deed = cause(facts)
-    if deed is None:
+    who, change = cause(facts)
+    if change is None:
         if who is Cause.NOBODY:
             return "it has no row there, and without one the chat is on"
         if not job.records_kept:
             return "who did that is not known, as no records are kept (records.dir)"
         since = f" since {short_time(job.oldest_record)}" if job.oldest_record else ""
         return f"it was not this job, as far as its records{since} tell"
-    was = f"turned it {'off' if deed.action is Action.TURN_OFF else 'on'} at {_when(deed)}"
+    was = f"turned it {'off' if change.action is Action.TURN_OFF else 'on'} at {_when(change)}"
     return {
         Cause.JOB: f"this job {was}",
         Cause.UNDO: f"an undo {was}",
-        Cause.PERHAPS_JOB: f"a run of {_when(deed)} may have done that: it was killed, is under way, or lost touch",
+        Cause.PERHAPS_JOB: f"a run of {_when(change)} may have done that: it was killed, is under way, or lost touch",
     }.get(who, f"it was not this job, which {was}: somebody else has changed it since")
 
 
@@ -106,14 +106,14 @@ def _rows(facts: ClientFacts, job: JobFacts) -> str:
 
 
 def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
-    if not facts.deeds:
+    if not facts.client_changes:
         return "no recorded run" if job.records_kept else "no records are kept"
     said = []
-    for deed in facts.deeds[:_DEEDS_SHOWN]:
-        record = deed.record
+    for change in facts.client_changes[:_CHANGES_SHOWN]:
+        record = change.record
         undo = f", undoing {record.undo_of}" if record.undo_of else ""
-        said.append(f"run {record.id} by {record.user}@{record.host}: {deed_in_words(deed)}{undo}")
-    more = len(facts.deeds) - len(said)
+        said.append(f"run {record.id} by {record.user}@{record.host}: {change_in_words(change)}{undo}")
+    more = len(facts.client_changes) - len(said)
     if more:
         said.append(f"… and {more} more (`chatsync history --client {facts.client}`)")
     return "\n".join(said)
@@ -148,8 +148,8 @@ def closing(facts: ClientFacts, job: JobFacts) -> str:
     """Write the sentence that a support person can paste into the reply."""
     if chat(facts, job) is Chat.UNKNOWN:
         return _closing_of_unknown(facts, job)
-    who, deed = cause(facts)
-    since = f" since {short_time(deed.record.began)[:10]}" if deed and who in (Cause.JOB, Cause.UNDO) else ""
+    who, change = cause(facts)
+    since = f" since {short_time(change.record.began)[:10]}" if change and who in (Cause.JOB, Cause.UNDO) else ""
     because = {
         (True, None): "",
         (False, None): "",
@@ -194,7 +194,7 @@ def _outlook(facts: ClientFacts, job: JobFacts) -> str:
 
 
 def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
-    who, deed = cause(facts)
+    who, change = cause(facts)
     since = facts.listed_since
     return {
         "client_id": facts.client,
@@ -205,20 +205,20 @@ def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
         "shard": facts.home,
         "rows": {str(shard): "on" if on else "off" for shard, on in facts.rows.items()},
         "cause": who.value,
-        "by": _deed_document(deed) if deed else None,
-        "history": [_deed_document(deed) for deed in facts.deeds],
+        "by": _change_document(change) if change else None,
+        "history": [_change_document(change) for change in facts.client_changes],
         "next_run": {"outcome": next_run(facts, job).value, "action": facts.pending, "text": _next(facts, job)},
         "modtime": format_time(job.state.modtime) if job.state and job.state.modtime else None,
         "answer": closing(facts, job),
     }
 
 
-def _deed_document(deed: Deed) -> dict[str, Any]:
-    record = deed.record
+def _change_document(change: ClientChange) -> dict[str, Any]:
+    record = change.record
     return {
         "run": record.id,
-        "action": deed.action.value,
-        "certain": deed.certain,
+        "action": change.action.value,
+        "certain": change.certain,
         "started": record.started,
         "user": record.user,
         "host": record.host,

@@ -10,7 +10,7 @@ from chatsync.sync.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class ClientChange:
     """What one run did to one client; not `certain` when it never said, or never heard whether it did."""
 
     record: Record
@@ -18,15 +18,15 @@ class Deed:
     certain: bool
 
 
-def deeds(records: Iterable[Record], asked: BitMap64) -> dict[int, list[Deed]]:
+def client_changes(records: Iterable[Record], asked: BitMap64) -> dict[int, list[ClientChange]]:
     """Say what the runs did to each client asked for, in the order of the runs; who was left alone is not there."""
-    found: dict[int, list[Deed]] = {}
+    found: dict[int, list[ClientChange]] = {}
     for record in records:
         for action in Action:
             certain = record.changed(action)
             for client in asked & (record.planned(action) if record.is_open else record.touched(action)):
-                deed = Deed(record=record, action=action, certain=client in certain)
-                found.setdefault(client, []).append(deed)
+                change = ClientChange(record=record, action=action, certain=client in certain)
+                found.setdefault(client, []).append(change)
     return found
 
 

@@ -10,10 +10,10 @@ from tabulate import tabulate
 
 from chatsync.core.modtime import short_span
 from chatsync.core.results import Action
-from chatsync.diagnostics.history import Deed
+from chatsync.diagnostics.history import ClientChange
 from chatsync.sync.records import Outcome, Record
 
-Shown = tuple[Record, Deed | None]
+Shown = tuple[Record, ClientChange | None]
 
 _COLUMNS = (
     "run", "outcome", "exit_code", "started", "ended", "turned_off", "turned_on", "already", "missing",
@@ -46,10 +46,10 @@ def history_report(runs: Sequence[Shown], *, more: int, client: int | None, outp
     return "\n\n".join([table, *notes])
 
 
-def deed_in_words(deed: Deed) -> str:
+def change_in_words(change: ClientChange) -> str:
     """Say what was done to a client: `turned off`, `perhaps turned on`."""
-    words = deed.action.value.replace("turn_", "turned ")
-    return words if deed.certain else f"perhaps {words}"
+    words = change.action.value.replace("turn_", "turned ")
+    return words if change.certain else f"perhaps {words}"
 
 
 def took(record: Record) -> str:
@@ -58,8 +58,8 @@ def took(record: Record) -> str:
 
 
 def _table_row(run: Shown, client: int | None) -> list[object]:
-    record, deed = run
-    about = [] if client is None else [deed_in_words(deed) if deed else ""]
+    record, change = run
+    about = [] if client is None else [change_in_words(change) if change else ""]
     return [*about, record.id, record.outcome.value, *_counts(record), took(record), _who(record), record.undo_of or ""]
 
 
@@ -74,7 +74,7 @@ def _counts(record: Record) -> tuple[object, object, object]:
 
 
 def _flat(run: Shown) -> dict[str, Any]:
-    record, deed = run
+    record, change = run
     off, on, missing = (None if count == "?" else count for count in _counts(record))
     values = {
         "run": record.id,
@@ -97,8 +97,8 @@ def _flat(run: Shown) -> dict[str, Any]:
         "list_modified": None if record.undo_of else record.plan.exclusions.modification_time,
         "error": record.error,
     }
-    if deed:
-        values |= {"client_action": deed.action.value, "client_certain": deed.certain}
+    if change:
+        values |= {"client_action": change.action.value, "client_certain": change.certain}
     return values
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 
 from pyroaring import BitMap64
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Limits, Settings
 from chatsync.core.diff import DictState, ExclusionList, disabled_message, total
 from chatsync.core.limits import refusals
@@ -23,7 +24,6 @@ from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, Stopped
 from chatsync.exclusions import open_list
 from chatsync.parallel import Ended, SideBySide
 from chatsync.progress import Progress
-from chatsync.run import Run
 from chatsync.sync.planner import compare
 from chatsync.sync.records import Outcome, Record, Records
 
@@ -66,53 +66,53 @@ class Status:
         return modtime_state(modtime=self.state.modtime, list_time=modified, now=self.state.now)
 
 
-def gather(settings: Settings, run: Run, *, trace_id: str, progress: Progress) -> Status:
+def gather(settings: Settings, scope: CancelScope, *, trace_id: str, progress: Progress) -> Status:
     """Look at every part, and compare the list with the shards where both could be read whole."""
-    run.retry_timeout = min(run.retry_timeout, _PATIENCE_SECONDS)
+    scope.retry_timeout = min(scope.retry_timeout, _PATIENCE_SECONDS)
     status = Status()
-    dict_task = SideBySide({"dict": partial(_look_at_dict, settings, run, status)}, workers=1)
+    dict_task = SideBySide({"dict": partial(_look_at_dict, settings, scope, status)}, workers=1)
     try:
-        with open_list(settings, run) as source, progress("reading the list", source.version.rows or 0) as advance:
+        with open_list(settings, scope) as source, progress("reading the list", source.version.rows or 0) as advance:
             status.listed = source.read(advance)
     except ChatsyncError as error:
-        run.check()
+        scope.check()
         status.errors["list"] = error
-    for name, outcome in dict_task.outcomes(run):
+    for name, outcome in dict_task.outcomes(scope):
         _note(status, name, outcome)
     if status.feature_id is not None:
-        _read_shards(settings, run, status, status.feature_id)
-    _compare(settings, run, status, trace_id=trace_id)
+        _read_shards(settings, scope, status, status.feature_id)
+    _compare(settings, scope, status, trace_id=trace_id)
     _read_records(settings, status)
     return status
 
 
-def _look_at_dict(settings: Settings, run: Run, status: Status) -> None:
-    with DictDatabase(settings, run) as database:
+def _look_at_dict(settings: Settings, scope: CancelScope, status: Status) -> None:
+    with DictDatabase(settings, scope) as database:
         status.feature_id = database.feature_id()
         status.set_at = database.set_at()
         status.state = database.state()
 
 
-def _read_shards(settings: Settings, run: Run, status: Status, feature_id: int) -> None:
+def _read_shards(settings: Settings, scope: CancelScope, status: Status, feature_id: int) -> None:
     shards = settings.databases.shards
-    tasks = {shard: partial(_read_shard, settings, run, shard, feature_id) for shard in shards}
-    outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
+    tasks = {shard: partial(_read_shard, settings, scope, shard, feature_id) for shard in shards}
+    outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(scope))
     for shard in shards:
         _note(status, f"shard {shard}", outcomes[shard])
         if outcomes[shard].value is not None:
             status.off[shard] = outcomes[shard].unwrap()
 
 
-def _read_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> BitMap64:
-    with ShardDatabase(settings, shard, run) as database:
+def _read_shard(settings: Settings, scope: CancelScope, shard: int, feature_id: int) -> BitMap64:
+    with ShardDatabase(settings, shard, scope) as database:
         return database.read_off(feature_id)
 
 
-def _compare(settings: Settings, run: Run, status: Status, *, trace_id: str) -> None:
+def _compare(settings: Settings, scope: CancelScope, status: Status, *, trace_id: str) -> None:
     if status.listed is None or status.state is None or len(status.off) < len(settings.databases.shards):
         return
     try:
-        status.plan = compare(settings, run, status.state, status.listed, status.off, trace_id=trace_id)
+        status.plan = compare(settings, scope, status.state, status.listed, status.off, trace_id=trace_id)
     except (StoppedError, DeadlineError):
         raise
     except ChatsyncError as error:

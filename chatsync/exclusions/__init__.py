@@ -4,9 +4,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import ExclusionList, ListVersion
-from chatsync.run import Run
 
 
 class ListSource(Protocol):
@@ -24,13 +24,13 @@ class ListSource(Protocol):
         """
 
 
-def open_list(settings: Settings, run: Run) -> AbstractContextManager[ListSource]:
+def open_list(settings: Settings, scope: CancelScope) -> AbstractContextManager[ListSource]:
     """Open the list that the configuration names: a file, or a YT table."""
     # Late: a list in a file needs no YT client, which takes longer to import than all the rest.
     if settings.exclusions.file:
         from chatsync.exclusions.file import open_file
 
-        return open_file(settings.exclusions, run)
+        return open_file(settings.exclusions, scope)
     from chatsync.ytsaurus.table import open_table
 
-    return open_table(settings.exclusions, run)
+    return open_table(settings.exclusions, scope)

@@ -11,12 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
 from chatsync.core.diff import ExclusionList, ListVersion
 from chatsync.core.modtime import NEVER
 from chatsync.errors import SourceError
 from chatsync.exclusions.client_ids import IdCollector
-from chatsync.run import Run
 
 Advance = Callable[[int], None]
 
@@ -30,11 +30,11 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 class ListFile:
     """One version of a list in a file, open for reading."""
 
-    def __init__(self, file: IO[bytes], section: Exclusions, run: Run) -> None:
+    def __init__(self, file: IO[bytes], section: Exclusions, scope: CancelScope) -> None:
         """Take an open file; its version is what the file is now."""
         self._file = file
         self._column = section.column
-        self._run = run
+        self._scope = scope
         self._as_opened = self._stamp()
         self.version = ListVersion(
             source=section.file,
@@ -95,7 +95,7 @@ class ListFile:
         """Read one column, a piece at a time; only a piece with an oddity is taken line by line."""
         rest = b""
         while piece := self._file.read(_PIECE):
-            self._run.check()
+            self._scope.check()
             lines, newline, rest = (rest + piece).replace(b"\r\n", b"\n").rpartition(b"\n")
             line = self._add(collector, lines + newline, progress, line)
         if rest:
@@ -124,7 +124,7 @@ class ListFile:
                 cell = row[column].strip() if column < len(row) else None
                 collector.add(cell, row=rows.line_num + 1)
                 if collector.rows % _ROWS_A_STEP == 0:
-                    self._run.check()
+                    self._scope.check()
                     progress(_ROWS_A_STEP)
         except csv.Error as error:
             msg = f"{self}, line {rows.line_num + 1}: not CSV: {error}"
@@ -134,11 +134,11 @@ class ListFile:
 
 
 @contextmanager
-def open_file(section: Exclusions, run: Run) -> Iterator[ListFile]:
+def open_file(section: Exclusions, scope: CancelScope) -> Iterator[ListFile]:
     """Open the file for the length of a block. Raises SourceError when it can't be read."""
     try:
         with Path(section.file).open("rb") as file:
-            yield ListFile(file, section, run)
+            yield ListFile(file, section, scope)
     except OSError as error:
         msg = f"cannot read the list {section.file}: {error.strerror}; see exclusions.file"
         raise SourceError(msg) from None

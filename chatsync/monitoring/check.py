@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import DictState, ListVersion
 from chatsync.core.modtime import format_time
@@ -18,7 +19,6 @@ from chatsync.files import write_whole
 from chatsync.monitoring.verdict import Finding, Thresholds, Waiting, diff_counts, failure, judge, waiting, worst
 from chatsync.parallel import Ended, SideBySide
 from chatsync.progress import progress_bar
-from chatsync.run import Run
 from chatsync.sync.planner import make_plan
 
 # Monitoring has a patience of its own, often a minute; a part that is away is told before that.
@@ -28,35 +28,35 @@ _WORKERS = 16
 logger = logging.getLogger(__name__)
 
 
-def look(settings: Settings, run: Run, *, thresholds: Thresholds, drift: bool, trace_id: str) -> Finding:
+def look(settings: Settings, scope: CancelScope, *, thresholds: Thresholds, drift: bool, trace_id: str) -> Finding:
     """Judge the list's version against the mod-time, and with `drift` the rows themselves."""
-    run.retry_timeout = min(run.retry_timeout, _PATIENCE_SECONDS)
-    version, state, failures = _look_at_all(settings, run)
+    scope.retry_timeout = min(scope.retry_timeout, _PATIENCE_SECONDS)
+    version, state, failures = _look_at_all(settings, scope)
     if version is None or state is None:
         return worst(failures)
     source, modified, counts = version.source, version.modified, None
     if drift and not failures:
         try:
-            plan, state = make_plan(settings, run, trace_id=trace_id, if_modified=False, progress=progress_bar)
+            plan, state = make_plan(settings, scope, trace_id=trace_id, if_modified=False, progress=progress_bar)
         except ChatsyncError as error:
             failures = [failure(error)]
         else:
             modified, counts = plan.list_time, diff_counts(plan)
-    memory = Memory(settings.monitoring.state_file)
-    since = waiting(source=source, modified=modified, state=state, former=memory.read())
-    memory.write(since)
+    state_file = StateFile(settings.monitoring.state_file)
+    since = waiting(source=source, modified=modified, state=state, former=state_file.read())
+    state_file.write(since)
     seen = judge(source=source, modified=modified, state=state, since=since, counts=counts, thresholds=thresholds)
     return worst([seen, *failures])
 
 
-def _look_at_all(settings: Settings, run: Run) -> tuple[ListVersion | None, DictState | None, list[Finding]]:
+def _look_at_all(settings: Settings, scope: CancelScope) -> tuple[ListVersion | None, DictState | None, list[Finding]]:
     """Read the list's version and the dict database's state, and see that every shard answers."""
     tasks: dict[str, partial[Any]] = {
-        "list": partial(_list_version, settings, run),
-        "dict": partial(_dict_state, settings, run),
-        **{f"shard {shard}": partial(_probe, settings, run, shard) for shard in settings.databases.shards},
+        "list": partial(_list_version, settings, scope),
+        "dict": partial(_dict_state, settings, scope),
+        **{f"shard {shard}": partial(_probe, settings, scope, shard) for shard in settings.databases.shards},
     }
-    seen: dict[str, Ended[Any]] = dict(SideBySide(tasks, workers=_WORKERS).outcomes(run))
+    seen: dict[str, Ended[Any]] = dict(SideBySide(tasks, workers=_WORKERS).outcomes(scope))
     failures = []
     for name in tasks:
         error = seen[name].error
@@ -67,23 +67,23 @@ def _look_at_all(settings: Settings, run: Run) -> tuple[ListVersion | None, Dict
     return seen["list"].value, seen["dict"].value, failures
 
 
-def _list_version(settings: Settings, run: Run) -> ListVersion:
-    with open_list(settings, run) as source:
+def _list_version(settings: Settings, scope: CancelScope) -> ListVersion:
+    with open_list(settings, scope) as source:
         source.check_column()
         return source.version
 
 
-def _dict_state(settings: Settings, run: Run) -> DictState:
-    with DictDatabase(settings, run) as database:
+def _dict_state(settings: Settings, scope: CancelScope) -> DictState:
+    with DictDatabase(settings, scope) as database:
         return database.state()
 
 
-def _probe(settings: Settings, run: Run, shard: int) -> None:
-    with ShardDatabase(settings, shard, run) as database:
+def _probe(settings: Settings, scope: CancelScope, shard: int) -> None:
+    with ShardDatabase(settings, shard, scope) as database:
         database.probe()
 
 
-class Memory:
+class StateFile:
     """What an earlier check saw waiting, in the file `monitoring.state_file`; without one, nothing."""
 
     def __init__(self, path: str) -> None:

@@ -13,10 +13,10 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Monitoring
 from chatsync.errors import CheckStatus, PushError
 from chatsync.monitoring.verdict import Finding
-from chatsync.run import Run
 
 # There is no status for "not known"; a warning is seen and wakes nobody up.
 _STATUS = {
@@ -44,11 +44,11 @@ def batch(finding: Finding, section: Monitoring) -> dict[str, Any]:
     return {"source": "chatsync", "events": [event]}
 
 
-def push(document: dict[str, Any], url: str, run: Run) -> None:
+def push(document: dict[str, Any], url: str, scope: CancelScope) -> None:
     """Post a batch of events; tried again until the run's `retry_timeout`. Raises PushError."""
     body = json.dumps(document).encode()
     try:
-        answer = run.retry(lambda: _post(body, url), what=f"push to {url}", is_transient=_is_transient)
+        answer = scope.retry(lambda: _post(body, url), what=f"push to {url}", is_transient=_is_transient)
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         msg = f"cannot push the event to {url}: {error}; is the agent running there?"
         raise PushError(msg) from None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pyroaring import BitMap64
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import check_modtime, chunks, some
 from chatsync.core.plan import Plan, check_feature_id
@@ -24,7 +25,6 @@ from chatsync.errors import (
 )
 from chatsync.parallel import SideBySide
 from chatsync.progress import Advance
-from chatsync.run import Run
 
 # How long what the dict database said is news enough to begin a batch; its commit is asked for anew.
 _ANSWER_SECONDS = 0.1
@@ -39,11 +39,11 @@ class Guard:
     nobody may have asked the run to stop. The first "no" counts for all shards.
     """
 
-    def __init__(self, *, plan: Plan, lock: JobLock, run: Run) -> None:
+    def __init__(self, *, plan: Plan, lock: JobLock, scope: CancelScope) -> None:
         """Bring together what is asked."""
         self._plan = plan
         self._lock = lock
-        self._run = run
+        self._scope = scope
         self._one_at_a_time = threading.Lock()
         self._begun = self._answered = 0
         self._answered_at = -math.inf
@@ -55,7 +55,7 @@ class Guard:
         To begin, an answer of a moment ago will do, such as that for the commit before: asked
         anew are those who waited since, for a pause, a replica or another attempt.
         """
-        self._run.check()
+        self._scope.check()
         if time.monotonic() - self._answered_at > _ANSWER_SECONDS:
             self.may_commit()
         elif self.refusal is not None:
@@ -85,22 +85,24 @@ class Guard:
         check_modtime(seen=self._plan.seen_modtime, state=state, list_time=self._plan.list_time)
 
 
-def check_homes(plan: Plan, *, settings: Settings, run: Run) -> None:
+def check_homes(plan: Plan, *, settings: Settings, scope: CancelScope) -> None:
     """Refuse a plan whose clients to turn off live on other shards by now, before the first write.
 
     An undo turns rows off where they are, for there a run turned them on, and adds none.
     """
     if plan.undo_of:
         return
-    at_home = count_at_home(settings, run, plan.turn_off)
+    at_home = count_at_home(settings, scope, plan.turn_off)
     for shard, ids in plan.turn_off.items():
         if at_home[shard] < len(ids):
-            moved = ids - find_homes(settings, run, ids).get(shard, BitMap64())
+            moved = ids - find_homes(settings, scope, ids).get(shard, BitMap64())
             who = f"{len(moved)} clients to turn off on shard {shard} ({some(moved)})"
             raise OutOfDateError(f"{who} do not live there")
 
 
-def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progress: Advance) -> list[ShardResult]:
+def apply_plan(
+    plan: Plan, *, settings: Settings, scope: CancelScope, guard: Guard, progress: Advance
+) -> list[ShardResult]:
     """Write the plan's changes on all shards side by side and say what came of each.
 
     A shard that fails is a result and stops no other one. A signal, the deadline, a lost lock or
@@ -108,13 +110,13 @@ def apply_plan(plan: Plan, *, settings: Settings, run: Run, guard: Guard, progre
     """
     results = {shard: nothing_done(plan, shard) for shard in settings.databases.shards}
     tasks = {
-        shard: _shard_task(result, plan=plan, settings=settings, run=run, guard=guard, progress=progress)
+        shard: _shard_task(result, plan=plan, settings=settings, scope=scope, guard=guard, progress=progress)
         for shard, result in results.items()
         if result.failed
     }
     began = time.monotonic()
-    with run.finishing():
-        for shard, outcome in SideBySide(tasks, workers=settings.apply.parallel_shards).outcomes(run):
+    with scope.shielded():
+        for shard, outcome in SideBySide(tasks, workers=settings.apply.parallel_shards).outcomes(scope):
             if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
                 logger.error("shard %d: a bug", shard, exc_info=outcome.error)
                 results[shard].error = ChatsyncError(f"shard {shard}: a bug: {outcome.error!r}")
@@ -139,18 +141,18 @@ def _log(who: str, results: list[ShardResult], *, began: float, **event: int) ->
 
 
 def _shard_task(
-    result: ShardResult, *, plan: Plan, settings: Settings, run: Run, guard: Guard, progress: Advance
+    result: ShardResult, *, plan: Plan, settings: Settings, scope: CancelScope, guard: Guard, progress: Advance
 ) -> Callable[[], None]:
     def task() -> None:
         first = True
         with (
-            ShardDatabase(settings, result.shard, run, writable=True) as shard,
-            ReplicaLag(settings, result.shard, run) as replica,
+            ShardDatabase(settings, result.shard, scope, writable=True) as shard,
+            ReplicaLag(settings, result.shard, scope) as replica,
         ):
             for action, tally in result.tallies.items():
                 for batch in chunks(tally.planned, settings.apply.batch_size):
                     if not first:
-                        run.wait(settings.apply.pause)
+                        scope.wait(settings.apply.pause)
                     replica.wait()
                     written = shard.write(
                         action,
@@ -167,9 +169,9 @@ def _shard_task(
     return task
 
 
-def failure(plan: Plan, results: list[ShardResult], *, run: Run, guard: Guard) -> UnfinishedError | None:
+def failure(plan: Plan, results: list[ShardResult], *, scope: CancelScope, guard: Guard) -> UnfinishedError | None:
     """Return the error of a run that did not do all, or was told to stop: what failed and what is missing."""
-    reason = guard.refusal or run.reason
+    reason = guard.refusal or scope.reason
     failed = [result for result in results if result.failed]
     if not failed and not isinstance(reason, StoppedError):
         return None

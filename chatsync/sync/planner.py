@@ -8,6 +8,7 @@ from functools import partial
 
 from pyroaring import BitMap64
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import (
     DictState,
@@ -27,7 +28,6 @@ from chatsync.errors import ChatsyncError
 from chatsync.exclusions import ListSource, open_list
 from chatsync.parallel import SideBySide
 from chatsync.progress import Progress
-from chatsync.run import Run
 
 # Two servers send as much as this process takes; more threads only queue up for one interpreter,
 # and each costs some 15 MB for its connection and the value in hand.
@@ -44,7 +44,7 @@ def _nobody_asks(_shard: int, _count: int) -> None:
 
 def make_plan(
     settings: Settings,
-    run: Run,
+    scope: CancelScope,
     *,
     trace_id: str,
     if_modified: bool,
@@ -57,34 +57,34 @@ def make_plan(
     job disabled. `count_off` is told each shard that was read and how many are off there. Returns
     the plan and what the dict database said when it was begun.
     """
-    with DictDatabase(settings, run) as dict_database:
+    with DictDatabase(settings, scope) as dict_database:
         state = dict_database.state()
-    shards = None if if_modified else _read_shards(settings, run, state.feature_id)
+    shards = None if if_modified else _read_shards(settings, scope, state.feature_id)
     try:
-        with open_list(settings, run) as source:
+        with open_list(settings, scope) as source:
             skip = _verdict_unread(source.version, state) if if_modified else None
             if skip is not None:
                 plan = _plan(settings, source.version, state, None, _no_diff(settings), verdict=skip, trace_id=trace_id)
             else:
-                shards = shards or _read_shards(settings, run, state.feature_id)
+                shards = shards or _read_shards(settings, scope, state.feature_id)
                 listed = _read_list(source, progress)
-                off = shards.results(run)
+                off = shards.results(scope)
                 for shard, ids in off.items():
                     count_off(shard, len(ids))
-                plan = compare(settings, run, state, listed, off, trace_id=trace_id)
+                plan = compare(settings, scope, state, listed, off, trace_id=trace_id)
     except ChatsyncError as error:
         if shards is not None:
-            shards.cancel(run, error)  # nothing will be compared any more
+            shards.cancel(scope, error)  # nothing will be compared any more
         raise
     _log(plan)
     return plan, state
 
 
 def compare(
-    settings: Settings, run: Run, state: DictState, listed: ExclusionList, off: IdsByShard, *, trace_id: str
+    settings: Settings, scope: CancelScope, state: DictState, listed: ExclusionList, off: IdsByShard, *, trace_id: str
 ) -> Plan:
     """Make the plan of both sides as they were read; `off` has an entry for each configured shard."""
-    diff = compute_diff(listed.ids, off, partial(find_homes, settings, run))
+    diff = compute_diff(listed.ids, off, partial(find_homes, settings, scope))
     return _plan(settings, listed.version, state, listed, diff, verdict=diff_verdict(diff), trace_id=trace_id)
 
 
@@ -114,9 +114,9 @@ def _no_diff(settings: Settings) -> Diff:
     return Diff(off_now=0, turn_off=nobody, turn_on=nobody)
 
 
-def _read_shards(settings: Settings, run: Run, feature_id: int) -> SideBySide[int, BitMap64]:
+def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, BitMap64]:
     """Start reading all shards in threads, while the main one opens and reads the list."""
-    tasks = {shard: partial(_read_shard, settings, run, shard, feature_id) for shard in settings.databases.shards}
+    tasks = {shard: partial(_read_shard, settings, scope, shard, feature_id) for shard in settings.databases.shards}
     return SideBySide(tasks, workers=_READERS)
 
 
@@ -128,9 +128,9 @@ def _read_list(source: ListSource, progress: Progress) -> ExclusionList:
     return listed
 
 
-def _read_shard(settings: Settings, run: Run, shard: int, feature_id: int) -> BitMap64:
+def _read_shard(settings: Settings, scope: CancelScope, shard: int, feature_id: int) -> BitMap64:
     began = time.monotonic()
-    with ShardDatabase(settings, shard, run) as database:
+    with ShardDatabase(settings, shard, scope) as database:
         off = database.read_off(feature_id)
     seconds = time.monotonic() - began
     event = {"shard": shard, "off": len(off), "seconds": round(seconds, 3)}

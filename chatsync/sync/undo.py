@@ -12,6 +12,7 @@ from functools import partial
 
 from pyroaring import BitMap64
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import DictState, total, union
 from chatsync.core.modtime import format_time
@@ -20,7 +21,6 @@ from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase
 from chatsync.errors import OutOfDateError, RecordError
 from chatsync.parallel import SideBySide
-from chatsync.run import Run
 from chatsync.sync.records import Record, ShardRecord
 
 _READERS = 16
@@ -42,20 +42,20 @@ class Undo:
     left: Mapping[int, BitMap64]
 
 
-def make_undo(record: Record, settings: Settings, run: Run, *, trace_id: str) -> tuple[Undo, DictState]:
+def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_id: str) -> tuple[Undo, DictState]:
     """Read how things are now and plan the way back to how they were before the recorded run.
 
     Raises RecordError for a run that never noted what it changed, OutOfDateError for one on
     other databases or for another feature.
     """
     _check(record, settings)
-    with DictDatabase(settings, run) as dict_database:
+    with DictDatabase(settings, scope) as dict_database:
         state = dict_database.state()
     tasks = {
-        shard: partial(_read_shard, record.shards.get(shard), settings, run, shard, state.feature_id)
+        shard: partial(_read_shard, record.shards.get(shard), settings, scope, shard, state.feature_id)
         for shard in settings.databases.shards
     }
-    now = SideBySide(tasks, workers=_READERS).results(run)
+    now = SideBySide(tasks, workers=_READERS).results(scope)
     return put_back(record, dict(sorted(now.items())), state=state, trace_id=trace_id), state
 
 
@@ -72,8 +72,10 @@ def _check(record: Record, settings: Settings) -> None:
         raise OutOfDateError(f"run {record.id} was for another feature or other databases", way_out=way_out)
 
 
-def _read_shard(did: ShardRecord | None, settings: Settings, run: Run, shard: int, feature_id: int) -> ShardNow:
-    with ShardDatabase(settings, shard, run) as database:
+def _read_shard(
+    did: ShardRecord | None, settings: Settings, scope: CancelScope, shard: int, feature_id: int
+) -> ShardNow:
+    with ShardDatabase(settings, shard, scope) as database:
         rows = database.rows_among(feature_id, did.turn_on.touched) if did else {}
         off = database.read_off(feature_id)
     return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))

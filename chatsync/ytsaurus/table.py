@@ -15,13 +15,13 @@ import yt.wrapper
 from yt.common import YtError, YtResponseError
 from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
 from chatsync.core.diff import ExclusionList, ListVersion
 from chatsync.core.modtime import parse_time
 from chatsync.errors import DeadlineError, SourceError, StoppedError
 from chatsync.exclusions.client_ids import IdCollector
 from chatsync.parallel import off_main_thread
-from chatsync.run import Run
 from chatsync.ytsaurus.client import READ_BUFFER, describe, explained, is_transient, new_client, place, quiet_the_client
 
 Advance = Callable[[int], None]
@@ -41,13 +41,13 @@ logger = logging.getLogger(__name__)
 class Table:
     """One version of the table, locked: its attributes are known, its rows wait to be read."""
 
-    def __init__(self, section: Exclusions, run: Run) -> None:
+    def __init__(self, section: Exclusions, scope: CancelScope) -> None:
         """Lock the table and read its attributes. Raises the client's own errors."""
         self._section = section
-        self._run = run
+        self._scope = scope
         self._column_seen = False
         self._client = new_client(section)
-        seconds = run.remaining + _TRANSACTION_MARGIN
+        seconds = scope.remaining + _TRANSACTION_MARGIN
         # It outlives the run by itself, so no thread has to ping it and no ping can fail.
         self._transaction = self._client.Transaction(timeout=int(seconds * 1000), ping=False)
         self._transaction.__enter__()
@@ -86,7 +86,7 @@ class Table:
         It is left to that as well after a signal and past the deadline: a cluster that says nothing
         would keep the run waiting once more.
         """
-        if isinstance(self._run.reason, (StoppedError, DeadlineError)):
+        if isinstance(self._scope.reason, (StoppedError, DeadlineError)):
             return
         try:
             self._transaction.__exit__(YtError, None, None)
@@ -147,7 +147,7 @@ class Table:
     def _read_pieces(
         self, collector: IdCollector, read: Callable[[IdCollector, Advance], None], progress: Advance
     ) -> None:
-        self._run.retry(
+        self._scope.retry(
             partial(off_main_thread, partial(read, collector, progress)),
             what=f"{self}: read the rows",
             is_transient=is_transient,
@@ -165,7 +165,7 @@ class Table:
         form = SchemafulDsvFormat(columns=[self._section.column], attributes=spelling)
         stream = self._client.read_table(self._rest(collector), format=form, raw=True)
         for lines in _whole_lines(stream.chunk_iter()):
-            self._run.check()
+            self._scope.check()
             before = collector.rows
             if not collector.add_lines(lines):
                 for line in lines.split(b"\n")[:-1]:
@@ -180,7 +180,7 @@ class Table:
             self._column_seen = self._column_seen or column in row
             collector.add(row.get(column), row=collector.rows)
             if collector.rows % _ROWS_A_STEP == 0:
-                self._run.check()
+                self._scope.check()
                 progress(_ROWS_A_STEP)
         if collector.rows and not self._column_seen:
             raise self._no_column("no row holds it")
@@ -214,7 +214,7 @@ def _up_to_last_line(pieces: list[bytes]) -> bytes:
 
 
 @contextmanager
-def open_table(section: Exclusions, run: Run) -> Iterator[Table]:
+def open_table(section: Exclusions, scope: CancelScope) -> Iterator[Table]:
     """Lock one version of the table for the length of a block.
 
     Raises SourceError that tells apart a missing table, no permission, a wrong token and a
@@ -223,7 +223,7 @@ def open_table(section: Exclusions, run: Run) -> Iterator[Table]:
     quiet_the_client()
     with explained(section):
         what = f"{place(section)}: lock the table"
-        table = run.retry(partial(Table, section, run), what=what, is_transient=is_transient, describe=describe)
+        table = scope.retry(partial(Table, section, scope), what=what, is_transient=is_transient, describe=describe)
     try:
         yield table
     finally:

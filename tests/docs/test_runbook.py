@@ -11,7 +11,7 @@ import click
 import pytest
 
 from chatsync.cli import cli
-from chatsync.invocation import Session
+from chatsync.invocation import Invocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_every_command_is_one_that_the_program_takes(document: Path) -> None:
     for command in commands(document.read_text(encoding="utf-8")):
         words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command, comments=True)]
         try:
-            cli.main(words[1:], prog_name="chatsync", standalone_mode=False, obj=Session())
+            cli.main(words[1:], prog_name="chatsync", standalone_mode=False, obj=Invocation())
         except click.ClickException as error:
             pytest.fail(f"{document.name}: `{command}`: {error.format_message()}")
 
@@ -65,7 +65,7 @@ def test_every_command_is_one_that_the_program_takes(document: Path) -> None:
 @pytest.mark.usefixtures("parse")
 def test_a_command_that_is_not_there_would_be_seen(command: str) -> None:
     with pytest.raises(click.ClickException):
-        cli.main(command.split()[1:], prog_name="chatsync", standalone_mode=False, obj=Session())
+        cli.main(command.split()[1:], prog_name="chatsync", standalone_mode=False, obj=Invocation())
 
 
 def test_every_alert_leads_into_the_runbook() -> None:

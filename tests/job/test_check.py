@@ -384,17 +384,17 @@ def test_a_job_that_never_starts_is_seen_and_one_chain_mends_it(server_job: Job,
 
 def test_a_list_written_again_and_again_hides_no_dead_job_from_a_check_with_a_memory(synced: Job) -> None:
     synced.configure(monitoring={"state_file": "check.json"})
-    memory = synced.folder / "check.json"
+    state_file = synced.folder / "check.json"
     age(synced, HOUR)
     assert check(synced).code == OK
-    remembered = json.loads(memory.read_text())
-    memory.write_text(json.dumps({**remembered, "since": format_time(ago(25 * HOUR))}))
+    remembered = json.loads(state_file.read_text())
+    state_file.write_text(json.dumps({**remembered, "since": format_time(ago(25 * HOUR))}))
     age(synced, MINUTE)
 
     assert check(synced).code == CRITICAL
     assert synced.chain().code == 0
     assert check(synced).code == OK
-    assert not memory.exists()
+    assert not state_file.exists()
     age(synced, 0)
     assert check(synced).code == OK
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
 from chatsync.errors import SourceError
 from chatsync.exclusions.file import open_file
-from chatsync.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,7 +200,7 @@ def test_a_file_written_to_while_it_is_read_is_an_error_unless_replaced_whole(tm
     path.write_text("client_id\n1\n2\n")
     section = Exclusions(file=str(path))
 
-    with open_file(section, Run(deadline=60, retry_timeout=1)) as opened:
+    with open_file(section, CancelScope(deadline=60, retry_timeout=1)) as opened:
         if change == "appended":
             with path.open("a") as file:
                 file.write("3\n")

@@ -169,8 +169,8 @@ def test_a_retry_says_which_attempt_and_how_long_it_waits(job: Job, yt: YtProxy)
     assert result.code == 0
     retries = [line for line in lines(result) if "attempt" in line]
     assert [(line["attempt"], line["class_name"], line["log_level"]) for line in retries] == [
-        (1, "chatsync.run", "INFO"),
-        (2, "chatsync.run", "INFO"),
+        (1, "chatsync.cancel_scope", "INFO"),
+        (2, "chatsync.cancel_scope", "INFO"),
     ]
     assert [0 < line["seconds"] < 2 for line in retries] == [True, True]
     assert "trying again in" in retries[0]["message"]

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Records as Section
 from chatsync.config.settings import Seconds
 from chatsync.errors import RecordError, StoppedError
-from chatsync.run import Run
 from chatsync.sync.recorder import command_line
 from chatsync.sync.records import Records, from_document, run_id, to_document
 from tests.harness.job import UNMEASURED, Job
@@ -230,10 +230,10 @@ def test_a_run_that_was_killed_is_still_started(half_way: Job, wired: Wired) -> 
 
 
 def test_a_signal_between_the_last_batch_and_the_record_is_a_wish() -> None:
-    run = Run(deadline=60, retry_timeout=1)
+    run = CancelScope(deadline=60, retry_timeout=1)
 
-    with run.watching(), run.finishing():
-        with run.finishing():
+    with run.watching(), run.shielded():
+        with run.shielded():
             pass
         signal.raise_signal(signal.SIGTERM)
         written = True

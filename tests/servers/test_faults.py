@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.databases.shard_database import ShardDatabase
-from chatsync.run import Run
 from tests.harness.job import TABLE, UNMEASURED, Job
 from tests.harness.wire import COMMIT, FOREVER, locked_row, wait_for_statement, wait_until
 
@@ -381,8 +381,8 @@ def test_trying_again_counts_from_the_first_fault_and_from_each_step_forward(
     monkeypatch: pytest.MonkeyPatch, gets_on: bool, attempts: int
 ) -> None:
     clock, done = Clock(), []
-    monkeypatch.setattr("chatsync.run.time", clock)
-    run = Run(deadline=1e6, retry_timeout=60)
+    monkeypatch.setattr("chatsync.cancel_scope.time", clock)
+    run = CancelScope(deadline=1e6, retry_timeout=60)
     monkeypatch.setattr(run, "wait", lambda _seconds: None)
 
     def work_for_long_and_break() -> int:

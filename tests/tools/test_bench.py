@@ -62,7 +62,7 @@ def test_a_goal_is_held_against_the_median_of_the_ratios(goal: float, verdict: s
     result = measure.Result(contest=contest, ours=[cost(1), cost(1), cost(9)], peer=[cost(4), cost(4), cost(4)])
 
     assert result.ratio == 0.5
-    time, memory = ([cell.strip() for cell in line.split("|")] for line in report.table([result]).splitlines()[2:4])
+    time, state_file = ([cell.strip() for cell in line.split("|")] for line in report.table([result]).splitlines()[2:4])
     assert time[5:8] == ["0.50 (0.50-4.50)", f"{goal:g}", verdict]
-    assert memory[1] == "w, peak memory"
-    assert memory[6:8] == ["100 MiB", "reached"]
+    assert state_file[1] == "w, peak memory"
+    assert state_file[6:8] == ["100 MiB", "reached"]

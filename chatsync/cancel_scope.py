@@ -20,7 +20,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 logger = logging.getLogger(__name__)
 
 
-class Run:
+class CancelScope:
     """The time budget of one command and its wish to stop, shared by all its threads.
 
     SIGINT, SIGTERM and the deadline (SIGALRM) raise in the main thread at once, except inside
@@ -36,7 +36,7 @@ class Run:
         # that comes while the main thread holds it; this queue is made for that.
         self._stopping: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reason: ChatsyncError | None = None
-        self._finishing = False
+        self._shielded = False
 
     @property
     def remaining(self) -> float:
@@ -79,13 +79,13 @@ class Run:
                 signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def finishing(self) -> Iterator[None]:
+    def shielded(self) -> Iterator[None]:
         """Let the batch in hand end: inside, a signal is a wish and no exception."""
-        before, self._finishing = self._finishing, True
+        before, self._shielded = self._shielded, True
         try:
             yield
         finally:
-            self._finishing = before
+            self._shielded = before
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number in _STOP_SIGNALS:
@@ -93,7 +93,7 @@ class Run:
             self._stop(StoppedError(number))
         else:
             self._stop(self._late())
-        if not self._finishing:
+        if not self._shielded:
             self.check()
 
     def _late(self) -> DeadlineError:
@@ -154,6 +154,6 @@ class Run:
             raise DeadlineError(msg) from None
 
 
-def start_run(settings: Settings) -> Run:
+def start_scope(settings: Settings) -> CancelScope:
     """Start the clock of a command as its configuration says."""
-    return Run(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)
+    return CancelScope(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)
