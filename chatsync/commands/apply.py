@@ -9,14 +9,22 @@ import click
 from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import format_option
 from chatsync.config.settings import Settings
-from chatsync.core.answer import check_verdict, objections
-from chatsync.core.diff import check_modtime
-from chatsync.core.limits import ALLOW_EMPTY, FORCE, check_limits
-from chatsync.core.plan import Plan, Verdict, check_age, check_target, load
+from chatsync.core.modtime import check_modtime
+from chatsync.core.objections import (
+    ALLOW_EMPTY,
+    FORCE,
+    check_age,
+    check_limits,
+    check_target,
+    check_verdict,
+    objections,
+)
+from chatsync.core.plan import Plan, Verdict
 from chatsync.core.results import nothing_done
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
 from chatsync.progress import progress_bar
+from chatsync.sync.plan_file import load
 from chatsync.sync.report import diff_report, results_report
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from chatsync.commands.options import format_option, limit_option
-from chatsync.core.answer import objections
-from chatsync.core.plan import save
+from chatsync.core.objections import objections
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
 from chatsync.progress import progress_bar
+from chatsync.sync.plan_file import save
 from chatsync.sync.planner import make_plan
 from chatsync.sync.report import diff_report
 

@@ -6,7 +6,7 @@ import click
 from pyroaring import BitMap64
 
 from chatsync.commands.options import format_option
-from chatsync.core.diff import MAX_LIST_ID
+from chatsync.core.client_sets import MAX_LIST_ID
 from chatsync.diagnostics.history import client_changes
 from chatsync.diagnostics.history_report import Shown, history_report
 from chatsync.invocation import Invocation

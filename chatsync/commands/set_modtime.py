@@ -8,11 +8,13 @@ import click
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.answer import check_verdict
-from chatsync.core.modtime import DISABLED_FOREVER, NEVER, format_time, parse_time
-from chatsync.core.plan import Plan, Verdict, check_age, check_feature_id, check_target, load
+from chatsync.core.modtime import DISABLED_FOREVER, NEVER
+from chatsync.core.objections import check_age, check_feature_id, check_target, check_verdict
+from chatsync.core.plan import Plan, Verdict
+from chatsync.core.times import format_time, parse_time
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
+from chatsync.sync.plan_file import load
 
 logger = logging.getLogger(__name__)
 

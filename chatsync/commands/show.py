@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from chatsync.commands.options import format_option, limit_option
-from chatsync.core.answer import objections
-from chatsync.core.plan import load
+from chatsync.core.objections import objections
 from chatsync.invocation import Invocation
+from chatsync.sync.plan_file import load
 from chatsync.sync.report import diff_report
 
 

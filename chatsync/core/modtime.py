@@ -1,18 +1,15 @@
-"""Times: how the mod-time property is read, compared and written. All of it in UTC."""
+"""The mod-time: what the property means, and whether it disables the job. Pure."""
 
 import enum
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 
-from chatsync.errors import PropertyError
+from chatsync.core.times import format_time, parse_time, short_span, short_time
+from chatsync.errors import DisabledError, OutOfDateError, PropertyError
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-DISABLED_FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
-_LATEST = datetime.max.replace(tzinfo=UTC)
-_DAY = 86400
-_HOUR = 3600
-_MINUTE = 60
+DISABLED_FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class ModTimeState(enum.Enum):
@@ -23,24 +20,13 @@ class ModTimeState(enum.Enum):
     DISABLED = "disabled"
 
 
-def parse_time(text: str, *, timezone: tzinfo) -> datetime:
-    """Read an ISO 8601 time (a date alone is midnight) as UTC, to the microsecond.
+@dataclass(frozen=True, kw_only=True)
+class DictState:
+    """What the dict database knows, read in one statement: feature, mod-time and its own clock."""
 
-    A time without an offset is in `timezone`. Raises ValueError for anything else.
-    """
-    value = datetime.fromisoformat(text.strip())
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=timezone)
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        # 9999-12-31T23:59:59-01:00 and 0001-01-01T00:00+01:00 lie beyond what a datetime holds in UTC.
-        return _LATEST if value.year > 1 else _EARLIEST
-
-
-def format_time(value: datetime) -> str:
-    """Write a time as it stands in plans and in the property: `2026-11-23T10:15:00.123456Z`."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    feature_id: int
+    modtime: datetime | None
+    now: datetime
 
 
 def parse_property(raw: str | None, *, name: str, where: str, timezone: tzinfo) -> datetime:
@@ -69,30 +55,48 @@ def modtime_state(*, modtime: datetime | None, list_time: datetime, now: datetim
     return ModTimeState.LIST_IS_NEWER
 
 
-def short_time(value: datetime) -> str:
-    """Write a time for people: whole seconds, and the date alone at midnight."""
-    text = format_time(value)
-    day, clock = text[:10], text[11:19]
-    return day if clock == "00:00:00" else f"{day} {clock} UTC"
-
-
 def until(modtime: datetime) -> str:
     """Say until when a mod-time in the future disables the job: `until 2099-01-01`."""
     return "until further notice" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
 
 
-def distance(moment: datetime, *, now: datetime) -> str:
-    """Say how long ago a moment was, or how far ahead it is: `3 h 12 min ago`, `3 h 12 min from now`."""
-    return f"{short_span(now - moment)} {'ago' if moment <= now else 'from now'}"
+def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datetime) -> str:
+    """Say in words what the mod-time means right now."""
+    state = modtime_state(modtime=modtime, list_time=list_time, now=now)
+    if modtime is None:
+        return "not set: no list was ever synced"
+    if state is ModTimeState.DISABLED:
+        return f"the job is disabled {until(modtime)}"
+    if state is ModTimeState.SYNCED:
+        later = "" if modtime == list_time else f", as it is {short_span(modtime - list_time)} later than the list"
+        return f"synced{later}"
+    return f"list is newer by {short_span(list_time - modtime)}"
 
 
-def short_span(span: timedelta) -> str:
-    """Write a length of time for people, in its two largest units: `3 h 12 min`."""
-    seconds = int(abs(span.total_seconds()))
-    if seconds >= _DAY:
-        return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
-    if seconds >= _HOUR:
-        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
-    if seconds >= _MINUTE:
-        return f"{seconds // _MINUTE} min {seconds % _MINUTE} s"
-    return f"{seconds} s"
+def disabled_message(modtime: datetime) -> str:
+    """Say that the job is switched off, until when, and how to switch it on."""
+    return (
+        f"the job is disabled {until(modtime)} by its mod-time, {format_time(modtime)}; "
+        "`chatsync set-modtime --reset` switches it on again"
+    )
+
+
+def check_modtime(*, seen: datetime | None, state: DictState, list_time: datetime) -> None:
+    """Let a run go on only while the mod-time is what its `diff` saw.
+
+    Raises DisabledError for a time in the future of the dict database's clock, and
+    OutOfDateError when somebody moved the mod-time since, or when a later list than the
+    plan's was synced already.
+    """
+    modtime = state.modtime
+    if modtime is not None and modtime > state.now:
+        raise DisabledError(disabled_message(modtime))
+    if modtime != seen:
+        was, now = (format_time(value) if value else "not set" for value in (seen, modtime))
+        raise OutOfDateError(f"the mod-time was {was} and is now {now}")
+    if modtime is not None and modtime > list_time:
+        listed, synced = format_time(list_time), format_time(modtime)
+        raise OutOfDateError(
+            f"its list is of {listed}, and by the mod-time one of {synced} is synced",
+            way_out="if that is wrong, `chatsync set-modtime --reset`",
+        )

@@ -7,19 +7,17 @@ with sorted keys, no white space and non-ASCII characters escaped.
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Count, Databases
-from chatsync.core.diff import MAX_CLIENT_ID, MAX_LIST_ID, Diff, ExclusionList, ListVersion, Rejected, total
-from chatsync.core.modtime import format_time, short_span
-from chatsync.errors import OutOfDateError, SourceError
-from chatsync.files import write_whole
+from chatsync.core.client_sets import MAX_CLIENT_ID, MAX_LIST_ID, total
+from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected
+from chatsync.core.times import format_time
 
 VERSION = 1
 
@@ -82,6 +80,11 @@ class Plan(_Part, frozen=True, kw_only=True):
     trace_id: str
     undo_of: str | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
+
+    @property
+    def made_at(self) -> datetime:
+        """When `diff` made the plan."""
+        return _utc(self.created_at)
 
     @property
     def list_time(self) -> datetime:
@@ -155,29 +158,6 @@ def _hash(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def save(plan: Plan, path: Path) -> None:
-    """Write the plan file: whole or not at all, readable by its owner only."""
-    write_whole(path, json.dumps(to_document(plan), ensure_ascii=False).encode() + b"\n")
-
-
-def load(path: Path) -> Plan:
-    """Read a plan file.
-
-    Raises OutOfDateError for one that is cut short, edited, or of a version we don't know.
-    """
-    try:
-        plan = from_document(json.loads(path.read_bytes(), object_pairs_hook=_no_doubles))
-    except OSError as error:
-        raise SourceError(f"cannot read the plan {path}: {error.strerror}") from None
-    except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise OutOfDateError(f"{path} was cut short, edited or is no plan ({reason})") from None
-    if plan.undo_of:
-        way_out = f"run `chatsync apply --undo {plan.undo_of}`"
-        raise OutOfDateError(f"{path} is the undo of a run, which is made anew each time", way_out=way_out)
-    return plan
-
-
 def from_document(document: Any) -> Plan:
     """Check and read the JSON document of a plan. Raises ValueError when it is not as written."""
     if not isinstance(document, dict) or document.get("version") != VERSION:
@@ -188,17 +168,9 @@ def from_document(document: Any) -> Plan:
         msg = "its sha256 does not match"
         raise ValueError(msg)
     plan = msgspec.convert(body, Plan, str_keys=True, dec_hook=id_set)
-    _ = plan.list_time, plan.seen_modtime, _utc(plan.created_at)
+    _ = plan.list_time, plan.seen_modtime, plan.made_at
     _check_content(plan)
     return plan
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        msg = "a key stands there twice"
-        raise ValueError(msg)
-    return document
 
 
 def id_set(kind: type, value: Any) -> BitMap64:
@@ -250,27 +222,3 @@ def fingerprint(databases: Databases) -> str:
     places = {"dict": str(databases.dict), **{str(shard): str(url) for shard, url in databases.shards.items()}}
     canonical = json.dumps(places, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def check_age(plan: Plan, *, now: datetime, max_age: float) -> None:
-    """Refuse a plan that is older than `max_age` seconds, or that comes from the future."""
-    age = now - _utc(plan.created_at)
-    if abs(age) <= timedelta(seconds=max_age):
-        return
-    when = f"{short_span(age)} {'old' if age > timedelta(0) else 'ahead of this clock'}"
-    limit = short_span(timedelta(seconds=max_age))
-    raise OutOfDateError(f"it is {when}, over limits.plan_max_age = {limit}")
-
-
-def check_target(plan: Plan, *, feature: str, databases: Databases) -> None:
-    """Refuse a plan that was made for another feature or for other databases."""
-    if plan.feature.name != feature:
-        raise OutOfDateError(f"it is for feature {plan.feature.name}, the configuration for {feature}")
-    if plan.target != fingerprint(databases) or not {*plan.turn_off, *plan.turn_on} <= set(databases.shards):
-        raise OutOfDateError("it is for other databases than [databases] names: shards, hosts or schemas differ")
-
-
-def check_feature_id(plan: Plan, feature_id: int) -> None:
-    """Refuse a plan whose feature has another id by now: its rows are not those that count."""
-    if plan.feature.id != feature_id:
-        raise OutOfDateError(f"feature {plan.feature.name} has id {feature_id}, in the plan {plan.feature.id}")

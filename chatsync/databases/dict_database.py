@@ -9,8 +9,9 @@ from sqlalchemy.exc import IntegrityError
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import DictState, check_modtime, chunks, disabled_message, storable
-from chatsync.core.modtime import format_time, parse_property, parse_time
+from chatsync.core.client_sets import chunks, storable
+from chatsync.core.modtime import DictState, check_modtime, disabled_message, parse_property
+from chatsync.core.times import format_time, parse_time
 from chatsync.databases.connection import Database
 from chatsync.databases.packed_ids import unpack
 from chatsync.databases.tables import PACKED_IDS, features, ppc_properties, utc_now

@@ -8,7 +8,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import IdsByShard, chunks, storable
+from chatsync.core.client_sets import IdsByShard, chunks, storable
 from chatsync.databases.dict_database import LOOKUP_SIZE, DictDatabase
 from chatsync.parallel import SideBySide
 

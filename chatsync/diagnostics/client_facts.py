@@ -8,8 +8,10 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import DictState, ExclusionList, IdsByShard, ListVersion, storable
-from chatsync.core.limits import refusals
+from chatsync.core.client_sets import IdsByShard, storable
+from chatsync.core.diff import ExclusionList, ListVersion
+from chatsync.core.modtime import DictState
+from chatsync.core.objections import refusals
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused

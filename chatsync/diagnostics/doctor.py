@@ -15,7 +15,7 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.load import exposes_password
 from chatsync.config.settings import Exclusions, Settings
 from chatsync.core.diff import ExclusionList, ListVersion
-from chatsync.core.modtime import short_time
+from chatsync.core.times import short_time
 from chatsync.errors import ChatsyncError
 
 

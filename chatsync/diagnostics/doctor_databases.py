@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.config.urls import DatabaseUrl
-from chatsync.core.modtime import parse_time, short_span
+from chatsync.core.times import parse_time, short_span
 from chatsync.databases.connection import NOT_REACHED_HINT, Database
 from chatsync.databases.replica_lag import seconds_behind
 from chatsync.databases.tables import clients_features, features, ppc_properties, shard_client_id, utc_now

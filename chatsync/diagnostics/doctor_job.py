@@ -7,12 +7,12 @@ import sqlalchemy as sa
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.modtime import NEVER, parse_property, parse_time, short_time
+from chatsync.core.modtime import NEVER, modtime_meaning, parse_property
+from chatsync.core.times import parse_time, short_time
 from chatsync.databases.connection import Database
 from chatsync.databases.tables import features, ppc_properties, shard_client_id, utc_now
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.errors import ChatsyncError
-from chatsync.sync.report import modtime_meaning
 
 _FEATURE = sa.select(features.c.feature_id).where(features.c.feature_text_id == sa.bindparam("feature"))
 _PROPERTY = sa.select(ppc_properties.c.value).where(ppc_properties.c.name == sa.bindparam("property"))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
-from chatsync.core.diff import DictState, ListVersion
-from chatsync.core.modtime import ModTimeState, modtime_state
+from chatsync.core.diff import ListVersion
+from chatsync.core.modtime import DictState, ModTimeState, modtime_state
 from chatsync.core.results import Action
 from chatsync.diagnostics.history import ClientChange
 from chatsync.sync.records import Record

@@ -6,8 +6,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from chatsync.core.modtime import DISABLED_FOREVER, format_time, short_time, until
+from chatsync.core.modtime import DISABLED_FOREVER, until
 from chatsync.core.results import Action
+from chatsync.core.times import format_time, short_time
 from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.diagnostics.history import ClientChange
 from chatsync.diagnostics.history_report import change_in_words

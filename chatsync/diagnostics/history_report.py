@@ -8,8 +8,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from chatsync.core.modtime import short_span
 from chatsync.core.results import Action
+from chatsync.core.times import short_span
 from chatsync.diagnostics.history import ClientChange
 from chatsync.sync.records import Outcome, Record
 

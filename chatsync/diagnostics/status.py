@@ -14,10 +14,12 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Limits, Settings
-from chatsync.core.diff import DictState, ExclusionList, disabled_message, total
-from chatsync.core.limits import refusals
-from chatsync.core.modtime import ModTimeState, modtime_state, short_span, short_time
+from chatsync.core.client_sets import total
+from chatsync.core.diff import ExclusionList
+from chatsync.core.modtime import DictState, ModTimeState, disabled_message, modtime_state
+from chatsync.core.objections import refusals
 from chatsync.core.plan import Plan
+from chatsync.core.times import short_span, short_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase
 from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, StoppedError

@@ -8,11 +8,11 @@ import msgspec
 from tabulate import tabulate
 
 from chatsync.config.settings import Settings
-from chatsync.core.diff import IdsByShard, total
-from chatsync.core.modtime import distance, format_time, short_span, short_time
+from chatsync.core.client_sets import IdsByShard, total
+from chatsync.core.modtime import modtime_meaning
+from chatsync.core.times import distance, format_time, short_span, short_time
 from chatsync.diagnostics.history_report import history_report
 from chatsync.diagnostics.status import Status
-from chatsync.sync.report import modtime_meaning
 
 _NOT_KNOWN = "not known"
 _DOWN = f"{_NOT_KNOWN}, see below"

@@ -9,8 +9,9 @@ from typing import Any
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import DictState, ListVersion
-from chatsync.core.modtime import format_time
+from chatsync.core.diff import ListVersion
+from chatsync.core.modtime import DictState
+from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase
 from chatsync.errors import ChatsyncError, OutputError

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from chatsync.core.diff import DictState, disabled_message, total
-from chatsync.core.modtime import ModTimeState, modtime_state, short_span, short_time
+from chatsync.core.client_sets import total
+from chatsync.core.modtime import DictState, ModTimeState, disabled_message, modtime_state
 from chatsync.core.plan import Plan
+from chatsync.core.times import short_span, short_time
 from chatsync.errors import ChatsyncError, CheckStatus, PropertyError, SourceAwayError, SourceError
 
 # What is known to be bad weighs more than what is not known.

@@ -10,8 +10,10 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import check_modtime, chunks, some
-from chatsync.core.plan import Plan, check_feature_id
+from chatsync.core.client_sets import chunks, some
+from chatsync.core.modtime import check_modtime
+from chatsync.core.objections import check_feature_id
+from chatsync.core.plan import Plan
 from chatsync.core.results import Action, ShardResult, nothing_done
 from chatsync.databases.homes import count_at_home, find_homes
 from chatsync.databases.job_lock import JobLock

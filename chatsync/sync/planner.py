@@ -10,17 +10,11 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import (
-    DictState,
-    Diff,
-    ExclusionList,
-    IdsByShard,
-    ListVersion,
-    compute_diff,
-    total,
-)
-from chatsync.core.modtime import ModTimeState, format_time, modtime_state
+from chatsync.core.client_sets import IdsByShard, total
+from chatsync.core.diff import Diff, ExclusionList, ListVersion, compute_diff
+from chatsync.core.modtime import DictState, ModTimeState, modtime_state
 from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part
+from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
 from chatsync.databases.shard_database import ShardDatabase

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from chatsync.config.settings import Settings
-from chatsync.core.modtime import format_time
 from chatsync.core.plan import Plan
 from chatsync.core.results import Action, ShardResult, Tally
+from chatsync.core.times import format_time
 from chatsync.errors import ChatsyncError, ExitCode, OutputError, UnfinishedError
 from chatsync.sync.records import ActionRecord, Outcome, Record, Records, ShardRecord, run_id
 

@@ -10,11 +10,12 @@ from typing import Any
 from pyroaring import BitMap64
 from tabulate import tabulate
 
-from chatsync.core.answer import Objection
-from chatsync.core.diff import total
-from chatsync.core.modtime import ModTimeState, distance, modtime_state, short_span, short_time, until
+from chatsync.core.client_sets import total
+from chatsync.core.modtime import modtime_meaning
+from chatsync.core.objections import Objection
 from chatsync.core.plan import Plan, Verdict, to_document
 from chatsync.core.results import Action, ShardResult
+from chatsync.core.times import distance, short_time
 
 DEFAULT_LIMIT = 20
 _REJECTED_SHOWN = 5
@@ -33,19 +34,6 @@ def diff_report(
         parts += [totals_table(plan), *client_tables(plan, DEFAULT_LIMIT if limit is None else limit), *_left_out(plan)]
     parts.append(answer_line(plan, objections))
     return "\n\n".join(parts)
-
-
-def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datetime) -> str:
-    """Say in words what the mod-time means right now."""
-    state = modtime_state(modtime=modtime, list_time=list_time, now=now)
-    if modtime is None:
-        return "not set: no list was ever synced"
-    if state is ModTimeState.DISABLED:
-        return f"the job is disabled {until(modtime)}"
-    if state is ModTimeState.SYNCED:
-        later = "" if modtime == list_time else f", as it is {short_span(modtime - list_time)} later than the list"
-        return f"synced{later}"
-    return f"list is newer by {short_span(list_time - modtime)}"
 
 
 def _heading(plan: Plan, now: datetime) -> str:

@@ -14,9 +14,10 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import DictState, total, union
-from chatsync.core.modtime import format_time
+from chatsync.core.client_sets import total, union
+from chatsync.core.modtime import DictState
 from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict, fingerprint
+from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase
 from chatsync.errors import OutOfDateError, RecordError

@@ -18,7 +18,7 @@ from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
 from chatsync.core.diff import ExclusionList, ListVersion
-from chatsync.core.modtime import parse_time
+from chatsync.core.times import parse_time
 from chatsync.errors import DeadlineError, SourceError, StoppedError
 from chatsync.exclusions.client_ids import IdCollector
 from chatsync.parallel import off_main_thread

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.core.diff import DictState
-from chatsync.core.modtime import format_time
+from chatsync.core.modtime import DictState
+from chatsync.core.times import format_time
 from chatsync.errors import CheckStatus
 from chatsync.monitoring.verdict import Thresholds, judge, waiting
 from tests.harness.job import TABLE, Job, Result

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from chatsync.core.modtime import format_time
+from chatsync.core.times import format_time
 from tests.harness.job import FEATURE_ID
 
 if TYPE_CHECKING:

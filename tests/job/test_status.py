@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.core.modtime import format_time
+from chatsync.core.times import format_time
 from tests.harness.job import FEATURE_ID, PROPERTY, TABLE, Job
 from tests.harness.wire import FOREVER
 

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected, chunks, compute_diff, storable
-from chatsync.core.modtime import format_time
+from chatsync.core.client_sets import chunks, storable
+from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected, compute_diff
 from chatsync.core.plan import Plan, PlanFeature, diff_verdict, from_document, list_part, to_document
+from chatsync.core.times import format_time
 from chatsync.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Limits
-from chatsync.core.limits import ALLOW_EMPTY, FORCE, check_limits, refusals
+from chatsync.core.objections import ALLOW_EMPTY, FORCE, check_limits, refusals
 from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict
 
 if TYPE_CHECKING:

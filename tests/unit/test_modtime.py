@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.core.modtime import ModTimeState, distance, format_time, modtime_state, parse_time, short_span, short_time
+from chatsync.core.modtime import ModTimeState, modtime_state
+from chatsync.core.times import distance, format_time, parse_time, short_span, short_time
 from tests.harness.job import PROPERTY
 
 if TYPE_CHECKING:

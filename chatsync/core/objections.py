@@ -1,18 +1,24 @@
-"""The limits on a plan: what it may do without a person's word for it. Pure."""
+"""All that speaks against a plan, in one order. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from pyroaring import BitMap64
 
-from chatsync.config.settings import Limits
-from chatsync.core.diff import some, union
-from chatsync.core.plan import Plan
-from chatsync.errors import OutOfDateError, RefusedError
+from chatsync.config.settings import Databases, Limits, Settings
+from chatsync.core.client_sets import some, union
+from chatsync.core.modtime import DictState, check_modtime, disabled_message
+from chatsync.core.plan import Plan, Verdict, fingerprint
+from chatsync.core.times import short_span
+from chatsync.errors import ChatsyncError, DisabledError, OutOfDateError, RefusedError
 
 FORCE = "--force"
+
+
 ALLOW_EMPTY = "--allow-empty"
+
 
 # Below this many clients off, `free` covers them all: a list of a handful may well change whole.
 _FEW_OFF = 10
@@ -102,3 +108,86 @@ def _share(part: int, whole: int) -> str:
         return "out of all proportion"
     percent = part * 100 / whole
     return f"{percent:.3g} %" if percent < 100 else f"{percent:.0f} %"  # noqa: PLR2004  # .3g would say 1.75e+03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objection:
+    """One reason why `apply` would not take the plan, and the exit code it would end with.
+
+    `is_lifted` where an option that was given lifts it, and `apply` takes the plan all the same.
+    """
+
+    reason: str
+    exit_code: int
+    is_lifted: bool = False
+
+
+def check_verdict(plan: Plan) -> None:
+    """Refuse a plan that says no more than that the job is disabled."""
+    if plan.verdict is Verdict.DISABLED and plan.seen_modtime is not None:
+        raise DisabledError(disabled_message(plan.seen_modtime))
+
+
+def objections(
+    plan: Plan, settings: Settings, *, now: datetime, state: DictState | None, lifting: Collection[str] = ()
+) -> list[Objection]:
+    """List what speaks against applying the plan now.
+
+    `now` is this machine's clock; `state` is None where the databases are not to be asked; `lifting`
+    are the options given that lift limits.
+    """
+    return list(_objections(plan, settings, now=now, state=state, lifting=lifting))
+
+
+def _objections(
+    plan: Plan, settings: Settings, *, now: datetime, state: DictState | None, lifting: Collection[str]
+) -> Iterator[Objection]:
+    """Go in the order of `apply`, so that the first one's exit code is that of `apply`."""
+    yield from _objection(lambda: check_target(plan, feature=settings.feature.name, databases=settings.databases))
+    yield from _objection(lambda: check_age(plan, now=now, max_age=settings.limits.plan_max_age))
+    yield from _objection(lambda: check_verdict(plan))
+    yield from _broken_limits(plan, settings, lifting)
+    if state is not None and plan.was_read:
+        yield from _objection(lambda: check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time))
+
+
+def _objection(check: Callable[[], None]) -> Iterator[Objection]:
+    try:
+        check()
+    except ChatsyncError as error:
+        yield Objection(reason=str(error), exit_code=error.exit_code)
+
+
+def _broken_limits(plan: Plan, settings: Settings, lifting: Collection[str]) -> Iterator[Objection]:
+    try:
+        broken = refusals(plan, settings.limits)
+    except ChatsyncError as error:
+        yield Objection(reason=str(error), exit_code=error.exit_code)
+    else:
+        for refusal in broken:
+            lifted = refusal.lifted_by in lifting
+            yield Objection(reason=str(refusal), exit_code=RefusedError.exit_code, is_lifted=lifted)
+
+
+def check_age(plan: Plan, *, now: datetime, max_age: float) -> None:
+    """Refuse a plan that is older than `max_age` seconds, or that comes from the future."""
+    age = now - plan.made_at
+    if abs(age) <= timedelta(seconds=max_age):
+        return
+    when = f"{short_span(age)} {'old' if age > timedelta(0) else 'ahead of this clock'}"
+    limit = short_span(timedelta(seconds=max_age))
+    raise OutOfDateError(f"it is {when}, over limits.plan_max_age = {limit}")
+
+
+def check_target(plan: Plan, *, feature: str, databases: Databases) -> None:
+    """Refuse a plan that was made for another feature or for other databases."""
+    if plan.feature.name != feature:
+        raise OutOfDateError(f"it is for feature {plan.feature.name}, the configuration for {feature}")
+    if plan.target != fingerprint(databases) or not {*plan.turn_off, *plan.turn_on} <= set(databases.shards):
+        raise OutOfDateError("it is for other databases than [databases] names: shards, hosts or schemas differ")
+
+
+def check_feature_id(plan: Plan, feature_id: int) -> None:
+    """Refuse a plan whose feature has another id by now: its rows are not those that count."""
+    if plan.feature.id != feature_id:
+        raise OutOfDateError(f"feature {plan.feature.name} has id {feature_id}, in the plan {plan.feature.id}")

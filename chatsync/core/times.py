@@ -1,0 +1,57 @@
+"""Times and spans: how they are read, written, and shown to people. All of it in UTC."""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+_DAY = 86400
+
+_HOUR = 3600
+
+_MINUTE = 60
+
+
+def parse_time(text: str, *, timezone: tzinfo) -> datetime:
+    """Read an ISO 8601 time (a date alone is midnight) as UTC, to the microsecond.
+
+    A time without an offset is in `timezone`. Raises ValueError for anything else.
+    """
+    value = datetime.fromisoformat(text.strip())
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=timezone)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        # 9999-12-31T23:59:59-01:00 and 0001-01-01T00:00+01:00 lie beyond what a datetime holds in UTC.
+        return _LATEST if value.year > 1 else _EARLIEST
+
+
+def format_time(value: datetime) -> str:
+    """Write a time as it stands in plans and in the property: `2026-11-23T10:15:00.123456Z`."""
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def short_time(value: datetime) -> str:
+    """Write a time for people: whole seconds, and the date alone at midnight."""
+    text = format_time(value)
+    day, clock = text[:10], text[11:19]
+    return day if clock == "00:00:00" else f"{day} {clock} UTC"
+
+
+def distance(moment: datetime, *, now: datetime) -> str:
+    """Say how long ago a moment was, or how far ahead it is: `3 h 12 min ago`, `3 h 12 min from now`."""
+    return f"{short_span(now - moment)} {'ago' if moment <= now else 'from now'}"
+
+
+def short_span(span: timedelta) -> str:
+    """Write a length of time for people, in its two largest units: `3 h 12 min`."""
+    seconds = int(abs(span.total_seconds()))
+    if seconds >= _DAY:
+        return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
+    if seconds >= _HOUR:
+        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
+    if seconds >= _MINUTE:
+        return f"{seconds // _MINUTE} min {seconds % _MINUTE} s"
+    return f"{seconds} s"
