@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TypeVar
 
-from chatsync.config.settings import Settings
 from chatsync.errors import ChatsyncError, DeadlineError, StoppedError
 
 Value = TypeVar("Value")
@@ -152,8 +151,3 @@ class CancelScope:
             because = f", which last failed with: {last}" if last else ""
             msg = f"{error} while waiting for {what}{because}"
             raise DeadlineError(msg) from None
-
-
-def start_scope(settings: Settings) -> CancelScope:
-    """Start the clock of a command as its configuration says."""
-    return CancelScope(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)

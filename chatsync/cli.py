@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -170,8 +171,6 @@ def _fail(invocation: Invocation, message: str, code: int) -> int:
     if invocation.log_format == "json":
         line = logs.failure(line, invocation, error=error, exit_code=code)
     elif error:
-        import traceback  # late, so that help is quick
-
         traceback.print_exception(error)
     click.echo(line, err=True)
     return code

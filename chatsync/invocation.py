@@ -1,4 +1,4 @@
-"""One invocation of the program: its global options, its configuration, its run."""
+"""One invocation of the program: its global options, its configuration, its deadline, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
     from chatsync.monitoring.metrics import Facts
 
@@ -27,8 +27,8 @@ class Invocation:
     """What the commands share: where the configuration is, and what log lines say of the command.
 
     `trace_id` is that of the chain: `diff` makes it, the others take it from the plan. `method` is
-    the command's name, `span_id` is its own. `facts` are for the metrics; a command of the chain
-    that an operator runs for other ends (an undo, a mod-time) is no step of it.
+    the command's name, `span_id` is its own. A command of the chain that an operator runs for other
+    ends (an undo, a mod-time set by hand) is no step of it: `is_step` is false then.
     """
 
     config: Path | None = None
@@ -38,59 +38,52 @@ class Invocation:
     trace_id: str = field(default_factory=lambda: os.urandom(16).hex())
     span_id: str = field(default_factory=lambda: os.urandom(8).hex())
     is_step: bool = True
-    facts: Facts = field(default_factory=dict)
-    _textfile: str | None = None
+    _facts: list[Facts] = field(default_factory=list)
+    _error: ChatsyncError | None = None
+    _settings: Settings | None = None
     _began: float = field(default_factory=time.monotonic)
 
     def settings(self) -> Settings:
         """Load the configuration; only commands that need it do, so that help works without."""
         from chatsync.config.load import find_config, load  # late, so that help is quick
 
-        settings = load(find_config(self.config))
-        self._textfile = settings.metrics.textfile
-        return settings
-
-    def note(self, facts: Facts) -> None:
-        """Keep what the command learnt for the metrics."""
-        from chatsync.monitoring.metrics import merge  # late, as above
-
-        self.facts = merge(self.facts, facts)
-
-    def note_failure(self, error: ChatsyncError) -> None:
-        """Keep which database failed the command."""
-        if isinstance(error, DatabaseError) and error.database:
-            from chatsync.monitoring.metrics import of_failure  # late, as above
-
-            self.note(of_failure(error.database))
-
-    def end(self, code: int) -> None:
-        """Leave the metrics of a command of the chain, however it ended; never raises."""
-        if self.method not in CHAIN:
-            return
-        textfile = self._textfile
-        if textfile is None and code:
-            textfile = self._configured_textfile()
-        if textfile:
-            from chatsync.monitoring import metrics  # late, as above
-
-            step = self.method if self.is_step else None
-            metrics.record(textfile, self.facts, step=step, code=code, seconds=time.monotonic() - self._began)
-
-    def _configured_textfile(self) -> str:
-        """Find the metrics file although the configuration was never loaded, or is wrong."""
-        from chatsync.config.load import find_config, metrics_file  # late, as above
-
-        try:
-            return metrics_file(find_config(self.config))
-        except ConfigError:
-            return ""
+        self._settings = load(find_config(self.config))
+        return self._settings
 
     @contextmanager
     def begin(self) -> Iterator[tuple[Settings, CancelScope]]:
-        """Load the configuration and start the clock of a command; signals count from here on."""
-        from chatsync.cancel_scope import start_scope  # late, as above
-
+        """Load the configuration and start the deadline; inside the block signals stop the command."""
         settings = self.settings()
-        scope = start_scope(settings)
+        scope = CancelScope(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)
         with scope.watching():
             yield settings, scope
+
+    def note(self, facts: Facts) -> None:
+        """Keep what the command learnt, for the metrics."""
+        self._facts.append(facts)
+
+    def note_failure(self, error: ChatsyncError) -> None:
+        """Keep the error that ends the command."""
+        self._error = error
+
+    def end(self, code: int) -> None:
+        """Leave the metrics of a command of the chain, however it ended. Never raises."""
+        if self.method not in CHAIN or (self._settings is None and not code):  # the latter was asked for help
+            return
+        from chatsync.config.load import find_config, metrics_file  # late, so that help is quick
+        from chatsync.monitoring import metrics
+
+        textfile = ""
+        if self._settings is not None:
+            textfile = self._settings.metrics.textfile
+        else:  # also a wrong configuration may name the metrics file
+            try:
+                textfile = metrics_file(find_config(self.config))
+            except ConfigError:
+                return
+        if textfile:
+            facts = self._facts
+            if isinstance(self._error, DatabaseError) and self._error.database:
+                facts = [*facts, metrics.of_failure(self._error.database)]
+            step = self.method if self.is_step else None
+            metrics.record(textfile, facts, step=step, code=code, seconds=time.monotonic() - self._began)

@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Monitoring, Seconds
 from chatsync.errors import ChatsyncError
 from chatsync.invocation import Invocation
+from chatsync.monitoring import juggler
 from chatsync.monitoring import verdict as monitoring
+from chatsync.monitoring.check import look
 from chatsync.monitoring.verdict import Finding, Thresholds
 
 _PUSH_SECONDS = 30.0
@@ -79,10 +82,7 @@ def check(
     finding, section, thresholds = _look(ctx.obj, warning=warning, critical=critical, drift=drift)
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
-        # Late: only a push needs them. Its time is its own, for the run's may be over, and ends before its deadline.
-        from chatsync.cancel_scope import CancelScope
-        from chatsync.monitoring import juggler
-
+        # With a deadline of its own, as that of the command may have passed.
         scope = CancelScope(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
         juggler.push(juggler.batch(finding, section), push_url, scope)
     ctx.exit(finding.status)
@@ -96,8 +96,6 @@ def _look(
     thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
     try:
         with invocation.begin() as (settings, scope):
-            from chatsync.monitoring.check import look  # late: help needs no drivers
-
             section = settings.monitoring
             thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
             finding = look(settings, scope, thresholds=thresholds, drift=drift, trace_id=invocation.trace_id)
@@ -110,7 +108,5 @@ def _report(finding: Finding, section: Monitoring, thresholds: Thresholds, *, ou
     if output_format == "json":
         return json.dumps(monitoring.document(finding), ensure_ascii=False)
     if output_format == "juggler":
-        from chatsync.monitoring import juggler  # late, as above
-
         return json.dumps(juggler.batch(finding, section), ensure_ascii=False)
     return monitoring.nagios_line(finding, thresholds)

@@ -6,11 +6,12 @@ import click
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.diagnostics.doctor import Line, Mark, bad, check_config, check_folders, check_list, check_token
+from chatsync.diagnostics.doctor import Line, Mark, bad, check_config, check_folders, check_job, check_list, check_token
+from chatsync.diagnostics.doctor_databases import check_databases, check_driver
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.invocation import Invocation
 
-# Somebody waits for the answer: a blink of the network is forgiven, no more.
+# A person waits for the answer: only a short fault of the network is tried again.
 _RETRY_SECONDS = 1.0
 
 
@@ -40,10 +41,6 @@ def doctor(invocation: Invocation) -> None:
 
 
 def _examine(settings: Settings, scope: CancelScope) -> Iterator[Line]:
-    # Late: the drivers are not needed to say that the configuration is bad.
-    from chatsync.diagnostics.doctor_databases import check_databases, check_driver
-    from chatsync.diagnostics.doctor_job import check_job
-
     yield from check_config(settings)
     if not settings.exclusions.file:
         yield from check_token(settings.exclusions)

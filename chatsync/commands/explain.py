@@ -6,6 +6,8 @@ import sys
 import click
 
 from chatsync.commands.options import format_option
+from chatsync.diagnostics.client_facts import gather
+from chatsync.diagnostics.explain_report import explain_report
 from chatsync.errors import IncompleteError
 from chatsync.exclusions.client_ids import client_id
 from chatsync.invocation import Invocation
@@ -25,9 +27,6 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], output_format: 
     refused or disabled.
     """
     asked = _asked(client_ids)
-    from chatsync.diagnostics.client_facts import gather  # late: help needs no database
-    from chatsync.diagnostics.explain_report import explain_report
-
     with invocation.begin() as (settings, scope):
         job, clients = gather(settings, scope, asked, trace_id=invocation.trace_id, progress=progress_bar)
     click.echo(explain_report(clients, job, output_format=output_format))

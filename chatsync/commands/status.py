@@ -3,6 +3,8 @@
 import click
 
 from chatsync.commands.options import format_option
+from chatsync.diagnostics.status import gather, warnings
+from chatsync.diagnostics.status_report import status_report
 from chatsync.errors import IncompleteError
 from chatsync.invocation import Invocation
 from chatsync.progress import progress_bar
@@ -17,10 +19,6 @@ def status(invocation: Invocation, output_format: str) -> None:
     Reads the list and the shards and compares them as `diff` does; writes nothing. Shows what it can
     when a part is down, and then ends with 1 and says which part.
     """
-    # Late: help needs no drivers.
-    from chatsync.diagnostics.status import gather, warnings
-    from chatsync.diagnostics.status_report import status_report
-
     with invocation.begin() as (settings, scope):
         seen = gather(settings, scope, trace_id=invocation.trace_id, progress=progress_bar)
         needs = warnings(seen, settings.limits)

@@ -14,7 +14,7 @@ from chatsync.core.modtime import DictState, check_modtime, disabled_message, pa
 from chatsync.core.times import format_time, parse_time
 from chatsync.databases.connection import Database
 from chatsync.databases.packed_ids import unpack
-from chatsync.databases.tables import PACKED_IDS, features, ppc_properties, utc_now
+from chatsync.databases.tables import PACKED_IDS, features, ppc_properties, shard_client_id, utc_now
 from chatsync.errors import ConfigError, DisabledError, OutOfDateError, SourceError
 
 LOOKUP_SIZE = 5000
@@ -39,6 +39,7 @@ _STATE_IF_LOCKED = _STATE.where(sa.func.is_used_lock(sa.bindparam("lock")) == sa
 _HOMES = """SELECT shard, COUNT(*), {packed_ids}
     FROM shard_client_id WHERE ClientID IN ({marks}) GROUP BY shard"""
 _COUNT_AT_HOME = "SELECT COUNT(*) FROM shard_client_id WHERE ClientID IN ({marks}) AND shard = {mark}"
+_COUNT_BY_SHARD = sa.select(shard_client_id.c.shard, sa.func.count().label("clients")).group_by(shard_client_id.c.shard)
 _SET_AT = sa.select(sa.cast(ppc_properties.c.last_change, sa.String(32))).where(_PROPERTY)
 # last_change is set here too: SQLite knows no ON UPDATE.
 _SET = (
@@ -130,6 +131,11 @@ class DictDatabase:
             for shard, count, packed in self._look_up(_HOMES, chunk, packed_ids=packed_ids):
                 found[shard] = found.get(shard, BitMap64()) | unpack(count, packed, where=self.database)
         return found
+
+    def count_by_shard(self) -> dict[int, int]:
+        """Count the clients of each shard, also of those that the configuration lacks."""
+        rows = self.database.rows(_COUNT_BY_SHARD, {}, what="count the clients of each shard")
+        return {row.shard: row.clients for row in rows}
 
     def count_at_home(self, shard: int, ids: BitMap64) -> int:
         """Count those of at most LOOKUP_SIZE clients that live on a shard."""

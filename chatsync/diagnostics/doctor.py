@@ -1,6 +1,6 @@
-"""Looking over everything that the configuration names, for the person who installs or mends it.
+"""Checks of everything that the configuration names, for the person who installs or repairs it.
 
-Nothing here writes. What fails is a line, and the next check is made all the same.
+Nothing here writes. A failed check is a line, and the next check is made all the same.
 """
 
 import os
@@ -14,9 +14,13 @@ from pathlib import Path
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.load import exposes_password
 from chatsync.config.settings import Exclusions, Settings
-from chatsync.core.diff import ExclusionList, ListVersion
+from chatsync.core.diff import ExclusionList
+from chatsync.core.modtime import NEVER, ModTimeState, modtime_meaning, modtime_state
 from chatsync.core.times import short_time
-from chatsync.errors import ChatsyncError
+from chatsync.databases.dict_database import DictDatabase
+from chatsync.errors import ChatsyncError, ConfigError
+from chatsync.exclusions import open_list
+from chatsync.ytsaurus.client import find_token
 
 
 class Mark(StrEnum):
@@ -29,34 +33,34 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The outcome of one check; `text` says what to do unless all is well."""
+    """The outcome of one check. Unless it is good, `text` says what to do."""
 
     mark: Mark
     part: str
     text: str
 
     def __str__(self) -> str:
-        """Put it on one line."""
+        """Return the line as it is printed."""
         return f"{self.mark} {self.part:<10} {' '.join(self.text.split())}"
 
 
 def good(part: str, text: str) -> Line:
-    """Say that all is well."""
+    """Return the line of a check that found nothing wrong."""
     return Line(mark=Mark.GOOD, part=part, text=text)
 
 
 def warning(part: str, text: str) -> Line:
-    """Say what works but should not stay so."""
+    """Return the line of something that works but should be changed."""
     return Line(mark=Mark.WARNING, part=part, text=text)
 
 
 def bad(part: str, text: str) -> Line:
-    """Say what keeps the job from working."""
+    """Return the line of something that keeps the job from working."""
     return Line(mark=Mark.BAD, part=part, text=text)
 
 
 def check_config(settings: Settings) -> Iterator[Line]:
-    """Describe a configuration that was loaded, and so has no unknown or missing key."""
+    """Describe a configuration that was loaded, which means that it has no unknown or missing key."""
     yield good("config", f"{settings.path}: every key is known, {len(settings.databases.shards)} shards")
     if exposes_password(settings):
         yield warning("config", f"{settings.path} holds a password and others may read it: chmod 600, or use ${{NAME}}")
@@ -64,8 +68,6 @@ def check_config(settings: Settings) -> Iterator[Line]:
 
 def check_token(section: Exclusions) -> Iterator[Line]:
     """Say where the YT token is, never what it is."""
-    from chatsync.ytsaurus.client import find_token  # late: a list in a file needs no YT client
-
     try:
         token, place = find_token(section)
     except ChatsyncError as error:
@@ -82,10 +84,10 @@ def check_token(section: Exclusions) -> Iterator[Line]:
 
 
 def check_list(settings: Settings, scope: CancelScope) -> Generator[Line, None, datetime | None]:
-    """Read the list as `diff` would, whole, and return when it was modified."""
-    read = _read_file if settings.exclusions.file else _read_table
+    """Read the whole list as `diff` would, and return when it was modified; None when it can't be read."""
     try:
-        version, kind, listed = read(settings.exclusions, scope)
+        with open_list(settings, scope) as source:
+            version, kind, listed = source.version, source.kind(), source.read(_no_progress)
     except ChatsyncError as error:
         yield bad("list", in_words(error, hint="is exclusions.proxy right?"))
         return None
@@ -94,23 +96,7 @@ def check_list(settings: Settings, scope: CancelScope) -> Generator[Line, None, 
     return version.modified
 
 
-def _read_file(section: Exclusions, scope: CancelScope) -> tuple[ListVersion, str, ExclusionList]:
-    from chatsync.exclusions.file import open_file
-
-    with open_file(section, scope) as file:
-        return file.version, "a file", file.read(_say_nothing)
-
-
-def _read_table(section: Exclusions, scope: CancelScope) -> tuple[ListVersion, str, ExclusionList]:
-    from chatsync.ytsaurus.table import open_table
-
-    with open_table(section, scope) as table:
-        kind = table.column_type()
-        typed = f"of type {kind}" if kind else "not in its schema"
-        return table.version, f"a static table with column {section.column} {typed}", table.read(_say_nothing)
-
-
-def _say_nothing(_rows: int) -> None:
+def _no_progress(_rows: int) -> None:
     pass
 
 
@@ -130,29 +116,75 @@ def _check_rows(settings: Settings, listed: ExclusionList) -> Iterator[Line]:
 
 
 def in_words(error: ChatsyncError, *, hint: str) -> str:
-    """Tell an error to somebody who sits and waits: with a hint, where the job would try again for long."""
+    """Return an error's text with a hint in place of the retries, which a person who waits need not know."""
     text, tried_again, _ = str(error).partition("; it was tried again")
     return f"{text}; {hint}" if tried_again else text
 
 
+def check_job(settings: Settings, scope: CancelScope, list_time: datetime | None) -> Iterator[Line]:
+    """Look up the feature, the mod-time and the shards; `list_time` is None when the list can't be read."""
+    checks = {"feature": _check_feature, "mod-time": _check_modtime, "shards": _check_shards}
+    with DictDatabase(settings, scope) as dict_database:
+        for part, check in checks.items():
+            try:
+                yield from check(settings, dict_database, list_time)
+            except ConfigError as error:  # no such feature: one line is enough
+                if part == "feature":
+                    yield bad(part, str(error))
+            except ChatsyncError as error:
+                yield bad(part, in_words(error, hint="see the dict database above"))
+
+
+def _check_feature(settings: Settings, dict_database: DictDatabase, _: datetime | None) -> Iterator[Line]:
+    yield good("feature", f"{settings.feature.name} has id {dict_database.feature_id()}")
+
+
+def _check_modtime(_: Settings, dict_database: DictDatabase, list_time: datetime | None) -> Iterator[Line]:
+    state = dict_database.state()
+    if state.modtime is None:
+        fill = "for the first fill, with no client off yet, use apply --force"
+        yield good("mod-time", f"not set: no list was ever synced; {fill}")
+        return
+    # Without the list, the oldest possible one: then only a disabled job is told.
+    compared = list_time or NEVER
+    meaning = modtime_meaning(state.modtime, list_time=compared, now=state.now)
+    if modtime_state(modtime=state.modtime, list_time=compared, now=state.now) is ModTimeState.DISABLED:
+        yield warning("mod-time", f"{meaning}; `chatsync set-modtime --reset` switches it on again")
+    else:
+        yield good("mod-time", f"{short_time(state.modtime)}{f': {meaning}' if list_time else ''}")
+
+
+def _check_shards(settings: Settings, dict_database: DictDatabase, _: datetime | None) -> Iterator[Line]:
+    found = dict_database.count_by_shard()
+    known = set(settings.databases.shards)
+    forgotten, idle = sorted(set(found) - known), sorted(known - set(found))
+    for shard in forgotten:
+        yield bad("shards", f"{found[shard]} clients live on shard {shard}, which databases.shards lacks; add it")
+    if idle:
+        names = ", ".join(map(str, idle))
+        yield warning("shards", f"no client lives on shard {names} of databases.shards; is it the right dict database?")
+    if not forgotten:
+        yield good("shards", f"{sum(found.values())} clients, all on shards that databases.shards names")
+
+
 def check_folders(settings: Settings) -> Iterator[Line]:
-    """See by their permissions whether records and metrics could be written."""
+    """Check by their permissions whether records and metrics can be written."""
     if settings.records.dir:
         folder = Path(settings.records.dir)
-        # Its first run makes the folder itself, but not the one around it.
+        # The first run makes the folder, but not its parent.
         yield _folder("records", "records.dir", folder if folder.exists() else folder.parent, shown=folder)
     else:
-        yield warning("records", "records.dir is not set: history, explain and apply --undo will know nothing")
+        yield warning("records", "records.dir is not set: history, explain and apply --undo will have no data")
     if settings.metrics.textfile:
         file = Path(settings.metrics.textfile)
         yield _folder("metrics", "metrics.textfile", file.parent, shown=file)
     else:
-        yield good("metrics", "none asked for (metrics.textfile)")
+        yield good("metrics", "not written, as metrics.textfile is not set")
 
 
 def _folder(part: str, key: str, folder: Path, *, shown: Path) -> Line:
     if not folder.is_dir():
-        return bad(part, f"{key}: there is no folder {folder}; make it, or mend the key")
+        return bad(part, f"{key}: there is no folder {folder}; create it, or correct the key")
     if not os.access(folder, os.W_OK | os.X_OK):
         return bad(part, f"{key}: this user may not write into {folder}; run as another user, or chown it")
     return good(part, f"{shown} can be written")

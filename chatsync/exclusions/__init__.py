@@ -14,6 +14,9 @@ class ListSource(Protocol):
 
     version: ListVersion
 
+    def kind(self) -> str:
+        """Return what the list is kept in, in words: `a file`."""
+
     def check_column(self) -> None:
         """Raise SourceError when it can be told without a row that the column is missing."""
 

@@ -51,6 +51,10 @@ class ListFile:
         status = os.fstat(self._file.fileno())
         return status.st_mtime_ns, status.st_size
 
+    def kind(self) -> str:
+        """Return what the list is kept in, in words."""
+        return "a file"
+
     def check_column(self) -> None:
         """Read the header. Raises SourceError when it lacks the column."""
         self._header(self._file.readline())

@@ -188,14 +188,14 @@ def write(path: Path, facts: Facts) -> None:
     write_whole(path, generate_latest(registry), mode=_READABLE)
 
 
-def record(textfile: str, facts: Facts, *, step: str | None, code: int, seconds: float) -> None:
+def record(textfile: str, learnt: Sequence[Facts], *, step: str | None, code: int, seconds: float) -> None:
     """Bring the file up to date at the end of a command.
 
     `step` is None for a command that is no step of a chain. What goes wrong is a warning: the
     metrics never decide how a command ends.
     """
     path = Path(textfile)
-    former = read(path)
+    former, facts = read(path), merge({}, *learnt)
     news = [facts]
     if code == ExitCode.DISABLED:
         news.append({DISABLED: {(): 1}})

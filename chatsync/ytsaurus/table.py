@@ -93,6 +93,12 @@ class Table:
         except (YtError, OSError) as error:
             logger.info("%s: the transaction was left to time out: %s", self, describe(error))
 
+    def kind(self) -> str:
+        """Return what the list is kept in, in words, with the column's type."""
+        column_type = self.column_type()
+        typed = f"of type {column_type}" if column_type else "not in its schema"
+        return f"a static table with column {self._section.column} {typed}"
+
     def check_column(self) -> None:
         """Ask the schema. Raises SourceError when it lacks the column."""
         self.column_type()

@@ -274,7 +274,7 @@ def test_an_unknown_feature_is_unknown(synced: Job) -> None:
 
 
 def test_a_bug_is_unknown_and_not_a_warning(synced: Job, mocker: MockerFixture) -> None:
-    mocker.patch("chatsync.monitoring.check.look", side_effect=RuntimeError("oops"))
+    mocker.patch("chatsync.commands.check.look", side_effect=RuntimeError("oops"))
 
     result = check(synced)
 

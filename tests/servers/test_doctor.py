@@ -371,7 +371,9 @@ def test_a_driver_without_its_c_extension(job: Job, monkeypatch: pytest.MonkeyPa
 
 def test_an_unknown_feature(job: Job) -> None:
     configure(job, feature={"name": "chat"})
-    assert complaint(job) == "feature    table features has no 'chat'; mend feature.name, or add the row"
+    line = complaint(job)
+    assert line.startswith("feature    feature.name: dict (")
+    assert line.endswith(" has no feature 'chat' in table features")
 
 
 def test_a_mod_time_that_is_no_time(job: Job) -> None:
@@ -388,7 +390,7 @@ def test_a_job_that_is_disabled(job: Job) -> None:
 
 def test_a_job_that_never_ran(job: Job) -> None:
     job.set_property(None)
-    line = "mod-time   not set: no list was ever synced; a first fill, with nobody off yet, needs apply --force"
+    line = "mod-time   not set: no list was ever synced; for the first fill, with no client off yet, use apply --force"
     assert line in said(job, "✓", code=0)
 
 
@@ -406,12 +408,12 @@ def test_shards_that_were_forgotten_and_shards_that_nobody_lives_on(job: Job) ->
 
 def test_folders(job: Job) -> None:
     job.configure()
-    assert warnings(job) == ["records    records.dir is not set: history, explain and apply --undo will know nothing"]
+    assert warnings(job) == ["records    records.dir is not set: history, explain and apply --undo will have no data"]
 
     job.configure(records={"dir": "no/records"}, metrics={"textfile": "nowhere/chatsync.prom"})
     assert said(job, "✗", code=1) == [
-        f"records    records.dir: there is no folder {job.folder}/no; make it, or mend the key",
-        f"metrics    metrics.textfile: there is no folder {job.folder}/nowhere; make it, or mend the key",
+        f"records    records.dir: there is no folder {job.folder}/no; create it, or correct the key",
+        f"metrics    metrics.textfile: there is no folder {job.folder}/nowhere; create it, or correct the key",
     ]
 
 
