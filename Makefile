@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-mysql soak lint bench
+.PHONY: help demo test test-mysql soak lint docs bench
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -27,6 +27,9 @@ lint: .venv/installed-dev ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: .venv/installed-dev ## Write the generated parts of README.md and docs/ again
+	@$(BIN)/python -m tests.harness.readme
 
 bench: .venv/installed-dev ## Measure time and memory with large lists (ARGS: its options)
 	@tests/install-mariadb.sh

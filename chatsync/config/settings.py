@@ -1,6 +1,7 @@
-"""Every key of the configuration, with its type, its bounds and its default.
+"""Every key of the configuration, with its type, its bounds, its default and one line about it.
 
-This file is the reference: what is not a field here is an unknown key.
+This file is the reference: what is not a field here is an unknown key. The text in each `Annotated`
+describes the key for users; docs/configuration.md is generated from it (`make docs`).
 """
 
 import re
@@ -50,87 +51,127 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Exclusions(Section, frozen=True, kw_only=True):
-    """Where the list is: a YT table, or a file."""
+    """Where the exclusion list is: a YT table (`proxy` and `path`), or a file (`file`)."""
 
-    proxy: str = ""
-    path: str = ""
-    column: Name = "client_id"
-    token_file: str = ""
-    file: str = ""
+    proxy: Annotated[str, "the YT cluster, or the http(s) URL of its proxy; default: `$YT_PROXY`"] = ""
+    path: Annotated[str, "path of the table, or of a link to it"] = ""
+    column: Annotated[Name, "the column with the client ids: int64, uint64, or strings of digits"] = "client_id"
+    token_file: Annotated[
+        str, "file that holds the YT token; used when neither `$YT_TOKEN` nor `~/.yt/token` is there"
+    ] = ""
+    file: Annotated[
+        str,
+        "a list in a file, instead of `proxy` and `path`: a CSV with a header, or one id a line; "
+        "its modification time is that of the file",
+    ] = ""
 
 
 class Feature(Section, frozen=True, kw_only=True):
-    """The feature that listed clients must not have."""
+    """The feature that is turned off for the listed clients."""
 
-    name: Name = "checked_support_chat"
+    name: Annotated[Name, "the feature, by its `feature_text_id` in the table `features`"] = "checked_support_chat"
 
 
 class Modtime(Section, frozen=True, kw_only=True):
-    """Where the time of the last synced list is kept."""
+    """Where the mod-time is kept: the modification time of the list that was last synced in full."""
 
-    property: Name = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
-    timezone: str = "UTC"
+    property: Annotated[Name, "the row of `ppc_properties` that holds the mod-time"] = (
+        "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
+    )
+    timezone: Annotated[str, "time zone of stored and given times that have no UTC offset"] = "UTC"
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """What a plan may do without a person's word for it."""
+    """What a plan may do. A plan over a limit is refused as a whole.
 
-    turn_on_percent: Percent = 30
-    turn_off_percent: Percent = 30
-    free: Count = 20
-    turn_on_max: Count | None = None
-    turn_off_max: Count | None = None
-    rejected_percent: Percent = 1
-    unknown_percent: Percent = 10
-    must_contain: tuple[ClientId, ...] = ()
-    plan_max_age: Seconds = Seconds.parse("1h")
+    `--force` overrides the limits, except an empty list and `must_contain`.
+    """
+
+    turn_on_percent: Annotated[Percent, "most clients to turn on, in percent of the clients that are off now"] = 30
+    turn_off_percent: Annotated[
+        Percent, "most clients to turn off, in percent of the clients that are off now; a first fill needs `--force`"
+    ] = 30
+    free: Annotated[
+        Count,
+        "plans of up to this many changes are exempt from both percentages, except when 10 or more clients are off "
+        "and more than half of them would be turned on",
+    ] = 20
+    turn_on_max: Annotated[Count | None, "most clients to turn on, whatever the percentages say; also below `free`"] = (
+        None
+    )
+    turn_off_max: Annotated[
+        Count | None, "most clients to turn off, whatever the percentages say; also below `free`"
+    ] = None
+    rejected_percent: Annotated[Percent, "most rows of the list that hold no client id, in percent of its rows"] = 1
+    unknown_percent: Annotated[
+        Percent, "most listed clients that live on no shard, in percent of the listed clients"
+    ] = 10
+    must_contain: Annotated[
+        tuple[ClientId, ...], "client ids that the right list always contains; a list without them is the wrong list"
+    ] = ()
+    plan_max_age: Annotated[Seconds, "how old a plan may be when `apply` or `set-modtime` gets it"] = Seconds.parse(
+        "1h"
+    )
 
 
 class Apply(Section, frozen=True, kw_only=True):
     """The pace of writing."""
 
-    batch_size: Annotated[int, Meta(ge=1, le=30_000)] = 1000
-    pause: Annotated[float, Meta(ge=0)] = 0
-    parallel_shards: Annotated[int, Meta(ge=1, le=256)] = 4
-    max_lag: Annotated[float, Meta(ge=0)] | None = None
-    max_lag_wait: Seconds = Seconds.parse("5m")
+    batch_size: Annotated[int, Meta(ge=1, le=30_000), "rows in one transaction, 1 to 30000"] = 1000
+    pause: Annotated[float, Meta(ge=0), "seconds to wait between two batches on a shard"] = 0
+    parallel_shards: Annotated[int, Meta(ge=1, le=256), "shards that are written to at the same time, 1 to 256"] = 4
+    max_lag: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        "seconds; before each batch, wait while the shard's replica (`databases.replicas`) lags by more than this",
+    ] = None
+    max_lag_wait: Annotated[Seconds, "how long to wait for that replica before giving up"] = Seconds.parse("5m")
 
 
 class Run(Section, frozen=True, kw_only=True):
-    """How long one command may take, and how long it may try again."""
+    """How long one command may take, and how long a step is retried."""
 
-    deadline: Seconds = Seconds.parse("20m")
-    retry_timeout: Seconds = Seconds.parse("1m")
+    deadline: Annotated[Seconds, "the longest that one command may take, retries and waits included"] = Seconds.parse(
+        "20m"
+    )
+    retry_timeout: Annotated[Seconds, "how long one step is retried after a temporary failure"] = Seconds.parse("1m")
 
 
 class Records(Section, frozen=True, kw_only=True):
-    """Where each apply that changed something leaves a record, and for how long."""
+    """Where the records of applied changes are kept, for `history`, `explain` and `apply --undo`."""
 
-    dir: str = ""
-    keep: Seconds = Seconds.parse("90d")
+    dir: Annotated[str, "folder of the records; no records are kept without it"] = ""
+    keep: Annotated[Seconds, "how long a record is kept"] = Seconds.parse("90d")
 
 
 class Metrics(Section, frozen=True, kw_only=True):
-    """Where the metrics are written for a collector of text files."""
+    """Metrics for Prometheus."""
 
-    textfile: str = ""
+    textfile: Annotated[
+        str, "file for the textfile collector of the Prometheus node exporter; its name must end in `.prom`"
+    ] = ""
 
 
 class Monitoring(Section, frozen=True, kw_only=True):
-    """How the check names itself to monitoring, what it lets pass, and where it remembers what it saw."""
+    """What `chatsync check` reports, and what it tolerates."""
 
-    host: str = ""
-    service: Name = "jobs.CheckedSupportChatSyncJob.working.production"
-    drift_tolerance: Count = 0
-    state_file: str = ""
+    host: Annotated[str, "the host in events of `check --format juggler`; default: the name of this machine"] = ""
+    service: Annotated[Name, "the service in those events"] = "jobs.CheckedSupportChatSyncJob.working.production"
+    drift_tolerance: Annotated[Count, "with `check --drift`: so many outstanding changes are still OK"] = 0
+    state_file: Annotated[
+        str,
+        "file where `check` remembers since when the list waits; without it, only the last write of the list counts, "
+        "so a list that is written every hour never looks late",
+    ] = ""
 
 
 class DatabaseUrls(Section, frozen=True, kw_only=True):
-    """The URLs as they stand in the file, before they are split."""
+    """The URLs of the databases: `mysql://user:password@host:port/schema`, or `sqlite:///FILE`."""
 
-    dict: str
-    shards: Mapping[str, str]
-    replicas: Mapping[str, str] = {}
+    dict: Annotated[str, "the database `ppcdict`"]
+    shards: Annotated[Mapping[str, str], "each shard of `ppc`, by its number in `shard_client_id`; all of them"]
+    replicas: Annotated[
+        Mapping[str, str], "a replica of a shard, by the shard's number: its lag counts for `apply.max_lag`"
+    ] = {}
 
 
 class File(Section, frozen=True, kw_only=True):

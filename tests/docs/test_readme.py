@@ -1,118 +1,116 @@
-"""What README.md says of commands, keys, exit codes and grants is what the code does."""
+"""README.md, docs/commands.md and docs/configuration.md say what the code does."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING
 
-import msgspec
+import pytest
 
 from chatsync import __version__
 from chatsync.cli import SECTIONS
-from chatsync.config.settings import File, Seconds, Section
+from chatsync.config.load import load
 from chatsync.errors import ExitCode
 from tests.harness import readme
 from tests.harness.schema import GRANTS, USER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.harness.job import Job
 
 TEXT = readme.README.read_text(encoding="utf-8")
-REQUIRED = "required"
+CONFIGURATION = readme.CONFIGURATION.read_text(encoding="utf-8")
 
 
 def section(heading: str) -> str:
-    return TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    """Return what stands below a heading, up to the next one of its level or a higher one."""
+    level, rest = re.split(rf"^(##+) {re.escape(heading)}$", TEXT, maxsplit=1, flags=re.MULTILINE)[1:]
+    return re.split(rf"^#{{2,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def defaults(kind: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of the configuration with its default."""
-    hints = get_type_hints(kind)
-    for field in msgspec.structs.fields(kind):
-        hint = hints[field.name]
-        if isinstance(hint, type) and issubclass(hint, Section):
-            yield from defaults(hint, f"{prefix}{field.name}.")
-        else:
-            value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory
-            yield prefix + field.name, REQUIRED if value is msgspec.NODEFAULT else value
+def commands(heading: str) -> list[list[str]]:
+    """Return the words of each `chatsync …` in the blocks of code of a section, without comments."""
+    lines = re.findall(r"^    (chatsync .+)$", section(heading), re.MULTILINE)
+    return [part.split("#")[0].split()[1:] for line in lines for part in line.split("&&")]
 
 
-def as_written(value: str) -> str:
-    """Read a default as the table has it: TOML, or nothing for a key that is not set."""
-    return value if value in {"", REQUIRED} else value.removeprefix("`").removesuffix("`")
+@pytest.mark.parametrize("page", [readme.README, readme.COMMANDS, readme.CONFIGURATION], ids=lambda page: page.name)
+def test_generated_parts_are_those_of_the_program(page: Path) -> None:
+    assert readme.generated(page) == page.read_text(encoding="utf-8")
 
 
-def as_toml(key: str, value: Any) -> str:
-    if isinstance(value, Seconds):
-        hours, minutes = divmod(int(value) // 60, 60)
-        text = f"{hours // 24}d" if hours and not hours % 24 else f"{hours}h" if hours else f"{minutes}m"
-        assert float(Seconds.parse(text)) == float(value)
-        return f'"{text}"'
-    if key == "exclusions.proxy":
-        return "$YT_PROXY"
-    if value is None or value == "":
-        return ""
-    if value in ((), dict) or value == {}:
-        return "[]" if value == () else "{}"
-    return f'"{value}"' if isinstance(value, str) and value != REQUIRED else str(value)
+def test_the_page_of_commands_has_each_command_once() -> None:
+    named = re.findall(r"^<!-- help: ([a-z-]+) -->$", readme.COMMANDS.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert named == [name for names in SECTIONS.values() for name in names]
 
 
-def test_help_and_output_are_those_of_the_program() -> None:
-    assert readme.written_anew() == TEXT
+def test_the_page_of_keys_has_each_section_once() -> None:
+    assert sorted(re.findall(r"^<!-- keys: ([a-z]+) -->$", CONFIGURATION, re.MULTILINE)) == sorted(readme.sections())
 
 
-def test_the_table_of_keys_has_every_key_with_its_default() -> None:
-    rows = re.findall(
-        r"^\| `([a-z_]+\.[a-z_]+)` \| (.*?) ?\| .+ \|$", section("Tell it where things are"), re.MULTILINE
-    )
+def test_the_table_of_keys_has_names_defaults_and_descriptions() -> None:
+    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (.*?) \| (.*) \|$", CONFIGURATION, re.MULTILINE)
+    known = [f"{name}.{key}" for name, kind in readme.sections().items() for key, *_ in readme.keys(kind)]
 
-    assert {key: as_written(value) for key, value in rows} == {
-        key: as_toml(key, value) for key, value in defaults(File)
-    }
+    assert sorted(key for key, *_ in rows) == sorted(known)
+    assert [key for key, _, about in rows if not about] == []
+    defaults = {key: default for key, default, _ in rows}
+    assert (defaults["databases.dict"], defaults["exclusions.file"]) == ("required", "")
+    assert (defaults["limits.turn_on_percent"], defaults["limits.must_contain"]) == ("`30`", "`[]`")
+    assert (defaults["run.deadline"], defaults["records.keep"]) == ('`"20m"`', '`"90d"`')
 
 
 def test_the_table_of_exit_codes_has_every_code() -> None:
-    codes = re.findall(r"^\| (\d+) \| .+ \|$", section("Read the exit code"), re.MULTILINE)
+    codes = re.findall(r"^\| (\d+) \| .+ \|$", section("Exit codes"), re.MULTILINE)
 
     assert list(map(int, codes)) == [code.value for code in ExitCode]
 
 
-def test_every_command_is_there_and_no_option_that_is_not() -> None:
-    known = set(re.findall(r"--[a-z-]+", readme.help_of(None)))
-    for command in [name for commands in SECTIONS.values() for name in commands]:
-        assert f"chatsync {command}" in TEXT
-        known |= set(re.findall(r"--[a-z-]+", readme.help_of(command)))
-
-    assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]+", TEXT)) <= known
-
-
 def test_the_grants_are_those_of_the_tests_user() -> None:
-    grants = re.findall(r"^GRANT (.+) ON \w+\.(\w+) TO (\w+);$", section("Grant it what it needs"), re.MULTILINE)
+    grants = re.findall(r"^GRANT (.+) ON \w+\.(\w+) TO (\w+);$", section("Privileges"), re.MULTILINE)
 
     assert {table: privileges for privileges, table, _ in grants} == GRANTS
     assert {user for _, _, user in grants} == {USER}
+    assert re.findall(r"^CREATE USER (\w+) ", section("Privileges"), re.MULTILINE) == [USER]
 
 
-def test_every_link_leads_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", TEXT)
+def test_the_configuration_is_one_that_the_program_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PPC_PASSWORD", "p@ss:word/")
+    file = tmp_path / "chatsync.toml"
+    (block,) = re.findall(r"^```toml\n(.*?)^```", section("Configuration"), re.MULTILINE | re.DOTALL)
+    file.write_text(block, encoding="utf-8")
 
-    assert [link for link in links if not (readme.README.parent / link).exists()] == []
+    settings = load(file)
+
+    assert (settings.exclusions.proxy, sorted(settings.databases.shards)) == ("hahn", [1, 2])
+
+
+def test_the_first_fill_goes_as_written(job: Job) -> None:
+    job.settle({client: client % 4 + 1 for client in range(1, 101)})
+    job.list(range(1, 101))
+    *chain, diff, apply, set_modtime = [
+        [str(job.folder / word) if word == "plan.json" else word for word in words] for words in commands("First fill")
+    ]
+
+    assert [job.run(*words).code for words in chain[:2]] == [ExitCode.OK, ExitCode.REFUSED]
+    assert [job.run(*words).code for words in (diff, apply, set_modtime)] == [ExitCode.OK] * 3
+    assert len(job.off()) == 100
+    assert [job.run(*words).code for words in chain] == [ExitCode.OK] * 3
 
 
 def test_the_switch_works_as_written(job: Job) -> None:
-    commands = re.findall(r"^    chatsync (set-modtime \S+)", section("Switch it off, and on again"), re.MULTILINE)
     values = []
 
-    for command in commands:
-        assert job.run(*command.split()).code == 0
+    for command in commands("Switch the job off"):
+        assert job.run(*command).code == ExitCode.OK
         values.append(str(job.property())[:10])
 
     assert values == ["9999-12-31", "2026-12-01", "1970-01-01"]
 
 
-def test_the_changelog_knows_this_version() -> None:
-    changelog = (readme.README.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_the_changelog_has_this_version() -> None:
+    changelog = (readme.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
-    assert f"\n## {__version__}\n" in changelog
+    assert f"\n## {__version__}" in changelog

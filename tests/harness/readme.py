@@ -1,39 +1,56 @@
-"""The blocks of README.md that the program writes itself; `python -m tests.harness.readme` writes them anew."""
+"""The parts of the documentation that are generated from the program; `make docs` writes them again.
+
+In README.md: the demo's output. In docs/commands.md: the help of each command. In docs/configuration.md:
+the table of keys of each section. Each part stands after a marker, `<!-- help: diff -->`; the text around
+the parts is written by hand.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
+import msgspec
 import pytest
 
 from chatsync import cli
+from chatsync.config.settings import File, Seconds, Section
 
-README = Path(__file__).parents[2] / "README.md"
-BLOCK = re.compile(r"<!-- (demo|help)(?:: ([a-z-]+))? -->\n```console\n\$ (.*)\n(?:.*\n)*?```\n")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+COMMANDS = ROOT / "docs" / "commands.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+CONSOLE = re.compile(r"<!-- (demo|help)(?:: ([a-z -]+))? -->\n```console\n\$ (.*)\n(?:.*\n)*?```\n")
+KEYS = re.compile(r"<!-- keys: ([a-z]+) -->\n(?:\|.*\n)*")
+REQUIRED = "required"
 
 
-def written_anew() -> str:
-    """Return README.md with the help and the demo's output as they are now."""
-    demo = demo_output()
+def generated(page: Path) -> str:
+    """Return a page with its generated parts as they are now."""
+    text = page.read_text(encoding="utf-8")
+    return KEYS.sub(lambda match: keys_part(match[1]), CONSOLE.sub(console_part, text))
 
-    def block(match: re.Match[str]) -> str:
-        kind, command, line = match.groups()
-        body = help_of(command) if kind == "help" else demo[line]
-        marker = f"{kind}: {command}" if command else kind
-        return f"<!-- {marker} -->\n```console\n$ {line}\n{body.strip()}\n```\n"
 
-    return BLOCK.sub(block, README.read_text(encoding="utf-8"))
+def console_part(match: re.Match[str]) -> str:
+    kind, command, line = match.groups()
+    body = help_of(command) if kind == "help" else demo_output()[line]
+    marker = f"{kind}: {command}" if command else kind
+    return f"<!-- {marker} -->\n```console\n$ {line}\n{body.strip()}\n```\n"
 
 
 def help_of(command: str | None) -> str:
     """Return the help of a command, or of the program."""
-    return output_of(*([command] if command else []), "--help")
+    return output_of(*(command or "").split(), "--help")
 
 
 def output_of(*arguments: str) -> str:
@@ -44,6 +61,7 @@ def output_of(*arguments: str) -> str:
     return out.getvalue()
 
 
+@functools.cache
 def demo_output() -> dict[str, str]:
     """Run the demo's commands on its world, by their command lines; what differs each time is made the same."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -61,5 +79,57 @@ def demo_process() -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def sections() -> dict[str, type[Section]]:
+    """Return the sections of the configuration file by name, in the order of the code."""
+    return get_type_hints(File)
+
+
+def keys_part(section: str) -> str:
+    """Return the table of a section's keys: name, default, what it is for."""
+    rows = [f"| `{section}.{key}` | {shown(value)} | {about} |\n" for key, value, about in keys(sections()[section])]
+    return "".join([f"<!-- keys: {section} -->\n", "| key | default | description |\n", "|---|---|---|\n", *rows])
+
+
+def keys(section: type[Section]) -> Iterator[tuple[str, Any, str]]:
+    """Return each key of a section with its default and its description."""
+    hints = get_type_hints(section, include_extras=True)
+    for field in msgspec.structs.fields(section):
+        value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory
+        yield field.name, REQUIRED if value is msgspec.NODEFAULT else value, description(hints[field.name])
+
+
+def description(hint: Any) -> str:
+    """Return the text that settings.py has about a key; an empty one where it is missing."""
+    texts = [extra for extra in get_args(hint)[1:] if isinstance(extra, str)] if get_origin(hint) is Annotated else []
+    return " ".join(texts)
+
+
+def shown(value: Any) -> str:
+    """Format a default as it is written in the file; a key that is not set has none."""
+    if value is None or value == "":
+        return ""
+    if value == REQUIRED:
+        return REQUIRED
+    if isinstance(value, Seconds):
+        return f'`"{duration(value)}"`'
+    if value in ((), dict) or value == {}:
+        return "`[]`" if value == () else "`{}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
+
+
+def duration(value: Seconds) -> str:
+    """Format a duration in the largest unit that holds it without a rest."""
+    for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60)):
+        if value >= seconds and not value % seconds:
+            return f"{value / seconds:.0f}{unit}"
+    return f"{value:g}s"
+
+
+def main() -> None:
+    """Write all generated parts again."""
+    for page in (README, COMMANDS, CONFIGURATION):
+        page.write_text(generated(page), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    README.write_text(written_anew(), encoding="utf-8")
+    main()
