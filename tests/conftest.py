@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.harness import servers
 from tests.harness.job import Job, SqliteFiles
 from tests.harness.schema import World, create_world
 from tests.harness.servers import Server
@@ -14,11 +16,34 @@ from tests.harness.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.harness.job import Databases
 
 LOCAL = {None, "", b"", "localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "::1", b"::1"}
+
+
+FOLDER = Path(__file__).parent
+SERVER_FIXTURES = {"running_server", "second_running_server"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark each test with its layer, the name of its folder."""
+    item.add_marker(item.path.relative_to(FOLDER).parts[0])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that asks for a server outside `servers`, so that `-m "not servers"` really needs none."""
+    wrong = [item.nodeid for item in items if SERVER_FIXTURES & set(_fixtures(item)) and not _may_use_servers(item)]
+    if wrong:
+        raise pytest.UsageError(f"these tests use a server; move them to tests/servers: {', '.join(wrong)}")
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
+
+
+def _may_use_servers(item: pytest.Item) -> bool:
+    return item.get_closest_marker("servers") is not None
 
 
 def pytest_configure() -> None:
@@ -59,6 +84,18 @@ def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     for name in ("CHATSYNC_CONFIG", "YT_PROXY", "YT_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def no_server_without_the_marker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse also a server that a test asks for while it runs."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("this test uses a server: move it to tests/servers, or mark it `servers`")
+
+    if not _may_use_servers(request.node):
+        monkeypatch.setattr(servers, "find_binary", refuse)
+        monkeypatch.setattr(Server, "recover", refuse)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +142,7 @@ def wide_world(server: Server, second_server: Server) -> World:
     return create_world(server, second_server)
 
 
-@pytest.fixture(params=["sqlite", "server"])
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.servers)])
 def any_databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
     """Empty databases of each kind in turn."""
     return SqliteFiles(tmp_path) if request.param == "sqlite" else request.getfixturevalue("world")

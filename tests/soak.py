@@ -21,7 +21,7 @@ import click
 
 from tests.harness.cycles import NO_LIMITS, Cycles
 from tests.harness.forks import Forks
-from tests.harness.job import TABLE, Job
+from tests.harness.job import DISABLED, TABLE, Job
 from tests.harness.schema import create_world
 from tests.harness.servers import Server
 from tests.harness.wire import Wired
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from tests.harness.wire import Wire
 
-OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
 STATEMENTS = "FOR UPDATE$|^INSERT|^UPDATE|^commit$|FROM clients_features|GET_LOCK|USED_LOCK|FROM features"
 UNLOCKED = "FOR UPDATE$|FROM clients_features|GET_LOCK|USED_LOCK|FROM features"  # the property's row is free then
 LATEST = 16
@@ -99,7 +98,7 @@ class Soak:
             wire.forget()
         self._yt.heal()
         self._second.recover()
-        if self.cycles.job.property() == OFF_FOR_GOOD and self.cycles.forks.run("set-modtime", "--reset"):
+        if self.cycles.job.property() == DISABLED and self.cycles.forks.run("set-modtime", "--reset"):
             raise AssertionError("the kill switch could not be lifted")
 
     def _some_wire(self) -> Wire:
@@ -126,7 +125,7 @@ class Soak:
         wire.before(STATEMENTS, restart, skip=self._moment())
 
     def _disable(self) -> None:
-        self.cycles.job.set_property(OFF_FOR_GOOD)
+        self.cycles.job.set_property(DISABLED)
 
 
 def soak(cycles: int, seed: int) -> Soak:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 FEATURE, FEATURE_ID, OTHER_FEATURE_ID = "checked_support_chat", 217, 42
 PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
 TABLE = "//home/sales/exclusions"
+DISABLED = "9999-12-31T00:00:00.000000Z"  # what `set-modtime --disable` writes
+MODIFIED, LIST_TIME = 1_790_000_000.0, "2026-09-21T14:13:20.000000Z"  # one moment: of a list, and as a mod-time
+RECORDS = {"dir": "records"}
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 COMMAND = [sys.executable, "-m", "chatsync"]
 
 # For a process that can't write files: coverage would be the first to fail.

@@ -17,7 +17,8 @@ from chatsync.core.modtime import DictState
 from chatsync.core.times import format_time
 from chatsync.errors import CheckStatus
 from chatsync.monitoring.verdict import Thresholds, judge, waiting
-from tests.harness.job import TABLE, Job, Result
+from tests.harness.examples import CRITICAL, OK, QUICK, UNKNOWN, WARNING, age, ago, check, make_synced
+from tests.harness.job import HOUR, MINUTE, TABLE, Job, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,27 +26,7 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
     from tests.harness.job import Databases
-    from tests.harness.servers import Server
     from tests.harness.yt_proxy import YtProxy
-
-
-OK, WARNING, CRITICAL, UNKNOWN = range(4)
-MINUTE, HOUR = 60.0, 3600.0
-QUICK = {"retry_timeout": "0.1s"}
-
-
-def ago(seconds: float) -> datetime:
-    return datetime.now(UTC) - timedelta(seconds=seconds)
-
-
-def age(job: Job, seconds: float) -> None:
-    """Let the list have been written so long ago."""
-    moment = time.time() - seconds
-    os.utime(job.list_file, (moment, moment))
-
-
-def check(job: Job, *options: str) -> Result:
-    return job.run("check", *options)
 
 
 def line(result: Result) -> str:
@@ -57,15 +38,6 @@ def line(result: Result) -> str:
 def synced(job: Job) -> Job:
     """A job that is synced, four clients off."""
     return make_synced(job)
-
-
-def make_synced(job: Job) -> Job:
-    job.settle_off({1: 1, 2: 2, 3: 3, 4: 4})
-    job.list([1, 2, 3, 4])
-    age(job, 48 * HOUR)
-    job.configure(run=QUICK)
-    assert job.chain().code == 0
-    return job
 
 
 # -- by the mod-time -----------------------------------------------------------------------------------------------
@@ -236,17 +208,6 @@ def test_each_way_in_which_a_table_cant_be_read(
     assert result.out.endswith(" | lag=U;7200;86400;0\n")
 
 
-def test_a_server_that_is_away_is_unknown(server_job: Job, server: Server) -> None:
-    make_synced(server_job)
-    server.kill()
-
-    result = check(server_job)
-
-    assert result.code == UNKNOWN
-    assert "dict (" in result.out
-    assert "shard 4 (" in result.out
-
-
 def test_a_single_shard_that_is_away_is_unknown(synced: Job) -> None:
     (synced.folder / "ppc2.db").unlink()
 
@@ -360,26 +321,6 @@ def test_changes_of_a_waiting_list_are_no_drift(synced: Job) -> None:
 
 
 # -- the story of the three weeks ----------------------------------------------------------------------------------
-
-
-def test_a_job_that_never_starts_is_seen_and_one_chain_mends_it(server_job: Job, yt: YtProxy) -> None:
-    server_job.settle_off({1: 1, 2: 2})
-    server_job.settle({3: 3})
-    server_job.keep_list_in(yt)
-    yt.write(TABLE, ids=[1, 2], modified=ago(72 * HOUR))
-    assert server_job.chain().code == 0
-    assert check(server_job).code == OK
-
-    seen = []
-    for lag in (HOUR, 3 * HOUR, 23 * HOUR, 25 * HOUR):
-        yt.overwrite(TABLE, ids=[1, 3], modified=ago(lag))
-        seen.append(check(server_job).code)
-
-    assert seen == [OK, WARNING, WARNING, CRITICAL]
-    assert server_job.off() == {1, 2}
-    assert server_job.chain().code == 0
-    assert check(server_job, "--drift").code == OK
-    assert server_job.off() == {1, 3}
 
 
 def test_a_list_written_again_and_again_hides_no_dead_job_from_a_check_with_a_memory(synced: Job) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness.job import Job, SqliteFiles
+from tests.harness.job import DAY, Job, SqliteFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 RECORDS = {"dir": "records", "keep": "36500d"}
 LIMITS = {"unknown_percent": 50}
 MODIFIED = 1_700_000_000  # 2023-11-14 22:13:20 UTC
-DAY = 86400
 
 
 def sync(job: Job, day: int, listed: Iterable[int]) -> str:
@@ -402,6 +401,7 @@ def test_a_client_that_many_runs_changed(waiting: Job) -> None:
     assert [line[:12] for line in changed] == ["run 20231119", "run 20231118", "run 20231117", "… and 2 more"]
 
 
+@pytest.mark.servers
 def test_on_a_real_server(server_job: Job) -> None:
     said = explained(build(server_job), *(str(client) for client, *_ in SITUATIONS.values()))
 

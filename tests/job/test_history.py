@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.harness.job import RECORDS
+
 if TYPE_CHECKING:
     from typing import Any
 
     from tests.harness.job import Job
 
-RECORDS = {"dir": "records"}
 MODIFIED = 1_700_000_000
 
 

@@ -11,7 +11,6 @@ import pytest
 from yt.logger import LOGGER as yt_logger  # noqa: N811  # an instance, whatever its name
 
 from tests.harness.job import TABLE
-from tests.harness.schema import PASSWORD
 
 if TYPE_CHECKING:
     from tests.harness.job import Job, Result
@@ -176,26 +175,3 @@ def test_a_retry_says_which_attempt_and_how_long_it_waits(job: Job, yt: YtProxy)
     assert "trying again in" in retries[0]["message"]
     # The client's own lines are for -vv.
     assert {line["class_name"].partition(".")[0] for line in lines(result)} == {"chatsync"}
-
-
-def test_nothing_secret_is_logged_however_much_is_asked_for(server_job: Job, yt: YtProxy) -> None:
-    """The clients' own debug lines, which hold requests with headers, go through our log with -vv."""
-    job = server_job
-    job.environment["YT_TOKEN"] = TOKEN
-    yt.tokens = {TOKEN: "robot"}
-    job.keep_list_in(yt)
-    settled(job)
-    yt.write(TABLE, ids=[1, 3])
-
-    results = [job.process("-vv", "--log-format", "json", "diff"), *chain(job, "-vv", "--log-format", "json")]
-    yt.deny(TABLE)
-    results.append(job.run("-vv", "--log-format", "json", "diff"))
-    yt.tokens = {"another": "robot"}
-    results.append(job.run("-vv", "--log-format", "json", "diff"))
-
-    assert [result.code for result in results] == [0, 0, 0, 0, 1, 1]
-    assert any(line["class_name"] == "Yt" for line in lines(results[0]))
-    assert "traceback" in lines(results[-1])[-1]
-    everything = "".join(result.out + result.err for result in results)
-    assert TOKEN not in everything
-    assert PASSWORD not in everything

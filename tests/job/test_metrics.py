@@ -11,9 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness.job import Job
+from tests.harness.examples import Samples, exported, make_measured, textfile
+from tests.harness.job import MODIFIED, Job
 from tests.harness.wire import wait_until
 
 if TYPE_CHECKING:
@@ -21,37 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.harness.job import Databases
-    from tests.harness.servers import Server
 
-MODIFIED = 1_790_000_000.0
 SHARDS = ("1", "2", "3", "4")
-Samples = dict[tuple[str, tuple[str, ...]], float]
-
-
-def textfile(job: Job) -> Path:
-    return job.folder / "chatsync.prom"
-
-
-def exported(job: Job) -> Samples:
-    """Read the file as a collector does: value by name and label values."""
-    families = text_string_to_metric_families(textfile(job).read_text(encoding="utf-8"))
-    samples = [sample for family in families for sample in family.samples]
-    return {(sample.name, tuple(sample.labels.values())): sample.value for sample in samples}
 
 
 def step(job: Job, name: str) -> dict[str, float]:
     """Read what is said of one step, by the short name of the metric."""
     said = {metric: value for (metric, labels), value in exported(job).items() if labels == (name,)}
     return {metric.removeprefix("chatsync_"): value for metric, value in said.items()}
-
-
-def make_measured(job: Job) -> Job:
-    """A job with metrics: one client to turn off on shard 1, two to turn on on shards 2 and 3."""
-    job.settle_off({2: 2, 3: 3, 4: 4})
-    job.settle({1: 1})
-    job.list([1, 4, 99, "n/a"], modified=MODIFIED)
-    job.configure(metrics={"textfile": "chatsync.prom"}, limits={"rejected_percent": 50, "unknown_percent": 50})
-    return job
 
 
 @pytest.fixture
@@ -276,16 +253,6 @@ def test_a_run_that_finds_nothing_modified_forgets_no_refusal_and_no_missing_cha
     assert exported(measured)["chatsync_refused", ()] == 0
     assert measured.diff("--if-modified").code == measured.apply().code == 0
     assert exported(measured)["chatsync_missing_changes", ("2",)] == 1
-
-
-def test_a_server_that_is_away_is_named(server_job: Job, server: Server) -> None:
-    make_measured(server_job)
-    server_job.configure(metrics={"textfile": "chatsync.prom"}, run={"retry_timeout": "0.1s"})
-    server.kill()
-
-    assert server_job.diff().code == 1
-
-    assert exported(server_job)["chatsync_database_failing", ("dict",)] == 1
 
 
 @pytest.mark.parametrize(

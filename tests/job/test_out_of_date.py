@@ -115,19 +115,6 @@ def test_a_shard_that_was_added(planned: Job) -> None:
     refused(planned, "it is for other databases")
 
 
-def test_another_password_is_the_same_database(server_job: Job) -> None:
-    server_job.settle({1: 1})
-    server_job.list([1])
-    server_job.diff()
-    target = server_job.plan()["target"]
-    urls = {name: url + "?connection_timeout=5" for name, url in server_job.databases.shard_urls.items()}
-    server_job.configure(databases={"shards": urls})
-
-    assert server_job.apply().code == 0
-    assert target.startswith("sha256:")
-    assert "chatsync:" not in target
-
-
 @pytest.mark.parametrize("value", ["2026-10-01T00:00:00Z", "2026-01-01", "1970-01-01"])
 def test_the_mod_time_moved_since(planned: Job, value: str) -> None:
     planned.set_property(value)

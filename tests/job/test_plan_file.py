@@ -130,18 +130,6 @@ def test_only_the_owner_reads_a_plan_also_one_that_was_there(changed: Job) -> No
     assert [path.name for path in changed.folder.iterdir() if path.name.startswith(".plan")] == []
 
 
-def test_the_target_is_the_databases_and_no_password(server_job: Job) -> None:
-    assert server_job.diff().code == 0
-    target = server_job.plan()["target"]
-
-    moved = dict(server_job.databases.shard_urls)
-    moved["3"], moved["4"] = moved["4"], moved["3"]
-    for url, same in ((moved, False), (server_job.databases.shard_urls, True)):
-        server_job.configure(databases={"shards": url})
-        assert server_job.diff().code == 0
-        assert (server_job.plan()["target"] == target) is same
-
-
 @pytest.mark.parametrize(
     ("modtime", "options", "verdict"),
     [

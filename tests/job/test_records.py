@@ -6,12 +6,10 @@ import getpass
 import json
 import os
 import re
-import resource
 import signal
 import socket
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,18 +19,15 @@ from chatsync.config.settings import Seconds
 from chatsync.errors import RecordError, StoppedError
 from chatsync.sync.recorder import command_line
 from chatsync.sync.records import Records, from_document, run_id, to_document
-from tests.harness.job import UNMEASURED, Job
-from tests.harness.wire import COMMIT, FOREVER, wait_until
+from tests.harness.examples import action
+from tests.harness.job import RECORDS, Job
 
 if TYPE_CHECKING:
-    import subprocess
+    from pathlib import Path
 
     from tests.harness.job import Databases
-    from tests.harness.wire import Wired
 
-RECORDS = {"dir": "records"}
 LIMITS = {"unknown_percent": 100}
-OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
 
 
 def settle(job: Job) -> None:
@@ -47,10 +42,6 @@ def recorded(job: Job) -> Job:
     job.configure(records=RECORDS, limits=LIMITS)
     settle(job)
     return job
-
-
-def action(planned: int, changed: list[int], *, already: int = 0, failed: int = 0) -> dict[str, Any]:
-    return {"planned": planned, "changed": changed, "already": already, "failed": failed, "in_doubt": []}
 
 
 NOTHING = action(0, [])
@@ -157,78 +148,6 @@ def test_a_shard_that_failed(recorded: Job) -> None:
 # -- runs that were stopped half-way: one client a batch, shard 1 alone --
 
 
-@pytest.fixture
-def half_way(wired_job: Job) -> Job:
-    wired_job.configure(records=RECORDS, apply={"batch_size": 1})
-    wired_job.settle({1: 1, 2: 1, 3: 1})
-    wired_job.list([1, 2, 3])
-    wired_job.diff()
-    return wired_job
-
-
-def stopped(job: Job) -> dict[str, Any]:
-    """Read the one record of a run that changed client 1 and no other."""
-    (record,) = job.records()
-    assert record["shards"]["1"]["turn_off"] == action(3, [1], failed=2)
-    assert job.off() == {1}
-    return record
-
-
-def test_stopped_by_the_kill_switch(half_way: Job, wired: Wired) -> None:
-    wired.wires["ppc1"].after(COMMIT, lambda: half_way.set_property(OFF_FOR_GOOD))
-
-    assert half_way.apply().code == 5
-    record = stopped(half_way)
-    assert (record["outcome"], record["exit_code"]) == ("stopped", 5)
-    assert "the job is disabled until further notice" in record["error"]
-
-
-def test_stopped_by_a_lost_lock(half_way: Job, wired: Wired) -> None:
-    wired.wires["ppc1"].after(COMMIT, wired.wires["ppcdict"].hang_up)
-
-    assert half_way.apply().code == 1
-    assert stopped(half_way)["outcome"] == "stopped"
-
-
-def catches(process: int, number: signal.Signals) -> bool:
-    """Tell whether a process has a handler of its own for a signal (proc(5), SigCgt)."""
-    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    (mask,) = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
-    return bool(int(mask, 16) >> (number - 1) & 1)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_by_a_signal(half_way: Job, wired: Wired, number: signal.Signals) -> None:
-    started: list[subprocess.Popen[str]] = []
-
-    def stop() -> None:
-        started[0].send_signal(number)
-        wait_until(lambda: not catches(started[0].pid, number))  # the first one was heard
-
-    wired.wires["ppc1"].after(COMMIT, stop)
-    started.append(half_way.start("apply", "--plan", "plan.json"))
-
-    out, _ = started[0].communicate(timeout=60)
-
-    assert started[0].returncode == 128 + number
-    assert "failed" in out
-    record = stopped(half_way)
-    assert (record["outcome"], record["exit_code"]) == ("stopped", 128 + number)
-
-
-def test_a_run_that_was_killed_is_still_started(half_way: Job, wired: Wired) -> None:
-    started: list[subprocess.Popen[str]] = []
-    wired.wires["ppc1"].after(COMMIT, lambda: started[0].send_signal(signal.SIGKILL))
-    started.append(half_way.start("apply", "--plan", "plan.json"))
-
-    started[0].communicate(timeout=60)
-
-    (record,) = half_way.records()
-    assert (record["outcome"], record["ended"], record["exit_code"]) == ("started", None, None)
-    assert record["shards"] == {}
-    assert record["plan"] == half_way.plan()
-
-
 def test_a_signal_between_the_last_batch_and_the_record_is_a_wish() -> None:
     run = CancelScope(deadline=60, retry_timeout=1)
 
@@ -240,39 +159,6 @@ def test_a_signal_between_the_last_batch_and_the_record_is_a_wish() -> None:
 
     assert written
     assert isinstance(run.reason, StoppedError)
-
-
-def test_a_commit_that_was_never_heard_of_is_not_forgotten(half_way: Job, wired: Wired) -> None:
-    half_way.configure(records=RECORDS, apply={"batch_size": 2}, run={"retry_timeout": "0.1s"})
-    half_way.diff()
-    wired.wires["ppc1"].lose_answer(COMMIT)
-    wired.wires["ppc1"].refuse("FOR UPDATE", 1290, "read-only", skip=1, times=FOREVER)
-
-    result = half_way.apply()
-
-    assert result.code == 1
-    assert "3 changes missing on shard 1, 2 of them perhaps done, as the answer to a commit was lost" in result.err
-    assert half_way.off() == {1, 2}
-    wired.wires["ppc1"].forget()
-    (record,) = half_way.records()
-    assert (record["outcome"], record["shards"]["1"]["turn_off"]["in_doubt"]) == ("failed", [1, 2])
-    assert "may have done that" in half_way.run("explain", "1").out
-    assert half_way.run("apply", "--undo", record["id"], "--yes", "--force").code == 0
-    assert half_way.off() == set()
-
-
-def test_the_error_of_one_shard_is_not_the_story_of_all(wired_job: Job, wired: Wired) -> None:
-    wired_job.configure(records=RECORDS, apply={"batch_size": 1, "parallel_shards": 1})
-    wired_job.settle({1: 1, 2: 1, 3: 2})
-    wired_job.list([1, 2, 3])
-    wired_job.diff()
-    wired.wires["ppc1"].after(COMMIT, lambda: wired_job.set_property(OFF_FOR_GOOD))
-
-    assert wired_job.apply().code == 5
-
-    (record,) = wired_job.records()
-    assert "missing on shard" in record["error"]
-    assert "missing on shard" not in record["shards"]["1"]["error"]
 
 
 # -- records that can't be written --
@@ -302,23 +188,6 @@ def test_both_failures_are_told(recorded: Job) -> None:
     last = result.err.splitlines()[-1]
     assert "1 changes missing on shard 2" in last
     assert "cannot write" in last
-
-
-def test_a_disk_that_fills_up_half_way(half_way: Job, wired: Wired) -> None:
-    started: list[subprocess.Popen[str]] = []
-    no_room = (resource.RLIMIT_FSIZE, (500, 500))  # of bytes a file: as good as a full disk
-    half_way.environment |= UNMEASURED
-    wired.wires["ppc1"].after(COMMIT, lambda: resource.prlimit(started[0].pid, *no_room))
-    started.append(half_way.start("apply", "--plan", "plan.json"))
-
-    out, err = started[0].communicate(timeout=60)
-
-    assert started[0].returncode == 1
-    assert re.fullmatch(r"chatsync: all 3 changes are in place, but .*\.json: File too large; .*\n", err)
-    assert "total            3             3" in out
-    assert half_way.off() == {1, 2, 3}
-    (record,) = half_way.records()
-    assert record["outcome"] == "started"
 
 
 # -- the folder --

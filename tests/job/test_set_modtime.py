@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.harness.job import FEATURE_ID, Job
-
-if TYPE_CHECKING:
-    from tests.harness.servers import Server
-    from tests.harness.wire import Wired
-
-LIST_TIME = "2026-09-21T14:13:20.000000Z"
+from tests.harness.examples import plan_some
+from tests.harness.job import FEATURE_ID, LIST_TIME, Job
 
 
-def plan_some(job: Job) -> Job:
-    """Turn off 1 and 2 on shard 1 and 3 on shard 3; turn on 4 on shard 4; 9 is unknown."""
-    job.configure(limits={"unknown_percent": 100})
-    job.settle({1: 1, 2: 1, 3: 3})
-    job.settle_off({4: 4})
-    job.list([1, 2, 3, 9], modified=1_790_000_000)
-    job.diff()
-    return job
-
-
-@pytest.fixture(params=["job", "server_job"])
+@pytest.fixture(params=["job", pytest.param("server_job", marks=pytest.mark.servers)])
 def planned(request: pytest.FixtureRequest) -> Job:
     return plan_some(request.getfixturevalue(request.param))
 
@@ -109,28 +92,6 @@ def test_a_list_that_was_not_modified_moves_nothing(planned: Job) -> None:
     assert result.out == "nothing to record: the list was not modified since the last sync\n"
 
 
-def test_a_shard_that_can_not_be_asked_leaves_it_where_it_is(wired_job: Job, wired: Wired) -> None:
-    plan_some(wired_job).apply()
-    wired.wires["ppc3"].refuse("FROM clients_features", 1142, "SELECT command denied")
-
-    result = wired_job.set_modtime()
-
-    assert result.code == 1
-    assert result.err.startswith("chatsync: shard 3 (127.0.0.1:")
-    assert wired_job.property() is None
-
-
-def test_a_database_that_can_not_be_written_leaves_it_where_it_is(wired_job: Job, wired: Wired) -> None:
-    plan_some(wired_job).apply()
-    wired.wires["ppcdict"].refuse("^INSERT", 1142, "INSERT command denied")
-
-    result = wired_job.set_modtime()
-
-    assert result.code == 1
-    assert "cannot move the mod-time on: INSERT command denied (1142)" in result.err
-    assert wired_job.property() is None
-
-
 def test_the_feature_was_made_anew_since(planned: Job) -> None:
     """Its id is another now, so the rows that were seen are not those that count."""
     planned.apply()
@@ -141,16 +102,3 @@ def test_the_feature_was_made_anew_since(planned: Job) -> None:
     assert result.code == 4
     assert f"has id 777, in the plan {FEATURE_ID}" in result.err
     assert planned.property() is None
-
-
-def test_the_operators_word_on_a_read_only_server(server_job: Job, server: Server) -> None:
-    server_job.configure(run={"retry_timeout": "1s"})
-    server.sql("SET GLOBAL read_only = 1")
-    try:
-        result = server_job.run("set-modtime", "--disable")
-    finally:
-        server.sql("SET GLOBAL read_only = 0")
-
-    assert result.code == 1
-    assert "cannot set the mod-time" in result.err
-    assert server_job.property() is None

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chatsync.core.times import format_time
-from tests.harness.job import FEATURE_ID, PROPERTY, TABLE, Job
-from tests.harness.wire import FOREVER
+from tests.harness.examples import make_known
+from tests.harness.job import FEATURE_ID, RECORDS, TABLE, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.harness.job import Databases
-    from tests.harness.servers import Server
-    from tests.harness.wire import Wired
     from tests.harness.yt_proxy import YtProxy
-
-
-HOUR = 3600.0
-LIMITS = {"rejected_percent": 100, "unknown_percent": 100}
-
-
-def make_known(job: Job) -> Job:
-    """A job with records: client 1 is off on shard 1 and stays, 2 is turned on, 3 is turned off."""
-    job.settle_off({1: 1, 2: 2})
-    job.settle({3: 3})
-    job.configure(records={"dir": "records"}, run={"retry_timeout": "0.1s"}, limits=LIMITS)
-    job.list([1, 3, 3], modified=time.time() - 3 * HOUR)
-    return job
 
 
 @pytest.fixture
@@ -129,20 +113,6 @@ def test_a_list_that_is_newer(known: Job) -> None:
     known.set_property(format_time(moment))
 
     assert "UTC: list is newer by 3 h 12 min, set " in known.run("status").out
-
-
-def test_since_when_the_job_is_disabled(server_job: Job) -> None:
-    make_known(server_job)
-    server_job.set_property("2099-01-01")
-    four_days_ago = datetime.now(UTC) - timedelta(days=4, minutes=1)
-    stamp = four_days_ago.strftime("%Y-%m-%d %H:%M:%S")
-    server_job.dict_sql("UPDATE ppc_properties SET last_change = %s WHERE name = %s", stamp, PROPERTY)
-
-    result = server_job.run("status")
-
-    assert result.code == 0
-    assert "mod-time  2099-01-01: the job is disabled until 2099-01-01, set 4 d 0 h ago\n" in result.out
-    assert "  ! the job is disabled until 2099-01-01 by its mod-time" in result.out
 
 
 # -- what needs a person -------------------------------------------------------------------------------------------
@@ -269,38 +239,13 @@ def test_without_a_shard(known: Job) -> None:
 
 def test_a_wrong_list_is_told_also_without_a_shard(known: Job) -> None:
     known.list([])
-    known.configure(records={"dir": "records"}, run={"retry_timeout": "0.1s"}, limits={"must_contain": [7, 8]})
+    known.configure(records=RECORDS, run={"retry_timeout": "0.1s"}, limits={"must_contain": [7, 8]})
     (known.folder / "ppc2.db").unlink()
 
     _, empty, lacking = document(known)["warnings"]
 
     assert empty == "the list holds no client (0 rows); apply refuses that without --allow-empty"
     assert lacking == "the list lacks 2 of the clients of limits.must_contain (7): it is the wrong list"
-
-
-def test_without_the_servers_the_list_and_the_runs_are_shown(server_job: Job, server: Server) -> None:
-    make_known(server_job)
-    server_job.chain()
-    server.kill()
-
-    result = server_job.run("status")
-
-    assert result.code == 1
-    assert "2 clients in 3 rows" in result.out
-    assert "mod-time  not known, see below\n" in result.out
-    assert server_job.records()[0]["id"] in result.out
-    assert result.err.startswith("chatsync: not all could be seen: dict; dict (")
-
-
-def test_without_the_homes_the_rest_is_shown(wired_job: Job, wired: Wired) -> None:
-    make_known(wired_job)
-    wired.wires["ppcdict"].refuse("shard_client_id", 1146, "no such table", times=FOREVER)
-
-    result = wired_job.run("status")
-
-    assert result.code == 1
-    assert "total        2      not known     not known\n" in result.out
-    assert result.err.startswith("chatsync: not all could be seen: changes; dict (")
 
 
 def test_a_shard_that_is_not_configured_is_named(known: Job) -> None:
@@ -333,17 +278,6 @@ def test_without_the_records(known: Job) -> None:
     assert result.code == 0
     assert "was cut short" in result.err
     assert known.records_folder == records
-
-
-def test_a_person_waits_less_than_a_run_does(server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatsync.diagnostics.status._PATIENCE_SECONDS", 0.2)
-    server_job.configure(run={"retry_timeout": "5m", "deadline": "6m"})
-    server.kill()
-    began = time.monotonic()
-
-    assert server_job.run("status").code == 1
-
-    assert time.monotonic() - began < 60
 
 
 def test_nothing_is_written(known: Job) -> None:

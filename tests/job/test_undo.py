@@ -10,15 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.harness.job import FEATURE_ID, Job, SqliteFiles
+from tests.harness.job import DAY, DISABLED, FEATURE_ID, RECORDS, Job, SqliteFiles
 
 if TYPE_CHECKING:
     from tests.harness.job import Databases
 
-RECORDS = {"dir": "records"}
 WIDE = {"turn_on_percent": 1000, "turn_off_percent": 1000, "unknown_percent": 100, "rejected_percent": 100}
-OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
-DAY = 86400
 MODIFIED = 1_700_000_000
 
 
@@ -212,7 +209,7 @@ def test_the_limits_on_the_list_ask_nothing(done: Job) -> None:
 
 
 def test_the_kill_switch(done: Job) -> None:
-    done.set_property(OFF_FOR_GOOD)
+    done.set_property(DISABLED)
     refused(done, "--undo", the_run(done), "--force", code=5, because="the job is disabled until further notice")
 
 

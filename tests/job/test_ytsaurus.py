@@ -9,7 +9,7 @@ import pytest
 from yt import yson
 
 from chatsync.parallel import SideBySide
-from tests.harness.job import FEATURE_ID, TABLE, Job, Result
+from tests.harness.job import TABLE, Job, Result
 from tests.harness.yt_proxy import FOREVER
 
 if TYPE_CHECKING:
@@ -466,27 +466,6 @@ def test_the_cluster_may_come_from_the_environment(yt_job: Job, yt: YtProxy) -> 
 
     assert yt_job.diff().code == 0
     assert yt_job.plan()["unknown"] == [1]
-
-
-def test_rows_of_real_processes_on_a_real_server(server_job: Job, yt: YtProxy) -> None:
-    server_job.keep_list_in(yt)
-    server_job.settle({1: 1, 2: 2, 3: 3})
-    server_job.row(3, 3, 0)
-    yt.write(TABLE, ids=[1, 2, "n/a"], modified=MODIFIED)
-    yt.tokens = {"token-1": "robot"}
-    server_job.environment["YT_TOKEN"] = "token-1"
-    plan = str(server_job.plan_file)
-
-    steps = [
-        server_job.process("diff", "--plan", plan, "--if-modified"),
-        server_job.process("apply", "--plan", plan, "--force"),
-        server_job.process("set-modtime", "--plan", plan),
-        server_job.process("diff", "--exit-code"),
-    ]
-
-    assert [(step.code, step.err) for step in steps] == [(0, "")] * 4
-    assert server_job.rows() == {(1, 1, FEATURE_ID, 0), (2, 2, FEATURE_ID, 0), (3, 3, FEATURE_ID, 1)}
-    assert server_job.property() == "2026-10-23T10:15:00.123456Z"
 
 
 def test_a_list_that_cannot_be_read_ends_the_reading_of_the_shards(yt_job: Job, mocker: MockerFixture) -> None:

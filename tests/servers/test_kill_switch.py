@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.job import TABLE, Job
+from tests.harness.job import DISABLED, TABLE, Job
 from tests.harness.wire import COMMIT, locked_row, wait_for_statement
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.harness.wire import Wired
     from tests.harness.yt_proxy import YtProxy
 
-OFF_FOR_GOOD = "9999-12-31T00:00:00.000000Z"
 SYNCED_LATER = "2026-10-01T00:00:00.000000Z"
 MODIFIED = 1_790_000_000.123456
 LIST_TIME = "2026-09-21T14:13:20.123456Z"
@@ -48,7 +47,7 @@ def disable(job: Job) -> Callable[[], None]:
 
 
 def test_before_the_diff(job: Job) -> None:
-    job.set_property(OFF_FOR_GOOD)
+    job.set_property(DISABLED)
 
     made = job.diff("--if-modified")
     applied, recorded = job.apply(), job.set_modtime()
@@ -57,11 +56,11 @@ def test_before_the_diff(job: Job) -> None:
     assert (applied.code, recorded.code) == (5, 5)
     assert "disabled" in applied.err
     assert job.off() == {7}
-    assert job.property() == OFF_FOR_GOOD
+    assert job.property() == DISABLED
 
 
 def test_the_real_diff_is_shown_while_disabled_but_not_applied(job: Job) -> None:
-    job.set_property(OFF_FOR_GOOD)
+    job.set_property(DISABLED)
 
     made = job.diff()
     applied, at_once = job.apply(), job.run("apply", "--yes")
@@ -74,14 +73,14 @@ def test_the_real_diff_is_shown_while_disabled_but_not_applied(job: Job) -> None
 
 def test_force_does_not_lift_it(job: Job) -> None:
     job.diff()
-    job.set_property(OFF_FOR_GOOD)
+    job.set_property(DISABLED)
 
     assert job.apply("--force", "--allow-empty").code == 5
     assert job.off() == {7}
 
 
 def test_during_the_diff(job: Job, wired: Wired) -> None:
-    wired.wires["ppc1"].before("FROM clients_features", lambda: job.set_property(OFF_FOR_GOOD))
+    wired.wires["ppc1"].before("FROM clients_features", lambda: job.set_property(DISABLED))
 
     made = job.diff("--if-modified")
     applied = job.apply()
@@ -93,14 +92,14 @@ def test_during_the_diff(job: Job, wired: Wired) -> None:
 def test_while_the_table_is_read(job: Job, yt: YtProxy) -> None:
     job.keep_list_in(yt)
     yt.write(TABLE, ids=range(1, 8))
-    yt.on("read_table", lambda: job.set_property(OFF_FOR_GOOD))
+    yt.on("read_table", lambda: job.set_property(DISABLED))
 
     assert job.diff("--if-modified").code == 0
     assert job.apply().code == 5
     assert job.off() == {7}
 
 
-@pytest.mark.parametrize(("value", "code"), [(OFF_FOR_GOOD, 5), (SYNCED_LATER, 4), ("1970-01-01", 4), ("soon", 1)])
+@pytest.mark.parametrize(("value", "code"), [(DISABLED, 5), (SYNCED_LATER, 4), ("1970-01-01", 4), ("soon", 1)])
 def test_between_diff_and_apply(job: Job, value: str, code: int) -> None:
     job.diff()
     job.set_property(value)
@@ -142,13 +141,13 @@ def test_between_two_batches(job: Job, wired: Wired, disable: Callable[[], None]
     done = 2 * batches
     assert result.code == 5
     assert result.err == (
-        f"chatsync: the job is disabled until further notice by its mod-time, {OFF_FOR_GOOD}; "
+        f"chatsync: the job is disabled until further notice by its mod-time, {DISABLED}; "
         "`chatsync set-modtime --reset` switches it on again | "
         f"{6 - done} changes missing on shard 1; {done} of 6 changes are in place, "
         "the mod-time was not moved, the next run goes on from here\n"
     )
     assert job.off() == {7, *range(1, 1 + done)}
-    assert job.property() == OFF_FOR_GOOD
+    assert job.property() == DISABLED
 
 
 def test_while_a_batch_waits_for_a_lock_on_a_row(job: Job, server: Server) -> None:
@@ -158,7 +157,7 @@ def test_while_a_batch_waits_for_a_lock_on_a_row(job: Job, server: Server) -> No
     with locked_row(server, "ppc1", 3) as let_go:
         process = job.start("apply", "--plan", str(job.plan_file))
         wait_for_statement(server, "%ClientID IN (3, 4) FOR UPDATE")
-        job.set_property(OFF_FOR_GOOD)
+        job.set_property(DISABLED)
         let_go()
     process.communicate(timeout=60)
 
@@ -168,15 +167,15 @@ def test_while_a_batch_waits_for_a_lock_on_a_row(job: Job, server: Server) -> No
 
 def test_after_the_last_batch_the_mod_time_is_not_moved(job: Job, wired: Wired) -> None:
     job.diff()
-    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(OFF_FOR_GOOD), skip=2)
+    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(DISABLED), skip=2)
 
     assert job.apply().code == 0
     assert job.off() == {1, 2, 3, 4, 5, 6, 7}
     assert job.set_modtime().code == 5
-    assert job.property() == OFF_FOR_GOOD
+    assert job.property() == DISABLED
 
 
-@pytest.mark.parametrize(("value", "code"), [(OFF_FOR_GOOD, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
+@pytest.mark.parametrize(("value", "code"), [(DISABLED, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
 @pytest.mark.parametrize("before", [None, "2026-01-15 09:40:12"])
 def test_between_apply_and_set_modtime(job: Job, before: str | None, value: str, code: int) -> None:
     job.set_property(before)
@@ -188,7 +187,7 @@ def test_between_apply_and_set_modtime(job: Job, before: str | None, value: str,
     assert job.property() == value
 
 
-@pytest.mark.parametrize(("value", "code"), [(OFF_FOR_GOOD, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
+@pytest.mark.parametrize(("value", "code"), [(DISABLED, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
 @pytest.mark.parametrize("before", [None, "2026-01-15 09:40:12"])
 def test_between_the_look_and_the_write_of_set_modtime(
     job: Job, wired: Wired, before: str | None, value: str, code: int
@@ -224,7 +223,7 @@ def test_it_never_moves_backwards(job: Job) -> None:
 
 def test_it_is_lifted_as_it_was_set(job: Job) -> None:
     job.run("set-modtime", "--disable")
-    assert job.property() == OFF_FOR_GOOD
+    assert job.property() == DISABLED
 
     assert job.run("set-modtime", "--reset").code == 0
     assert job.chain().code == 0
@@ -289,7 +288,7 @@ def test_a_machine_whose_clock_is_behind_does_not_disable_an_enabled_job(
 def test_during_a_pause_no_other_batch_is_begun(job: Job, wired: Wired) -> None:
     job.configure(apply={"batch_size": 2, "parallel_shards": 1, "pause": 0.2})
     job.diff()
-    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(OFF_FOR_GOOD))
+    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(DISABLED))
 
     assert job.apply().code == 5
     assert len([text for text in wired.wires["ppc1"].statements if text.endswith("FOR UPDATE")]) == 1

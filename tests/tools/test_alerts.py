@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.job.test_metrics import exported
+from tests.harness.examples import exported
 
 if TYPE_CHECKING:
     from tests.harness.job import Job

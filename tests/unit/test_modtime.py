@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,122 +11,9 @@ from hypothesis import strategies as st
 
 from chatsync.core.modtime import ModTimeState, modtime_state
 from chatsync.core.times import distance, format_time, parse_time, short_span, short_time
-from tests.harness.job import PROPERTY
-
-if TYPE_CHECKING:
-    from tests.harness.job import Job
 
 LIST_TIME = datetime(2026, 10, 23, 10, 15, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-
-SAME_MOMENT = [
-    ("2026-10-23T10:15:00Z", "UTC"),
-    ("2026-10-23T10:15:00.000000Z", "UTC"),
-    ("2026-10-23 13:15:00+03:00", "UTC"),
-    ("2026-10-23 13:15:00+0300", "Asia/Tokyo"),
-    ("2026-10-23T04:15:00-06:00", "UTC"),
-    ("2026-10-23 10:15:00", "UTC"),
-    ("2026-10-23 13:15", "Europe/Moscow"),
-    ("20261023T101500Z", "UTC"),
-    ("  2026-10-23T10:15:00Z\n", "UTC"),
-]
-NO_TIMES = ["", "never", "0", "2026-13-01", "2026-10-23T25:00:00Z", "23.10.2026", "9999-12-31T", "2026-10-23T10:15:00Y"]
-
-
-def shifted(text: str, by: timedelta) -> str:
-    """The same time a little later, in the same zone: text with a fraction sorts before text without."""
-    moment = datetime.fromisoformat(text.strip()) + by
-    return moment.isoformat(sep=" ")
-
-
-@pytest.mark.parametrize(("text", "zone"), SAME_MOMENT)
-def test_times_are_compared_as_times(job: Job, text: str, zone: str) -> None:
-    job.configure(modtime={"timezone": zone})
-
-    for value, modified, verdict in (
-        (text, LIST_TIME, "not-modified"),
-        (text, LIST_TIME - MICROSECOND, "not-modified"),
-        (text, LIST_TIME + MICROSECOND, "in-sync"),
-        (shifted(text, -MICROSECOND), LIST_TIME, "in-sync"),
-        (shifted(text, MICROSECOND), LIST_TIME, "not-modified"),
-    ):
-        job.set_property(value)
-        job.list([], modified=modified.timestamp())
-        assert job.diff("--if-modified").code == 0
-        assert (job.plan()["verdict"], value) == (verdict, value)
-
-
-@pytest.mark.parametrize("text", [None, *NO_TIMES])
-def test_a_property_that_is_no_time_is_an_error_and_never_never_synced(job: Job, text: str | None) -> None:
-    job.settle_off({1: 1})
-    job.list([1])
-    assert job.diff().code == 0
-    job.dict_sql("INSERT INTO ppc_properties (name, value) VALUES (%s, %s)", PROPERTY, text)
-
-    for result in (job.run("diff"), job.run("diff", "--if-modified"), job.apply(), job.set_modtime()):
-        shown = "NULL" if text is None else repr(text)
-        assert (result.code, result.out) == (1, "")
-        assert f"property {PROPERTY} in dict" in result.err
-        assert f"holds {shown}, which is not a time; put one there with `chatsync set-modtime TIME`" in result.err
-        assert result.err.count("\n") == 1
-    assert job.property() == text
-
-
-def test_no_property_is_never_synced(job: Job) -> None:
-    job.settle_off({1: 1})
-    job.list([1])
-
-    assert job.chain().code == 0
-    assert job.plan()["modtime"] is None
-    assert job.property() == job.plan()["exclusions"]["modification_time"]
-
-
-@pytest.mark.parametrize(
-    ("argument", "zone", "stored"),
-    [
-        ("2026-10-23T10:15:00.123456Z", "UTC", "2026-10-23T10:15:00.123456Z"),
-        ("2026-10-23T10:15:00+03:00", "UTC", "2026-10-23T07:15:00.000000Z"),
-        ("2026-10-23", "UTC", "2026-10-23T00:00:00.000000Z"),
-        ("2026-10-23", "Europe/Moscow", "2026-10-22T21:00:00.000000Z"),
-        ("2026-10-23 10:15", "Europe/Moscow", "2026-10-23T07:15:00.000000Z"),
-        ("2099-01-01", "UTC", "2099-01-01T00:00:00.000000Z"),
-        ("--disable", "UTC", "9999-12-31T00:00:00.000000Z"),
-        ("--reset", "UTC", "1970-01-01T00:00:00.000000Z"),
-    ],
-)
-@pytest.mark.parametrize("before", [None, "9999-12-31", "not a time"])
-def test_an_operators_word_is_written_whatever_stood_there(
-    job: Job, argument: str, zone: str, stored: str, before: str | None
-) -> None:
-    job.configure(modtime={"timezone": zone})
-    job.set_property(before)
-
-    result = job.run("set-modtime", argument)
-
-    assert (result.code, result.out, result.err) == (0, f"mod-time set to {stored}\n", "")
-    assert job.property() == stored
-
-
-def test_a_time_in_the_future_switches_the_job_off_and_reset_on_again(server_job: Job) -> None:
-    job = server_job
-    job.settle({1: 1})
-    job.list([1])
-    assert job.diff().code == 0
-
-    assert job.run("set-modtime", "--disable").code == 0
-    assert (job.apply("--force").code, job.set_modtime().code) == (5, 5)
-    assert job.diff("--if-modified").code == 0
-    assert (job.plan()["verdict"], job.plan()["off_now"]) == ("disabled", None)
-    assert (job.apply("--force").code, job.set_modtime().code) == (5, 5)
-    shown = job.run("diff", "--plan", str(job.plan_file))
-    assert (shown.code, job.plan()["turn_off"]["1"]) == (0, [1])
-    assert "the job is disabled until further notice" in shown.out
-    assert (job.apply("--force").code, job.chain("--force").code) == (5, 5)
-    assert (job.off(), job.property()) == (set(), "9999-12-31T00:00:00.000000Z")
-
-    assert job.run("set-modtime", "--reset").code == 0
-    assert job.chain("--force").code == 0
-    assert job.off() == {1}
 
 
 def test_the_past_by_a_microsecond_is_no_future() -> None:
@@ -157,18 +43,6 @@ def test_a_time_round_trips_to_the_microsecond(moment: datetime) -> None:
 def test_a_time_past_the_end_of_time_is_the_end_of_time() -> None:
     assert parse_time("9999-12-31T23:59:59-01:00", timezone=UTC) == datetime.max.replace(tzinfo=UTC)
     assert parse_time("0001-01-01", timezone=ZoneInfo("Europe/Moscow")) == datetime.min.replace(tzinfo=UTC)
-
-
-def test_a_time_of_zeros_does_not_switch_the_job_off(job: Job) -> None:
-    job.list([], modified=LIST_TIME.timestamp())
-    job.configure(modtime={"timezone": "Europe/Moscow"})
-
-    assert job.run("set-modtime", "0001-01-01").out == "mod-time set to 0001-01-01T00:00:00.000000Z\n"
-    assert job.diff("--if-modified").code == 0
-    assert job.plan()["verdict"] == "in-sync"
-    job.set_property("0001-01-01 00:00:00")
-    assert job.diff("--if-modified").code == 0
-    assert job.plan()["verdict"] == "in-sync"
 
 
 def test_a_time_ahead_is_not_said_to_be_past() -> None:

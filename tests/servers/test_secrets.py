@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.harness.job import TABLE, Job
+from tests.harness.job import TABLE, Job, Result
 from tests.harness.schema import PASSWORD
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 TOKEN = "y1_AgAAAAD-hunter2"
 WRONG_TOKEN = "y1_AgAAAAD-hunter3"
 WRONG_PASSWORD = "swordfish-4"
+DEBUG = ("-vv", "--log-format", "json")
 SECRETS = (TOKEN, WRONG_TOKEN, PASSWORD, quote(PASSWORD, safe=""), WRONG_PASSWORD)
 
 
@@ -99,3 +101,33 @@ def test_no_secret_is_in_the_arguments_of_the_process(server_job: Job, yt: YtPro
     assert len(arguments) == 1
     assert "diff" in arguments[0]
     assert [secret for secret in SECRETS if secret in arguments[0]] == []
+
+
+def log(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.err.splitlines()]
+
+
+def test_nothing_secret_is_logged_however_much_is_asked_for(server_job: Job, yt: YtProxy) -> None:
+    """The clients' own debug lines, which hold requests with headers, go through our log with -vv."""
+    job = server_job
+    job.environment["YT_TOKEN"] = TOKEN
+    yt.tokens = {TOKEN: "robot"}
+    job.keep_list_in(yt)
+    job.settle_off({1: 1, 2: 2})
+    job.settle({3: 3})
+    yt.write(TABLE, ids=[1, 3])
+
+    process = job.process(*DEBUG, "diff")
+    chain = [job.run(*DEBUG, command, "--plan", str(job.plan_file)) for command in ("diff", "apply", "set-modtime")]
+    results = [process, *chain]
+    yt.deny(TABLE)
+    results.append(job.run(*DEBUG, "diff"))
+    yt.tokens = {"another": "robot"}
+    results.append(job.run(*DEBUG, "diff"))
+
+    assert [result.code for result in results] == [0, 0, 0, 0, 1, 1]
+    assert any(line["class_name"] == "Yt" for line in log(results[0]))
+    assert "traceback" in log(results[-1])[-1]
+    everything = "".join(result.out + result.err for result in results)
+    assert TOKEN not in everything
+    assert PASSWORD not in everything
