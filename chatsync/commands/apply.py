@@ -102,7 +102,7 @@ def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope,
     )
     invocation.note(metrics.of_diff(plan, now=state.now, off=off))
     against = objections(plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
-    click.echo(diff_report(plan, objections=against, now=state.now, output_format="table", limit=None), err=True)
+    click.echo(diff_report(plan, objections=against, modtime=state, output_format="table", limit=None), err=True)
     check_modtime(seen=plan.seen_modtime, state=state, list_time=plan.list_time)
     return plan
 

@@ -58,6 +58,6 @@ def diff(
             save(plan, plan_file)
             logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})
         against = objections(plan, settings, now=datetime.now(UTC), state=state)
-        click.echo(diff_report(plan, objections=against, now=state.now, output_format=output_format, limit=limit))
+        click.echo(diff_report(plan, objections=against, modtime=state, output_format=output_format, limit=limit))
     if exit_code and plan.changes:
         ctx.exit(ExitCode.DIFFERENCE)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from chatsync.commands.options import format_option, limit_option
+from chatsync.core.modtime import StoredModTime
 from chatsync.core.objections import objections
 from chatsync.invocation import Invocation
 from chatsync.sync.plan_file import load
@@ -26,4 +27,5 @@ def show(invocation: Invocation, plan_file: Path, output_format: str, limit: int
     plan = load(plan_file)
     now = datetime.now(UTC)
     against = objections(plan, settings, now=now, state=None)
-    click.echo(diff_report(plan, objections=against, now=now, output_format=output_format, limit=limit))
+    modtime = StoredModTime(modtime=plan.seen_modtime, last_change=None, now=now)
+    click.echo(diff_report(plan, objections=against, modtime=modtime, output_format=output_format, limit=limit))

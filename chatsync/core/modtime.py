@@ -1,8 +1,8 @@
-"""The mod-time: what the property means, and whether it disables the job. Pure."""
+"""The mod-time: what it means for a list at a given moment, and the words for that. Pure."""
 
 import enum
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from chatsync.core.times import format_time, parse_time, short_span, short_time
 from chatsync.errors import DisabledError, OutOfDateError, PropertyError
@@ -11,92 +11,145 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 DISABLED_FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
+# `ppc_properties.last_change` is a TIMESTAMP: the second in which the row was written, without its fraction.
+_LAST_CHANGE_PRECISION = timedelta(seconds=1)
+
+_RESET = "`chatsync set-modtime --reset` lets the next run sync it"
+
 
 class ModTimeState(enum.Enum):
-    """What the mod-time means at a given moment, for a given list."""
+    """What the mod-time means for a list at a given moment."""
 
-    LIST_IS_NEWER = "list is newer"
+    LIST_IS_NEWER = "list is newer"  # also when no list was ever synced, and after a switch-off that has expired
     SYNCED = "synced"
+    LIST_IS_OLDER = "list is older"  # a later list was synced: this one is applied only after a --reset
     DISABLED = "disabled"
 
 
+def is_disabled(modtime: datetime | None, *, now: datetime) -> bool:
+    """Decide whether a mod-time disables the job: the kill switch is a time in the future.
+
+    This is the only place that compares a mod-time with a clock.
+    """
+    return modtime is not None and modtime > now
+
+
 @dataclass(frozen=True, kw_only=True)
-class DictState:
-    """What the dict database knows, read in one statement: feature, mod-time and its own clock."""
+class StoredModTime:
+    """The mod-time as the dict database holds it, with that database's clock, both of one moment.
+
+    `last_change` is the second in which the value was written. It is None where there is no value, or
+    where the time of writing is unknown.
+    """
+
+    modtime: datetime | None
+    last_change: datetime | None
+    now: datetime
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether the job is disabled now."""
+        return is_disabled(self.modtime, now=self.now)
+
+    @property
+    def is_expired_switch(self) -> bool:
+        """Whether the value disabled the job when it was written and does so no longer.
+
+        Such a value says nothing about what was synced. The job itself never writes a time ahead of
+        the database's clock, so a value a whole second later than `last_change` is an operator's.
+        """
+        if self.modtime is None or self.last_change is None or self.is_disabled:
+            return False
+        return self.modtime >= self.last_change + _LAST_CHANGE_PRECISION
+
+
+@dataclass(frozen=True, kw_only=True)
+class DictState(StoredModTime):
+    """What the dict database says in one statement: the feature, the mod-time and its own clock."""
 
     feature_id: int
-    modtime: datetime | None
-    now: datetime
 
 
 def parse_property(raw: str | None, *, name: str, where: str, timezone: tzinfo) -> datetime:
     """Read the stored mod-time.
 
-    Raises PropertyError when it isn't a time: taking that for "never synced" would switch the
-    job on again after somebody mistyped the date that was to switch it off.
+    Raises PropertyError when it is not a time. Reading that as "never synced" would switch the job
+    on again after an operator mistyped the date that was to switch it off.
     """
     try:
         return parse_time(raw or "", timezone=timezone)
     except ValueError:
         shown = "NULL" if raw is None else repr(raw[:60])
-        msg = (
+        raise PropertyError(
             f"property {name} in {where} holds {shown}, which is not a time; "
             f"put one there with `chatsync set-modtime TIME` (or --reset to sync again)"
-        )
-        raise PropertyError(msg) from None
+        ) from None
 
 
-def modtime_state(*, modtime: datetime | None, list_time: datetime, now: datetime) -> ModTimeState:
-    """Tell what the mod-time means. `now` is the dict database's clock; None is "never synced"."""
-    if modtime is not None and modtime > now:
+def modtime_state(stored: StoredModTime, *, list_time: datetime) -> ModTimeState:
+    """Decide what the mod-time means for a list that was modified at `list_time`."""
+    if stored.is_disabled:
         return ModTimeState.DISABLED
-    if modtime is not None and modtime >= list_time:
-        return ModTimeState.SYNCED
-    return ModTimeState.LIST_IS_NEWER
+    if stored.modtime is None or stored.is_expired_switch or stored.modtime < list_time:
+        return ModTimeState.LIST_IS_NEWER
+    return ModTimeState.SYNCED if stored.modtime == list_time else ModTimeState.LIST_IS_OLDER
 
 
 def until(modtime: datetime) -> str:
-    """Say until when a mod-time in the future disables the job: `until 2099-01-01`."""
+    """Return until when a mod-time in the future disables the job: `until 2099-01-01`."""
     return "until further notice" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"
 
 
-def modtime_meaning(modtime: datetime | None, *, list_time: datetime, now: datetime) -> str:
-    """Say in words what the mod-time means right now."""
-    state = modtime_state(modtime=modtime, list_time=list_time, now=now)
+def modtime_meaning(stored: StoredModTime, *, list_time: datetime) -> str:
+    """Return in a few words what the mod-time means for a list."""
+    state, modtime = modtime_state(stored, list_time=list_time), stored.modtime
     if modtime is None:
         return "not set: no list was ever synced"
     if state is ModTimeState.DISABLED:
         return f"the job is disabled {until(modtime)}"
+    if stored.is_expired_switch:
+        return "a switch-off that has expired: the list counts as newer"
     if state is ModTimeState.SYNCED:
-        later = "" if modtime == list_time else f", as it is {short_span(modtime - list_time)} later than the list"
-        return f"synced{later}"
-    return f"list is newer by {short_span(list_time - modtime)}"
+        return "synced"
+    return f"{state.value} by {short_span(list_time - modtime)}"
 
 
 def disabled_message(modtime: datetime) -> str:
-    """Say that the job is switched off, until when, and how to switch it on."""
+    """Return that the job is disabled, until when, and how to enable it."""
     return (
         f"the job is disabled {until(modtime)} by its mod-time, {format_time(modtime)}; "
         "`chatsync set-modtime --reset` switches it on again"
     )
 
 
-def check_modtime(*, seen: datetime | None, state: DictState, list_time: datetime) -> None:
-    """Let a run go on only while the mod-time is what its `diff` saw.
+def older_message(stored: StoredModTime, *, list_time: datetime) -> str:
+    """Return what happens with a list older than the one that was synced, and the way out."""
+    synced = format_time(stored.modtime) if stored.modtime else "not set"
+    return (
+        f"the list of {format_time(list_time)} is older than the one that was synced, mod-time {synced}: "
+        f"a run with --if-modified skips it and apply refuses it; if it is the right list, {_RESET}"
+    )
 
-    Raises DisabledError for a time in the future of the dict database's clock, and
-    OutOfDateError when somebody moved the mod-time since, or when a later list than the
-    plan's was synced already.
+
+def check_enabled(stored: StoredModTime) -> None:
+    """Raise DisabledError while the mod-time disables the job."""
+    if stored.modtime is not None and stored.is_disabled:
+        raise DisabledError(disabled_message(stored.modtime))
+
+
+def check_modtime(*, seen: datetime | None, state: StoredModTime, list_time: datetime) -> None:
+    """Let a run go on only while the mod-time is what its `diff` saw and no later list was synced.
+
+    Raises DisabledError for a time in the future of the dict database's clock, and OutOfDateError for
+    a mod-time that has moved since or that is later than the plan's list.
     """
-    modtime = state.modtime
-    if modtime is not None and modtime > state.now:
-        raise DisabledError(disabled_message(modtime))
-    if modtime != seen:
-        was, now = (format_time(value) if value else "not set" for value in (seen, modtime))
+    check_enabled(state)
+    if state.modtime != seen:
+        was, now = (format_time(value) if value else "not set" for value in (seen, state.modtime))
         raise OutOfDateError(f"the mod-time was {was} and is now {now}")
-    if modtime is not None and modtime > list_time:
-        listed, synced = format_time(list_time), format_time(modtime)
+    if state.modtime and modtime_state(state, list_time=list_time) is ModTimeState.LIST_IS_OLDER:
+        listed, synced = format_time(list_time), format_time(state.modtime)
         raise OutOfDateError(
             f"its list is of {listed}, and by the mod-time one of {synced} is synced",
-            way_out="if that is wrong, `chatsync set-modtime --reset`",
+            way_out=f"if the older list is the right one, {_RESET}",
         )

@@ -10,12 +10,20 @@ from sqlalchemy.exc import IntegrityError
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.client_sets import chunks, storable
-from chatsync.core.modtime import DictState, check_modtime, disabled_message, parse_property
+from chatsync.core.modtime import (
+    DictState,
+    ModTimeState,
+    check_enabled,
+    check_modtime,
+    is_disabled,
+    modtime_state,
+    parse_property,
+)
 from chatsync.core.times import format_time, parse_time
 from chatsync.databases.connection import Database
 from chatsync.databases.packed_ids import unpack
 from chatsync.databases.tables import PACKED_IDS, features, ppc_properties, shard_client_id, utc_now
-from chatsync.errors import ConfigError, DisabledError, OutOfDateError, SourceError
+from chatsync.errors import ConfigError, OutOfDateError, SourceError
 
 LOOKUP_SIZE = 5000
 
@@ -27,11 +35,13 @@ def _one_of(column: sa.ColumnElement[Any], condition: sa.ColumnElement[bool]) ->
     return sa.select(column).where(condition).scalar_subquery()
 
 
+_LAST_CHANGE = sa.cast(ppc_properties.c.last_change, sa.String(32))
 # One statement, so that mod-time and clock are of one moment.
 _STATE = sa.select(
     _one_of(features.c.feature_id, _FEATURE).label("feature_id"),
     _one_of(sa.func.count(ppc_properties.c.name), _PROPERTY).label("is_set"),
     _one_of(ppc_properties.c.value, _PROPERTY).label("value"),
+    _one_of(_LAST_CHANGE, _PROPERTY).label("last_change"),
     utc_now().label("now"),
 )
 _STATE_IF_LOCKED = _STATE.where(sa.func.is_used_lock(sa.bindparam("lock")) == sa.func.connection_id())
@@ -40,7 +50,7 @@ _HOMES = """SELECT shard, COUNT(*), {packed_ids}
     FROM shard_client_id WHERE ClientID IN ({marks}) GROUP BY shard"""
 _COUNT_AT_HOME = "SELECT COUNT(*) FROM shard_client_id WHERE ClientID IN ({marks}) AND shard = {mark}"
 _COUNT_BY_SHARD = sa.select(shard_client_id.c.shard, sa.func.count().label("clients")).group_by(shard_client_id.c.shard)
-_SET_AT = sa.select(sa.cast(ppc_properties.c.last_change, sa.String(32))).where(_PROPERTY)
+_SET_AT = sa.select(_LAST_CHANGE).where(_PROPERTY)
 # last_change is set here too: SQLite knows no ON UPDATE.
 _SET = (
     sa.update(ppc_properties)
@@ -101,9 +111,7 @@ class DictDatabase:
 
     def check_enabled(self) -> None:
         """Raise DisabledError while the mod-time is in the future of this database's clock."""
-        state = self.state()
-        if state.modtime is not None and state.modtime > state.now:
-            raise DisabledError(disabled_message(state.modtime))
+        check_enabled(self.state())
 
     def _row(self) -> Any:
         (row,) = self.database.rows(_STATE, self._names, what="read the feature and the mod-time")
@@ -117,7 +125,12 @@ class DictDatabase:
 
     def _parsed(self, row: Any) -> DictState:
         modtime = self._parse(row.value) if row.is_set else None
-        return DictState(feature_id=row.feature_id, modtime=modtime, now=parse_time(row.now, timezone=UTC))
+        return DictState(
+            feature_id=row.feature_id,
+            modtime=modtime,
+            last_change=_parse_last_change(row.last_change),
+            now=parse_time(row.now, timezone=UTC),
+        )
 
     def _parse(self, raw: str | None) -> datetime:
         where, zone = str(self.database), self._settings.timezone
@@ -170,10 +183,10 @@ class DictDatabase:
         """
         row = self._row()
         state = self._parsed(row)
-        if state.modtime == value:
+        if modtime_state(state, list_time=value) is ModTimeState.SYNCED:
             return False
         check_modtime(seen=seen, state=state, list_time=value)
-        if value > state.now:
+        if is_disabled(value, now=state.now):
             raise SourceError(
                 f"the list is of {format_time(value)}, ahead of the clock of {self.database}, {format_time(state.now)};"
                 " the mod-time was not moved, for a time in the future disables the job; the next run tries again"
@@ -192,3 +205,11 @@ class DictDatabase:
             check_modtime(seen=seen, state=self.state(), list_time=value)
             raise OutOfDateError("the mod-time changed while it was to be moved on")
         return True
+
+
+def _parse_last_change(raw: str | None) -> datetime | None:
+    """Read when a property was written; None where it is missing or is the zero date of old servers."""
+    try:
+        return parse_time(raw or "", timezone=UTC)
+    except ValueError:
+        return None

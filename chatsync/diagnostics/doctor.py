@@ -15,7 +15,7 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.load import exposes_password
 from chatsync.config.settings import Exclusions, Settings
 from chatsync.core.diff import ExclusionList
-from chatsync.core.modtime import NEVER, ModTimeState, modtime_meaning, modtime_state
+from chatsync.core.modtime import NEVER, modtime_meaning
 from chatsync.core.times import short_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
@@ -147,8 +147,8 @@ def _check_modtime(_: Settings, dict_database: DictDatabase, list_time: datetime
         return
     # Without the list, the oldest possible one: then only a disabled job is told.
     compared = list_time or NEVER
-    meaning = modtime_meaning(state.modtime, list_time=compared, now=state.now)
-    if modtime_state(modtime=state.modtime, list_time=compared, now=state.now) is ModTimeState.DISABLED:
+    meaning = modtime_meaning(state, list_time=compared)
+    if state.is_disabled:
         yield warning("mod-time", f"{meaning}; `chatsync set-modtime --reset` switches it on again")
     else:
         yield good("mod-time", f"{short_time(state.modtime)}{f': {meaning}' if list_time else ''}")

@@ -46,7 +46,7 @@ class JobFacts:
         if self.state is None:
             return None
         list_time = self.version.modified if self.version else datetime.max.replace(tzinfo=UTC)
-        return modtime_state(modtime=self.state.modtime, list_time=list_time, now=self.state.now)
+        return modtime_state(self.state, list_time=list_time)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,10 +62,9 @@ class Status:
         if self.state is None:
             return None
         if self.listed is None:
-            disabled = self.state.modtime is not None and self.state.modtime > self.state.now
-            return ModTimeState.DISABLED if disabled else None
+            return ModTimeState.DISABLED if self.state.is_disabled else None
         modified = self.listed.version.modified
-        return modtime_state(modtime=self.state.modtime, list_time=modified, now=self.state.now)
+        return modtime_state(self.state, list_time=modified)
 
 
 def gather(settings: Settings, scope: CancelScope, *, trace_id: str, progress: Progress) -> Status:

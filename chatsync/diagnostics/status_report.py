@@ -71,7 +71,7 @@ def _meaning(status: Status) -> str | None:
     else:
         # Where the list is not known the job is disabled, whatever the list.
         modified = status.listed.version.modified if status.listed else state.now
-        text = modtime_meaning(state.modtime, list_time=modified, now=state.now)
+        text = modtime_meaning(state, list_time=modified)
     since = f", set {short_span(state.now - status.set_at)} ago" if status.set_at else ""
     return text + since
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chatsync.core.modtime import NEVER
+from chatsync.core.modtime import NEVER, is_disabled
 from chatsync.core.plan import Plan
 from chatsync.core.results import ShardResult
 from chatsync.errors import DatabaseError, ExitCode, OutputError
@@ -68,7 +68,7 @@ def of_modtime(modtime: datetime | None, *, now: datetime) -> Facts:
     """Say what the mod-time is; None is "never synced"."""
     return {
         MODTIME: {(): (modtime or NEVER).timestamp()},
-        DISABLED: {(): modtime is not None and modtime > now},
+        DISABLED: {(): is_disabled(modtime, now=now)},
     }
 
 

@@ -59,7 +59,7 @@ def waiting(*, source: str, modified: datetime, state: DictState, former: Waitin
 
     `former` is the answer of an earlier check; it counts while it is about the same mod-time.
     """
-    if modtime_state(modtime=state.modtime, list_time=modified, now=state.now) is not ModTimeState.LIST_IS_NEWER:
+    if modtime_state(state, list_time=modified) is not ModTimeState.LIST_IS_NEWER:
         return None
     same = former is not None and (former.source, former.modtime) == (source, state.modtime)
     since = min(modified, former.since) if former is not None and same else modified
@@ -76,7 +76,7 @@ def judge(
     thresholds: Thresholds,
 ) -> Finding:
     """Judge what was seen: the list's version, the mod-time, and `counts` of a real diff or None."""
-    if state.modtime is not None and state.modtime > state.now:
+    if state.modtime is not None and state.is_disabled:
         return Finding(status=CheckStatus.WARNING, message=disabled_message(state.modtime), counts=counts)
     if since is not None:
         return _judge_waiting(since, modified=modified, now=state.now, counts=counts, thresholds=thresholds)

@@ -99,8 +99,12 @@ def _log(plan: Plan) -> None:
 
 def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
     """Tell what the mod-time alone decides; None when both sides must be read."""
-    known = {ModTimeState.DISABLED: Verdict.DISABLED, ModTimeState.SYNCED: Verdict.NOT_MODIFIED}
-    return known.get(modtime_state(modtime=state.modtime, list_time=version.modified, now=state.now))
+    known = {
+        ModTimeState.DISABLED: Verdict.DISABLED,
+        ModTimeState.SYNCED: Verdict.NOT_MODIFIED,
+        ModTimeState.LIST_IS_OLDER: Verdict.NOT_MODIFIED,
+    }
+    return known.get(modtime_state(state, list_time=version.modified))
 
 
 def _no_diff(settings: Settings) -> Diff:

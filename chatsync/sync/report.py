@@ -4,14 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from pyroaring import BitMap64
 from tabulate import tabulate
 
 from chatsync.core.client_sets import total
-from chatsync.core.modtime import modtime_meaning
+from chatsync.core.modtime import StoredModTime, modtime_meaning
 from chatsync.core.objections import Objection
 from chatsync.core.plan import Plan, Verdict, to_document
 from chatsync.core.results import Action, ShardResult
@@ -22,31 +21,31 @@ _REJECTED_SHOWN = 5
 
 
 def diff_report(
-    plan: Plan, *, objections: Sequence[Objection], now: datetime, output_format: str, limit: int | None
+    plan: Plan, *, objections: Sequence[Objection], modtime: StoredModTime, output_format: str, limit: int | None
 ) -> str:
-    """Show a plan and what `apply` will say to it. `now` is the dict database's clock."""
+    """Show a plan and what `apply` will answer to it."""
     if output_format == "json":
         return json.dumps({**to_document(plan), "apply": _answer_document(objections)}, ensure_ascii=False)
     if output_format == "csv":
         return _csv(plan, limit)
-    parts = [_heading(plan, now)]
+    parts = [_heading(plan, modtime)]
     if plan.was_read:
         parts += [totals_table(plan), *client_tables(plan, DEFAULT_LIMIT if limit is None else limit), *_left_out(plan)]
     parts.append(answer_line(plan, objections))
     return "\n\n".join(parts)
 
 
-def _heading(plan: Plan, now: datetime) -> str:
+def _heading(plan: Plan, modtime: StoredModTime) -> str:
     listed = plan.exclusions
     rows = "rows not counted" if listed.rows is None else f"{listed.rows} rows"
     if plan.was_read:
         rows = f"{listed.clients} clients in {rows}: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
     off = f"{plan.off_now} clients off now" if plan.was_read else "state not read"
-    meaning = modtime_meaning(plan.seen_modtime, list_time=plan.list_time, now=now)
+    meaning = modtime_meaning(modtime, list_time=plan.list_time)
     return tabulate(
         [
             ("list", listed.source),
-            ("", f"modified {short_time(plan.list_time)}, {distance(plan.list_time, now=now)}"),
+            ("", f"modified {short_time(plan.list_time)}, {distance(plan.list_time, now=modtime.now)}"),
             ("", rows),
             ("feature", f"{plan.feature.name} (id {plan.feature.id}), {off}"),
             ("mod-time", f"{short_time(plan.seen_modtime)}: {meaning}" if plan.seen_modtime else meaning),

@@ -89,7 +89,7 @@ def test_how_long_the_list_has_waited(synced: Job, waiting: float, options: tupl
 )
 def test_a_threshold_counts_from_its_first_microsecond(lag: timedelta, status: CheckStatus) -> None:
     now = ago(0)
-    state = DictState(feature_id=1, modtime=now - timedelta(days=9), now=now)
+    state = DictState(feature_id=1, modtime=now - timedelta(days=9), last_change=now, now=now)
     since = waiting(source="list", modified=now - lag, state=state, former=None)
     thresholds = Thresholds(warning=timedelta(hours=2), critical=timedelta(hours=24), drift=0)
 

@@ -300,4 +300,4 @@ def test_a_mod_time_with_time_to_spare_is_said(job: Job) -> None:
     job.list([], modified=MODIFIED.timestamp())
     job.set_property((MODIFIED + timedelta(hours=3, minutes=12)).isoformat())
 
-    assert "mod-time  2026-10-23 13:27:00 UTC: synced, as it is 3 h 12 min later than the list" in job.run("diff").out
+    assert "mod-time  2026-10-23 13:27:00 UTC: list is older by 3 h 12 min" in job.run("diff").out

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.job import DISABLED, TABLE, Job
+from tests.harness.job import DISABLED, PROPERTY, TABLE, Job
 from tests.harness.wire import COMMIT, locked_row, wait_for_statement
 
 if TYPE_CHECKING:
@@ -293,3 +294,15 @@ def test_during_a_pause_no_other_batch_is_begun(job: Job, wired: Wired) -> None:
     assert job.apply().code == 5
     assert len([text for text in wired.wires["ppc1"].statements if text.endswith("FOR UPDATE")]) == 1
     assert job.off() == {1, 2, 7}
+
+
+def test_a_hand_made_update_counts_from_when_it_was_made(server_job: Job) -> None:
+    """MySQL and MariaDB note the time by themselves: a value that was past by then says what is synced."""
+    job = server_job
+    job.settle({1: 1})
+    job.list([1], modified=datetime(2026, 9, 28, tzinfo=UTC).timestamp())
+    job.dict_sql("INSERT INTO ppc_properties VALUES (%s, %s, %s)", PROPERTY, "1970-01-01", "2026-09-20 09:00:00")
+    job.dict_sql("UPDATE ppc_properties SET value = %s WHERE name = %s", "2026-10-01T00:00:00Z", PROPERTY)
+
+    assert job.diff("--if-modified").code == 0
+    assert job.plan()["verdict"] == "not-modified"

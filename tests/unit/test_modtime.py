@@ -9,23 +9,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.core.modtime import ModTimeState, modtime_state
+from chatsync.core.modtime import ModTimeState, StoredModTime, modtime_meaning, modtime_state
 from chatsync.core.times import distance, format_time, parse_time, short_span, short_time
 
 LIST_TIME = datetime(2026, 10, 23, 10, 15, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def test_the_past_by_a_microsecond_is_no_future() -> None:
-    now = LIST_TIME + timedelta(days=1)
-    for modtime, state in (
-        (None, ModTimeState.LIST_IS_NEWER),
-        (LIST_TIME - MICROSECOND, ModTimeState.LIST_IS_NEWER),
-        (LIST_TIME, ModTimeState.SYNCED),
-        (now, ModTimeState.SYNCED),
-        (now + MICROSECOND, ModTimeState.DISABLED),
-    ):
-        assert modtime_state(modtime=modtime, list_time=LIST_TIME, now=now) is state
+NOW = LIST_TIME + timedelta(days=30)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("modtime", "written", "state", "words"),
+    [
+        (None, None, ModTimeState.LIST_IS_NEWER, "not set: no list was ever synced"),
+        (LIST_TIME - SECOND, NOW, ModTimeState.LIST_IS_NEWER, "list is newer by 1 s"),
+        (LIST_TIME, NOW, ModTimeState.SYNCED, "synced"),
+        (LIST_TIME, None, ModTimeState.SYNCED, "synced"),
+        (LIST_TIME + SECOND, NOW, ModTimeState.LIST_IS_OLDER, "list is older by 1 s"),
+        (LIST_TIME + SECOND, None, ModTimeState.LIST_IS_OLDER, "list is older by 1 s"),
+        (NOW, NOW, ModTimeState.LIST_IS_OLDER, "list is older by 30 d 0 h"),
+        (NOW + MICROSECOND, NOW, ModTimeState.DISABLED, "the job is disabled until 2026-11-22 10:15:00 UTC"),
+    ],
+)
+def test_what_a_mod_time_means(
+    modtime: datetime | None, written: datetime | None, state: ModTimeState, words: str
+) -> None:
+    stored = StoredModTime(modtime=modtime, last_change=written, now=NOW)
+
+    assert modtime_state(stored, list_time=LIST_TIME) is state
+    assert modtime_meaning(stored, list_time=LIST_TIME) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [
+        (LIST_TIME + SECOND - MICROSECOND, ModTimeState.LIST_IS_OLDER),  # perhaps written at that very microsecond
+        (LIST_TIME + SECOND, ModTimeState.LIST_IS_NEWER),
+        (NOW, ModTimeState.LIST_IS_NEWER),
+        (NOW + MICROSECOND, ModTimeState.DISABLED),
+    ],
+)
+def test_a_value_later_than_the_second_it_was_written_in_was_a_switch(value: datetime, state: ModTimeState) -> None:
+    stored = StoredModTime(modtime=value, last_change=LIST_TIME, now=NOW)
+
+    assert modtime_state(stored, list_time=LIST_TIME - SECOND) is state
+    assert stored.is_expired_switch is (state is ModTimeState.LIST_IS_NEWER)
+
+
+def test_an_expired_switch_at_the_very_time_of_the_list_is_still_no_sync() -> None:
+    stored = StoredModTime(modtime=LIST_TIME, last_change=LIST_TIME - SECOND, now=NOW)
+
+    assert modtime_state(stored, list_time=LIST_TIME) is ModTimeState.LIST_IS_NEWER
+    assert modtime_meaning(stored, list_time=LIST_TIME) == "a switch-off that has expired: the list counts as newer"
 
 
 zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
