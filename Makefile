@@ -15,6 +15,10 @@ test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pyte
 	@tests/install-mariadb.sh
 	@$(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)
 
+test-fast: .venv/installed-dev ## Run the tests that need no server, in less than a minute (ARGS: pytest's)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not servers and not programs" $(ARGS)
+	@echo "This was not everything: make test runs also the tests on MariaDB, promtool and curl, and measures coverage."
+
 test-mysql: .venv/installed-dev ## Run the tests on Oracle's MySQL, from Debian unstable (ARGS: pytest's)
 	@mysqld=$$(tests/fetch-mysql.sh) && export CHATSYNC_TEST_MYSQLD="$$mysqld" && \
 		tests/install-mariadb.sh && $(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness import servers
 from tests.harness.job import Job, SqliteFiles
 from tests.harness.schema import World, create_world
 from tests.harness.servers import Server
@@ -88,14 +87,14 @@ def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 @pytest.fixture(autouse=True)
 def no_server_without_the_marker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse also a server that a test asks for while it runs."""
+    """Refuse also a server that a test, or a process of its own, asks for while it runs."""
 
-    def refuse(*_: object) -> None:
-        raise RuntimeError("this test uses a server: move it to tests/servers, or mark it `servers`")
+    def refuse(_: Server) -> None:
+        raise RuntimeError(f"{request.node.nodeid} uses a server: move it to tests/servers, or mark it `servers`")
 
     if not _may_use_servers(request.node):
-        monkeypatch.setattr(servers, "find_binary", refuse)
-        monkeypatch.setattr(Server, "recover", refuse)
+        monkeypatch.setenv("CHATSYNC_TEST_MYSQLD", "/no/server/without/the/marker/servers")
+        monkeypatch.setattr(Server, "recover", refuse)  # one that runs already, for another test
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,7 @@ def test_the_nightly_chain_heals_what_the_half_hourly_one_cannot_see(cron: Cron)
     assert (cron.run(NIGHTLY).returncode, cron.off() == synced) == (0, True)
 
 
+@pytest.mark.programs
 def test_one_chain_at_a_time(cron: Cron, switch: Switch) -> None:
     before = cron.off()
     with (cron.folder / "lock").open("w") as lock:
@@ -149,6 +150,7 @@ def test_one_chain_at_a_time(cron: Cron, switch: Switch) -> None:
     assert switch.pings.empty()
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("command", [HALF_HOURLY, NIGHTLY], ids=["half-hourly", "nightly"])
 def test_the_switch_is_told_how_a_chain_ended(cron: Cron, switch: Switch, command: str) -> None:
     (cron.folder / "demo" / "exclusions.csv").unlink()
@@ -158,6 +160,7 @@ def test_the_switch_is_told_how_a_chain_ended(cron: Cron, switch: Switch, comman
     assert "cannot read the list" in cron.log
 
 
+@pytest.mark.programs
 def test_a_ping_that_hangs_holds_up_nothing_and_eats_no_exit_code(cron: Cron, switch: Switch) -> None:
     switch.gate.clear()
     (cron.folder / "demo" / "chatsync.toml").write_text("")

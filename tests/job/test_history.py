@@ -20,7 +20,7 @@ MODIFIED = 1_700_000_000
 
 
 @pytest.fixture
-def job(job: Job) -> Job:
+def recorded_job(job: Job) -> Job:
     """Two runs: the first turned 2 and 3 off, the second turned 2 on again."""
     job.configure(records=RECORDS)
     job.settle_off({1: 1})
@@ -44,70 +44,70 @@ def words(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_no_run(job: Job) -> None:
-    job.configure(records={"dir": "other"})
+def test_no_run(recorded_job: Job) -> None:
+    recorded_job.configure(records={"dir": "other"})
 
-    assert job.run("history").out == "No recorded run.\n"
-    assert job.run("history", "--format", "json").json == []
-    assert len(job.run("history", "--format", "csv").out.splitlines()) == 1
+    assert recorded_job.run("history").out == "No recorded run.\n"
+    assert recorded_job.run("history", "--format", "json").json == []
+    assert len(recorded_job.run("history", "--format", "csv").out.splitlines()) == 1
 
 
-def test_no_folder(job: Job) -> None:
-    job.configure()
+def test_no_folder(recorded_job: Job) -> None:
+    recorded_job.configure()
 
-    result = job.run("history")
+    result = recorded_job.run("history")
 
     assert (result.code, result.out) == (2, "")
     assert result.err == ("chatsync: records.dir is not set, so runs leave no record; name a folder in [records] dir\n")
 
 
-def test_the_table(job: Job) -> None:
-    record = job.records()[0]
+def test_the_table(recorded_job: Job) -> None:
+    record = recorded_job.records()[0]
     who = f"{record['user']}@{record['host']}"
 
-    result = job.run("history")
+    result = recorded_job.run("history")
 
     assert (result.code, result.err) == (0, "")
     title, _, *rows = words(result.out)
     assert " ".join(title) == "run outcome turned off turned on missing took by undo of"
     assert rows == [
-        [runs(job)[0], "done", "0", "1", "0", "0", "s", who],
-        [runs(job)[1], "done", "2", "0", "0", "0", "s", who],
+        [runs(recorded_job)[0], "done", "0", "1", "0", "0", "s", who],
+        [runs(recorded_job)[1], "done", "2", "0", "0", "0", "s", who],
     ]
 
 
-def test_limit(job: Job) -> None:
-    result = job.run("history", "--limit", "1")
+def test_limit(recorded_job: Job) -> None:
+    result = recorded_job.run("history", "--limit", "1")
 
-    assert runs(job)[0] in result.out
-    assert runs(job)[1] not in result.out
+    assert runs(recorded_job)[0] in result.out
+    assert runs(recorded_job)[1] not in result.out
     assert result.out.endswith("\n\n… and 1 more (--limit 2 shows all)\n")
-    assert len(job.run("history", "--limit", "1", "--format", "json").json) == 1
+    assert len(recorded_job.run("history", "--limit", "1", "--format", "json").json) == 1
 
 
-def test_one_client(job: Job) -> None:
-    both = job.run("history", "--client", "2", "--format", "json").json
-    once = job.run("history", "--client", "3", "--limit", "5")
+def test_one_client(recorded_job: Job) -> None:
+    both = recorded_job.run("history", "--client", "2", "--format", "json").json
+    once = recorded_job.run("history", "--client", "3", "--limit", "5")
 
     assert [(run["run"], run["client_action"]) for run in both] == list(
-        zip(runs(job), ["turn_on", "turn_off"], strict=True)
+        zip(runs(recorded_job), ["turn_on", "turn_off"], strict=True)
     )
     title, _, *rows = words(once.out)
     assert title[:3] == ["client", "3", "run"]
-    assert [row[:3] for row in rows] == [["turned", "off", runs(job)[1]]]
-    assert job.run("history", "--client", "1").out == "No recorded run changed client 1.\n"
+    assert [row[:3] for row in rows] == [["turned", "off", runs(recorded_job)[1]]]
+    assert recorded_job.run("history", "--client", "1").out == "No recorded run changed client 1.\n"
 
 
 @pytest.mark.parametrize("client", ["0", "-1", "abc", str(2**63)])
-def test_no_client_id(job: Job, client: str) -> None:
-    assert job.run("history", "--client", client).code == 2
+def test_no_client_id(recorded_job: Job, client: str) -> None:
+    assert recorded_job.run("history", "--client", client).code == 2
 
 
-def test_json(job: Job) -> None:
-    record = job.records()[0]
+def test_json(recorded_job: Job) -> None:
+    record = recorded_job.records()[0]
     untouched = {"planned": 0, "changed": 0, "already": 0, "failed": 0}
 
-    newest = job.run("history", "--format", "json").json[0]
+    newest = recorded_job.run("history", "--format", "json").json[0]
 
     assert newest.pop("shards") == {
         str(shard): {
@@ -115,7 +115,7 @@ def test_json(job: Job) -> None:
             "turn_on": untouched | ({"planned": 1, "changed": 1} if shard == 1 else {}),
             "error": None,
         }
-        for shard in job.shards
+        for shard in recorded_job.shards
     }
     shared = (
         "outcome",
@@ -137,61 +137,63 @@ def test_json(job: Job) -> None:
         "already": 0,
         "missing": 0,
         "feature": "checked_support_chat",
-        "list": str(job.list_file),
+        "list": str(recorded_job.list_file),
         "list_modified": "2023-11-14T22:13:21.000000Z",
     }
 
 
-def test_csv(job: Job) -> None:
-    rows = list(csv.DictReader(io.StringIO(job.run("history", "--format", "csv").out)))
+def test_csv(recorded_job: Job) -> None:
+    rows = list(csv.DictReader(io.StringIO(recorded_job.run("history", "--format", "csv").out)))
 
     assert [(row["run"], row["turned_off"], row["turned_on"]) for row in rows] == [
-        (runs(job)[0], "0", "1"),
-        (runs(job)[1], "2", "0"),
+        (runs(recorded_job)[0], "0", "1"),
+        (runs(recorded_job)[1], "2", "0"),
     ]
     assert "client_action" not in rows[0]
-    (row,) = csv.DictReader(io.StringIO(job.run("history", "--format", "csv", "--client", "3").out))
+    (row,) = csv.DictReader(io.StringIO(recorded_job.run("history", "--format", "csv", "--client", "3").out))
     assert (row["client_action"], row["client_certain"]) == ("turn_off", "True")
 
 
-def test_an_undo_names_the_run(job: Job) -> None:
-    undone = runs(job)[0]
-    job.run("apply", "--undo", undone, "--yes")
+def test_an_undo_names_the_run(recorded_job: Job) -> None:
+    undone = runs(recorded_job)[0]
+    recorded_job.run("apply", "--undo", undone, "--yes")
 
-    newest = job.run("history", "--format", "json").json[0]
+    newest = recorded_job.run("history", "--format", "json").json[0]
 
     assert (newest["undo_of"], newest["list"], newest["turned_off"]) == (undone, None, 1)
-    assert words(job.run("history").out)[2][-1] == undone
+    assert words(recorded_job.run("history").out)[2][-1] == undone
 
 
-def test_a_run_that_failed_says_why(job: Job) -> None:
-    rewrite(job, runs(job)[0], outcome="failed", exit_code=1, error="1 changes missing on shard 4: gone")
+def test_a_run_that_failed_says_why(recorded_job: Job) -> None:
+    rewrite(
+        recorded_job, runs(recorded_job)[0], outcome="failed", exit_code=1, error="1 changes missing on shard 4: gone"
+    )
 
-    out = job.run("history").out
+    out = recorded_job.run("history").out
 
-    assert f"\n\n{runs(job)[0]}: 1 changes missing on shard 4: gone\n" in out
+    assert f"\n\n{runs(recorded_job)[0]}: 1 changes missing on shard 4: gone\n" in out
 
 
-def test_a_run_that_was_killed(job: Job) -> None:
-    rewrite(job, runs(job)[1], outcome="started", ended=None, exit_code=None, shards={})
+def test_a_run_that_was_killed(recorded_job: Job) -> None:
+    rewrite(recorded_job, runs(recorded_job)[1], outcome="started", ended=None, exit_code=None, shards={})
 
-    out = job.run("history").out
-    perhaps = job.run("history", "--client", "3", "--format", "json").json
+    out = recorded_job.run("history").out
+    perhaps = recorded_job.run("history", "--client", "3", "--format", "json").json
 
     assert words(out)[3][1:5] == ["started", "?", "?", "?"]
     assert "what it changed of its plan is not known" in out
     assert [(run["client_action"], run["client_certain"], run["turned_off"]) for run in perhaps] == [
         ("turn_off", False, None)
     ]
-    assert job.run("history", "--client", "3").out.splitlines()[2].startswith("perhaps turned off")
+    assert recorded_job.run("history", "--client", "3").out.splitlines()[2].startswith("perhaps turned off")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 2}', '{"version": 1, "plan": {}}', "\udcff"])
-def test_a_broken_record_is_left_out_with_a_warning(job: Job, content: str) -> None:
-    newest, oldest = runs(job)
-    (job.records_folder / f"{newest}.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+def test_a_broken_record_is_left_out_with_a_warning(recorded_job: Job, content: str) -> None:
+    newest, oldest = runs(recorded_job)
+    (recorded_job.records_folder / f"{newest}.json").write_text(content, encoding="utf-8", errors="surrogateescape")
 
-    result = job.run("history")
+    result = recorded_job.run("history")
 
     assert result.code == 0
     assert oldest in result.out
@@ -200,8 +202,8 @@ def test_a_broken_record_is_left_out_with_a_warning(job: Job, content: str) -> N
     assert "more (--limit" not in result.out
 
 
-def test_reads_nothing_but_the_records(job: Job) -> None:
-    job.list_file.unlink()
-    job.dict_sql("DROP TABLE features")
+def test_reads_nothing_but_the_records(recorded_job: Job) -> None:
+    recorded_job.list_file.unlink()
+    recorded_job.dict_sql("DROP TABLE features")
 
-    assert job.run("history").code == 0
+    assert recorded_job.run("history").code == 0

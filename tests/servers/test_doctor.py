@@ -28,7 +28,7 @@ INT64 = [{"name": "client_id", "type": "int64"}]
 
 
 @pytest.fixture
-def job(server_job: Job, yt: YtProxy) -> Job:
+def sound_job(server_job: Job, yt: YtProxy) -> Job:
     """A job on MariaDB and YT with nothing to complain of: client 1 is listed and off, 2 is neither."""
     job = server_job
     job.environment["YT_TOKEN"] = TOKEN
@@ -74,7 +74,7 @@ def warnings(job: Job) -> list[str]:
 
 
 @pytest.fixture
-def admin(server: TestServer, job: Job) -> Iterator[Callable[..., None]]:
+def admin(server: TestServer, sound_job: Job) -> Iterator[Callable[..., None]]:
     """Run a statement as the administrator, and another one at the end to undo it."""
     undo: list[str] = []
 
@@ -85,13 +85,13 @@ def admin(server: TestServer, job: Job) -> Iterator[Callable[..., None]]:
     yield do
     for statement in reversed(undo):
         server.sql(statement)
-    del job
+    del sound_job
 
 
-def test_a_world_that_is_well(job: Job) -> None:
-    before = (job.rows(), job.property(), sorted(job.folder.iterdir()))
+def test_a_world_that_is_well(sound_job: Job) -> None:
+    before = (sound_job.rows(), sound_job.property(), sorted(sound_job.folder.iterdir()))
 
-    result = job.run("doctor")
+    result = sound_job.run("doctor")
 
     assert (result.code, result.err) == (0, "")
     text = re.sub(
@@ -100,25 +100,25 @@ def test_a_world_that_is_well(job: Job) -> None:
     place = "127.0.0.1:…/ppc{}: " + ("MariaDB" if "MariaDB" in text else "MySQL") + " …, …, clock … this machine's"
     there = "the tables and grants that the job needs are there"
     assert text.splitlines() == [
-        f"✓ config     {job.config}: every key is known, 4 shards",
+        f"✓ config     {sound_job.config}: every key is known, 4 shards",
         "✓ token      found in $YT_TOKEN",
         f"✓ list       127.0.0.1:…:{TABLE}: a static table with column client_id of type int64, 1 rows, modified …",
         "✓ list       1 clients, 0 duplicates, 0 rejected rows",
         "✓ driver     mysql-connector-python … with its C extension",
         "✓ dict       " + place.format("dict"),
         "✓ dict       " + there,
-        *[f"✓ shard {n}    {text}" for n in job.shards for text in (place.format(n), there)],
+        *[f"✓ shard {n}    {text}" for n in sound_job.shards for text in (place.format(n), there)],
         f"✓ feature    {FEATURE} has id 217",
         "✓ mod-time   …: list is newer by " + text.partition("newer by ")[2].partition("\n")[0],
         "✓ shards     5 clients, all on shards that databases.shards names",
-        f"✓ records    {job.folder / 'records'} can be written",
-        f"✓ metrics    {job.folder / 'chatsync.prom'} can be written",
+        f"✓ records    {sound_job.folder / 'records'} can be written",
+        f"✓ metrics    {sound_job.folder / 'chatsync.prom'} can be written",
     ]
-    assert (job.rows(), job.property(), sorted(job.folder.iterdir())) == before
+    assert (sound_job.rows(), sound_job.property(), sorted(sound_job.folder.iterdir())) == before
 
 
-def test_nothing_secret_is_shown(job: Job) -> None:
-    result = job.process("-vv", "doctor")
+def test_nothing_secret_is_shown(sound_job: Job) -> None:
+    result = sound_job.process("-vv", "doctor")
 
     assert result.code == 0
     assert TOKEN not in result.out + result.err
@@ -155,48 +155,48 @@ def test_a_database_file_that_others_own(tmp_path: Path, monkeypatch: pytest.Mon
 # -- the configuration and the list --
 
 
-def test_a_bad_configuration_is_all_there_is_to_say(job: Job) -> None:
-    job.configure(limits={"turn_on_precent": 3})
+def test_a_bad_configuration_is_all_there_is_to_say(sound_job: Job) -> None:
+    sound_job.configure(limits={"turn_on_precent": 3})
 
-    result = job.run("doctor")
+    result = sound_job.run("doctor")
 
     assert result.code == 2
     assert result.out == (
-        f"✗ config     configuration {job.config}: unknown key limits.turn_on_precent; "
+        f"✗ config     configuration {sound_job.config}: unknown key limits.turn_on_precent; "
         "did you mean limits.turn_on_percent?\n"
     )
     assert result.err == "chatsync: the configuration is bad, so nothing else was checked\n"
 
 
-def test_a_configuration_that_shows_a_password(job: Job) -> None:
-    job.config.chmod(0o644)
-    result = job.run("doctor")
+def test_a_configuration_that_shows_a_password(sound_job: Job) -> None:
+    sound_job.config.chmod(0o644)
+    result = sound_job.run("doctor")
     assert result.code == 0
-    assert f"! config     {job.config} holds a password and others may read it: chmod 600" in result.out
+    assert f"! config     {sound_job.config} holds a password and others may read it: chmod 600" in result.out
 
 
-def test_a_token_in_a_file(job: Job) -> None:
-    del job.environment["YT_TOKEN"]
-    file = job.folder / "token"
+def test_a_token_in_a_file(sound_job: Job) -> None:
+    del sound_job.environment["YT_TOKEN"]
+    file = sound_job.folder / "token"
     file.write_text(TOKEN)
     file.chmod(0o600)
-    job.exclusions = {**job.exclusions, "token_file": "token"}
-    configure(job)
-    assert f"token      found in {file}" in said(job, "✓", code=0)
+    sound_job.exclusions = {**sound_job.exclusions, "token_file": "token"}
+    configure(sound_job)
+    assert f"token      found in {file}" in said(sound_job, "✓", code=0)
 
     file.chmod(0o644)
-    assert warnings(job) == [f"token      others may read {file}: chmod 600"]
+    assert warnings(sound_job) == [f"token      others may read {file}: chmod 600"]
 
     file.unlink()
-    lines = said(job, "✗", code=1)
+    lines = said(sound_job, "✗", code=1)
     assert lines[0] == f"token      exclusions.token_file: there is no file {file}"
     assert lines[1].startswith("list       exclusions.token_file: ")
 
 
-def test_no_token_on_a_cluster_that_asks_for_none(job: Job, yt: YtProxy) -> None:
-    del job.environment["YT_TOKEN"]
+def test_no_token_on_a_cluster_that_asks_for_none(sound_job: Job, yt: YtProxy) -> None:
+    del sound_job.environment["YT_TOKEN"]
     yt.tokens = {}
-    (line,) = warnings(job)
+    (line,) = warnings(sound_job)
     assert line.startswith(
         "token      there is none, which only a cluster without authentication accepts; set $YT_TOKEN"
     )
@@ -227,36 +227,36 @@ LISTS: dict[str, tuple[Callable[[YtProxy], object], str]] = {
 
 
 @pytest.mark.parametrize("case", LISTS)
-def test_a_list_that_cannot_be_used(job: Job, yt: YtProxy, case: str) -> None:
+def test_a_list_that_cannot_be_used(sound_job: Job, yt: YtProxy, case: str) -> None:
     change, text = LISTS[case]
     change(yt)
 
-    line = complaint(job)
+    line = complaint(sound_job)
 
     assert line.startswith("list       ")
     assert text in line
     assert "tried again" not in line
 
 
-def test_a_list_without_a_client_that_it_must_contain(job: Job) -> None:
-    configure(job, limits={"must_contain": [1, 7]})
-    assert complaint(job).endswith("and not client 7 of limits.must_contain: is it the right list?")
+def test_a_list_without_a_client_that_it_must_contain(sound_job: Job) -> None:
+    configure(sound_job, limits={"must_contain": [1, 7]})
+    assert complaint(sound_job).endswith("and not client 7 of limits.must_contain: is it the right list?")
 
 
 # -- the databases --
 
 
-def test_a_grant_that_is_missing(job: Job, admin: Callable[..., None]) -> None:
+def test_a_grant_that_is_missing(sound_job: Job, admin: Callable[..., None]) -> None:
     admin(
         f"REVOKE INSERT ON ppc3.clients_features FROM {USER}",
         undo_by=f"GRANT INSERT ON ppc3.clients_features TO {USER}",
     )
-    assert complaint(job) == (
+    assert complaint(sound_job) == (
         f"shard 3    '{USER}'@'%' lacks a grant: GRANT INSERT ON ppc3.clients_features TO '{USER}'@'%'"
     )
 
 
-def test_a_grant_on_too_few_columns(job: Job, admin: Callable[..., None]) -> None:
+def test_a_grant_on_too_few_columns(sound_job: Job, admin: Callable[..., None]) -> None:
     admin(
         f"REVOKE UPDATE ON ppcdict.ppc_properties FROM {USER}",
         undo_by=f"GRANT UPDATE ON ppcdict.ppc_properties TO {USER}",
@@ -265,28 +265,28 @@ def test_a_grant_on_too_few_columns(job: Job, admin: Callable[..., None]) -> Non
         f"GRANT UPDATE (value) ON ppcdict.ppc_properties TO {USER}",
         undo_by=f"REVOKE UPDATE (value) ON ppcdict.ppc_properties FROM {USER}",
     )
-    assert "lacks a grant: GRANT UPDATE" in complaint(job)
+    assert "lacks a grant: GRANT UPDATE" in complaint(sound_job)
 
 
-def test_a_table_that_may_not_be_read(job: Job, admin: Callable[..., None]) -> None:
+def test_a_table_that_may_not_be_read(sound_job: Job, admin: Callable[..., None]) -> None:
     admin(
         f"REVOKE SELECT ON ppcdict.shard_client_id FROM {USER}",
         undo_by=f"GRANT SELECT ON ppcdict.shard_client_id TO {USER}",
     )
-    grant, shards = said(job, "✗", code=1)
+    grant, shards = said(sound_job, "✗", code=1)
     assert grant.startswith("dict       ")
     assert grant.endswith(f"GRANT SELECT ON ppcdict.shard_client_id TO '{USER}'@'%'")
     assert shards.startswith("shards     ")
 
 
-def test_grants_beyond_what_is_needed_are_named_once_for_a_server(job: Job, admin: Callable[..., None]) -> None:
+def test_grants_beyond_what_is_needed_are_named_once_for_a_server(sound_job: Job, admin: Callable[..., None]) -> None:
     admin(
         f"GRANT DELETE ON ppc2.clients_features TO {USER}",
         undo_by=f"REVOKE DELETE ON ppc2.clients_features FROM {USER}",
     )
     admin(f"GRANT SELECT ON ppc1.* TO {USER}", undo_by=f"REVOKE SELECT ON ppc1.* FROM {USER}")
 
-    (line,) = warnings(job)
+    (line,) = warnings(sound_job)
 
     assert line.startswith(f"dict       '{USER}'@'%' may do more than the job needs: ")
     assert {"SELECT ON ppc1.*", "DELETE ON ppc2.clients_features"} == set(
@@ -294,37 +294,40 @@ def test_grants_beyond_what_is_needed_are_named_once_for_a_server(job: Job, admi
     )
 
 
-def test_a_table_that_is_not_there(job: Job, admin: Callable[..., None]) -> None:
+def test_a_table_that_is_not_there(sound_job: Job, admin: Callable[..., None]) -> None:
     admin("RENAME TABLE ppc4.clients_features TO ppc4.away", undo_by="RENAME TABLE ppc4.away TO ppc4.clients_features")
-    line = complaint(job)
+    line = complaint(sound_job)
     assert line.startswith("shard 4    127.0.0.1:")
     assert "cannot read table clients_features: " in line
     assert line.endswith("; check the schema in [databases]")
 
 
-def test_a_server_that_takes_no_writes(job: Job, admin: Callable[..., None]) -> None:
+def test_a_server_that_takes_no_writes(sound_job: Job, admin: Callable[..., None]) -> None:
     admin("SET GLOBAL read_only = 1", undo_by="SET GLOBAL read_only = 0")
-    assert said(job, "✗", code=1) == [
+    assert said(sound_job, "✗", code=1) == [
         f"{part:<10} the server is read-only: is it a replica? name the primary in [databases]"
         for part in ("dict", "shard 1", "shard 2", "shard 3", "shard 4")
     ]
 
 
-def test_clocks_that_differ(job: Job, admin: Callable[..., None]) -> None:
-    job.set_property("1970-01-01")
+def test_clocks_that_differ(sound_job: Job, admin: Callable[..., None]) -> None:
+    sound_job.set_property("1970-01-01")
     admin("SET GLOBAL init_connect = 'SET timestamp = 86400'", undo_by="SET GLOBAL init_connect = ''")
-    lines = warnings(job)
+    lines = warnings(sound_job)
     assert len(lines) == 5
     assert re.fullmatch(r"dict       the clocks are \d+ d \d+ h apart: check NTP on this machine and there", lines[0])
 
 
-def test_databases_that_do_not_answer(job: Job) -> None:
-    urls = {**job.databases.shard_urls, "2": job.databases.shard_urls["2"].replace("127.0.0.1", "127.0.0.1:1", 1)}
+def test_databases_that_do_not_answer(sound_job: Job) -> None:
+    urls = {
+        **sound_job.databases.shard_urls,
+        "2": sound_job.databases.shard_urls["2"].replace("127.0.0.1", "127.0.0.1:1", 1),
+    }
     urls["2"] = re.sub(r"@127.0.0.1:1:\d+/", "@127.0.0.1:1/", urls["2"])
     urls["3"] = urls["3"].replace(USER, "nobody", 1)
-    configure(job, databases={"shards": urls})
+    configure(sound_job, databases={"shards": urls})
 
-    away, login = said(job, "✗", code=1)
+    away, login = said(sound_job, "✗", code=1)
 
     assert away.startswith("shard 2    127.0.0.1:1/ppc2: cannot connect: ")
     assert away.endswith("; is the server up, and is its address in [databases] right?")
@@ -332,18 +335,20 @@ def test_databases_that_do_not_answer(job: Job) -> None:
     assert login.endswith("; check user and password in [databases]")
 
 
-def test_replicas(job: Job, server: TestServer, admin: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replicas(
+    sound_job: Job, server: TestServer, admin: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that replicates from nobody, first without the grant to ask it."""
-    configure(job, databases={"replicas": {"1": job.databases.shard_urls["1"]}}, apply={"max_lag": 5})
-    assert "cannot read the replication lag: " in complaint(job)
+    configure(sound_job, databases={"replicas": {"1": sound_job.databases.shard_urls["1"]}}, apply={"max_lag": 5})
+    assert "cannot read the replication lag: " in complaint(sound_job)
 
     grant = "SLAVE MONITOR" if server.is_mariadb else "REPLICATION CLIENT"
     admin(f"GRANT {grant} ON *.* TO {USER}", undo_by=f"REVOKE {grant} ON *.* FROM {USER}")
-    assert said(job, "!", code=1) == []
-    assert complaint(job).startswith("replica 1  it does not replicate, so apply would wait for it in vain")
+    assert said(sound_job, "!", code=1) == []
+    assert complaint(sound_job).startswith("replica 1  it does not replicate, so apply would wait for it in vain")
 
     monkeypatch.setattr("chatsync.diagnostics.doctor_databases.seconds_behind", lambda _connection: 3.0)
-    assert "replica 1  it lags 3 s" in said(job, "✓", code=0)
+    assert "replica 1  it lags 3 s" in said(sound_job, "✓", code=0)
 
 
 def test_an_old_server_without_tls_elsewhere() -> None:
@@ -358,10 +363,10 @@ def test_an_old_server_without_tls_elsewhere() -> None:
     ]
 
 
-def test_a_driver_without_its_c_extension(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_without_its_c_extension(sound_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mysql.connector.HAVE_CEXT", False)
     monkeypatch.setattr("chatsync.databases.engines._warned", [True])
-    (line,) = warnings(job)
+    (line,) = warnings(sound_job)
     assert line.startswith("driver     mysql-connector-python ")
     assert line.endswith(" without its C extension reads ten times as slowly; install a binary wheel")
 
@@ -369,58 +374,60 @@ def test_a_driver_without_its_c_extension(job: Job, monkeypatch: pytest.MonkeyPa
 # -- the job --
 
 
-def test_an_unknown_feature(job: Job) -> None:
-    configure(job, feature={"name": "chat"})
-    line = complaint(job)
+def test_an_unknown_feature(sound_job: Job) -> None:
+    configure(sound_job, feature={"name": "chat"})
+    line = complaint(sound_job)
     assert line.startswith("feature    feature.name: dict (")
     assert line.endswith(" has no feature 'chat' in table features")
 
 
-def test_a_mod_time_that_is_no_time(job: Job) -> None:
-    job.set_property("soon")
-    assert complaint(job).startswith(f"mod-time   property {PROPERTY} in dict (127.0.0.1:")
+def test_a_mod_time_that_is_no_time(sound_job: Job) -> None:
+    sound_job.set_property("soon")
+    assert complaint(sound_job).startswith(f"mod-time   property {PROPERTY} in dict (127.0.0.1:")
 
 
-def test_a_job_that_is_disabled(job: Job) -> None:
-    job.set_property("9999-12-31")
-    assert warnings(job) == [
+def test_a_job_that_is_disabled(sound_job: Job) -> None:
+    sound_job.set_property("9999-12-31")
+    assert warnings(sound_job) == [
         "mod-time   the job is disabled until further notice; `chatsync set-modtime --reset` switches it on again"
     ]
 
 
-def test_a_job_that_never_ran(job: Job) -> None:
-    job.set_property(None)
+def test_a_job_that_never_ran(sound_job: Job) -> None:
+    sound_job.set_property(None)
     line = "mod-time   not set: no list was ever synced; for the first fill, with no client off yet, use apply --force"
-    assert line in said(job, "✓", code=0)
+    assert line in said(sound_job, "✓", code=0)
 
 
-def test_shards_that_were_forgotten_and_shards_that_nobody_lives_on(job: Job) -> None:
-    job.dict_sql("DELETE FROM shard_client_id WHERE shard = 4")
-    job.settle({501: 5, 502: 5})
+def test_shards_that_were_forgotten_and_shards_that_nobody_lives_on(sound_job: Job) -> None:
+    sound_job.dict_sql("DELETE FROM shard_client_id WHERE shard = 4")
+    sound_job.settle({501: 5, 502: 5})
 
-    assert complaint(job) == "shards     2 clients live on shard 5, which databases.shards lacks; add it"
-    (line,) = said(job, "!", code=1)
+    assert complaint(sound_job) == "shards     2 clients live on shard 5, which databases.shards lacks; add it"
+    (line,) = said(sound_job, "!", code=1)
     assert line.startswith("shards     no client lives on shard 4 of databases.shards")
 
 
 # -- the folders --
 
 
-def test_folders(job: Job) -> None:
-    job.configure()
-    assert warnings(job) == ["records    records.dir is not set: history, explain and apply --undo will have no data"]
+def test_folders(sound_job: Job) -> None:
+    sound_job.configure()
+    assert warnings(sound_job) == [
+        "records    records.dir is not set: history, explain and apply --undo will have no data"
+    ]
 
-    job.configure(records={"dir": "no/records"}, metrics={"textfile": "nowhere/chatsync.prom"})
-    assert said(job, "✗", code=1) == [
-        f"records    records.dir: there is no folder {job.folder}/no; create it, or correct the key",
-        f"metrics    metrics.textfile: there is no folder {job.folder}/nowhere; create it, or correct the key",
+    sound_job.configure(records={"dir": "no/records"}, metrics={"textfile": "nowhere/chatsync.prom"})
+    assert said(sound_job, "✗", code=1) == [
+        f"records    records.dir: there is no folder {sound_job.folder}/no; create it, or correct the key",
+        f"metrics    metrics.textfile: there is no folder {sound_job.folder}/nowhere; create it, or correct the key",
     ]
 
 
-def test_a_folder_that_others_own(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_others_own(sound_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """The administrator, who may run the tests, may write anywhere: nothing real would refuse."""
-    monkeypatch.setattr("os.access", lambda path, _mode: str(path) != str(job.folder))
-    assert said(job, "✗", code=1) == [
-        f"{part:<10} {key}: this user may not write into {job.folder}; run as another user, or chown it"
+    monkeypatch.setattr("os.access", lambda path, _mode: str(path) != str(sound_job.folder))
+    assert said(sound_job, "✗", code=1) == [
+        f"{part:<10} {key}: this user may not write into {sound_job.folder}; run as another user, or chown it"
         for part, key in (("records", "records.dir"), ("metrics", "metrics.textfile"))
     ]

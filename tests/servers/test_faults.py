@@ -49,7 +49,7 @@ def wide_job(wide_world: World, tmp_path: Path) -> Job:
 
 
 @pytest.fixture
-def job(wired_job: Job) -> Job:
+def eight_job(wired_job: Job) -> Job:
     """All behind wires, one shard after the other."""
     return plan_eight(wired_job, apply={"parallel_shards": 1})
 
@@ -148,11 +148,11 @@ def test_the_first_shard_that_fails_stops_the_others(wide_job: Job, second_serve
 )
 @pytest.mark.parametrize("statement", ["FOR UPDATE", "^INSERT INTO clients_features", COMMIT])
 def test_a_fault_that_may_pass_is_tried_again(
-    job: Job, wired: Wired, statement: str, number: int, message: str
+    eight_job: Job, wired: Wired, statement: str, number: int, message: str
 ) -> None:
     wired.wires["ppc1"].refuse(statement, number, message)
 
-    result = job.run("-v", "apply", "--plan", str(job.plan_file))
+    result = eight_job.run("-v", "apply", "--plan", str(eight_job.plan_file))
 
     retries = [line for line in result.err.splitlines() if "trying again in" in line]
     assert result.code == 0
@@ -160,7 +160,7 @@ def test_a_fault_that_may_pass_is_tried_again(
     assert "shard 1 (127.0.0.1:" in retries[0]
     assert "attempt 1 failed, trying again in " in retries[0]
     assert retries[0].endswith(f"{message} ({number})")
-    assert job.off() == ALL
+    assert eight_job.off() == ALL
 
 
 @pytest.mark.parametrize(
@@ -173,26 +173,26 @@ def test_a_fault_that_may_pass_is_tried_again(
         (1264, "Out of range value for column 'ClientID'"),
     ],
 )
-def test_a_fault_that_stays_is_not_tried_again(job: Job, wired: Wired, number: int, message: str) -> None:
+def test_a_fault_that_stays_is_not_tried_again(eight_job: Job, wired: Wired, number: int, message: str) -> None:
     wired.wires["ppc1"].refuse("^INSERT", number, message, times=FOREVER)
 
-    result = job.run("-v", "apply", "--plan", str(job.plan_file))
+    result = eight_job.run("-v", "apply", "--plan", str(eight_job.plan_file))
 
     assert result.code == 1
     assert "trying again" not in result.err
     assert f"cannot write a batch of 2 clients: {message} ({number})" in result.err.splitlines()[-1]
-    assert job.off() == ALL - {1, 2}
+    assert eight_job.off() == ALL - {1, 2}
 
 
-def test_a_fault_that_does_not_pass_is_given_up(job: Job, wired: Wired) -> None:
-    job.configure(run=RETRY_BRIEFLY)
+def test_a_fault_that_does_not_pass_is_given_up(eight_job: Job, wired: Wired) -> None:
+    eight_job.configure(run=RETRY_BRIEFLY)
     wired.wires["ppc1"].refuse("^INSERT", 1213, "Deadlock found", times=FOREVER)
 
-    result = job.apply()
+    result = eight_job.apply()
 
     assert result.code == 1
     assert "Deadlock found (1213); it was tried again in vain" in result.err
-    assert job.off() == ALL - {1, 2}
+    assert eight_job.off() == ALL - {1, 2}
 
 
 def test_a_real_failover(server_job: Job, server: Server) -> None:
@@ -232,43 +232,43 @@ def test_a_real_lock_wait_timeout(server_job: Job, server: Server) -> None:
 
 
 @pytest.mark.parametrize("statement", ["FOR UPDATE", "^INSERT", COMMIT])
-def test_a_connection_that_is_lost(job: Job, wired: Wired, statement: str) -> None:
+def test_a_connection_that_is_lost(eight_job: Job, wired: Wired, statement: str) -> None:
     wired.wires["ppc1"].before(statement, wired.wires["ppc1"].hang_up)
 
-    result = job.apply("--format", "json")
+    result = eight_job.apply("--format", "json")
 
     assert result.code == 0
     assert result.json["shards"]["1"]["changed"] == 2
-    assert job.off() == ALL
+    assert eight_job.off() == ALL
 
 
-def test_a_commit_whose_answer_is_lost_counts_as_changed(job: Job, wired: Wired) -> None:
+def test_a_commit_whose_answer_is_lost_counts_as_changed(eight_job: Job, wired: Wired) -> None:
     """The server has the batch; the program can't know, looks again, and finds its own work."""
     wired.wires["ppc1"].lose_answer(COMMIT)
 
-    result = job.apply("--format", "json")
+    result = eight_job.apply("--format", "json")
 
     assert result.code == 0
     assert result.json["shards"]["1"]["turn_off"] == {"planned": 2, "changed": 2, "already": 0, "failed": 0}
-    assert job.off() == ALL
+    assert eight_job.off() == ALL
 
 
-def test_what_somebody_else_did_meanwhile_is_not_counted_as_ours(job: Job, wired: Wired) -> None:
-    wired.wires["ppc1"].before("FOR UPDATE", lambda: job.row(1, 1, 0))
+def test_what_somebody_else_did_meanwhile_is_not_counted_as_ours(eight_job: Job, wired: Wired) -> None:
+    wired.wires["ppc1"].before("FOR UPDATE", lambda: eight_job.row(1, 1, 0))
 
-    result = job.apply("--format", "json")
+    result = eight_job.apply("--format", "json")
 
     assert result.json["shards"]["1"]["turn_off"] == {"planned": 2, "changed": 1, "already": 1, "failed": 0}
 
 
-def test_a_row_that_somebody_inserts_at_the_same_moment(job: Job, wired: Wired) -> None:
-    wired.wires["ppc1"].before("^INSERT", lambda: job.row(1, 1, 1))
+def test_a_row_that_somebody_inserts_at_the_same_moment(eight_job: Job, wired: Wired) -> None:
+    wired.wires["ppc1"].before("^INSERT", lambda: eight_job.row(1, 1, 1))
 
-    result = job.apply("--format", "json")
+    result = eight_job.apply("--format", "json")
 
     assert result.code == 0
     assert result.json["shards"]["1"]["changed"] == 2
-    assert job.off() == ALL
+    assert eight_job.off() == ALL
 
 
 # -- the deadline, and what doesn't answer --
@@ -412,34 +412,34 @@ def test_trying_again_counts_from_the_first_fault_and_from_each_step_forward(
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])
-def test_a_signal_lets_the_batch_in_hand_end(job: Job, wired: Wired, number: int, name: str) -> None:
+def test_a_signal_lets_the_batch_in_hand_end(eight_job: Job, wired: Wired, number: int, name: str) -> None:
     process: subprocess.Popen[str]
     wired.wires["ppc1"].before("^INSERT", lambda: process.send_signal(number))
 
-    process = job.start("apply", "--plan", str(job.plan_file), "--format", "json")
+    process = eight_job.start("apply", "--plan", str(eight_job.plan_file), "--format", "json")
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == 128 + number
-    assert job.off() == {1, 2}
+    assert eight_job.off() == {1, 2}
     assert json.loads(out)["shards"]["1"]["changed"] == 2
     assert err == (
         f"chatsync: stopped by {name} | 2 changes missing on shard 2 | 2 changes missing on shard 3 | 2 changes "
         "missing on shard 4; 2 of 8 changes are in place, the mod-time was not moved, the next run goes on from here\n"
     )
-    assert job.chain().code == 0
-    assert job.off() == ALL
+    assert eight_job.chain().code == 0
+    assert eight_job.off() == ALL
 
 
-def test_a_signal_in_the_last_batch_stops_the_chain_all_the_same(job: Job, wired: Wired) -> None:
+def test_a_signal_in_the_last_batch_stops_the_chain_all_the_same(eight_job: Job, wired: Wired) -> None:
     process: subprocess.Popen[str]
     wired.wires["ppc4"].before("^INSERT", lambda: process.send_signal(signal.SIGTERM))
 
-    process = job.start("apply", "--plan", str(job.plan_file))
+    process = eight_job.start("apply", "--plan", str(eight_job.plan_file))
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == 143
     assert "8 of 8 changes are in place" in err
-    assert job.off() == ALL
+    assert eight_job.off() == ALL
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -460,11 +460,11 @@ def test_a_signal_ends_a_diff_at_once_even_while_a_server_keeps_it_waiting(
     assert not server_job.plan_file.exists()
 
 
-def test_a_signal_where_nobody_watches_for_signals(job: Job) -> None:
+def test_a_signal_where_nobody_watches_for_signals(eight_job: Job) -> None:
     """Such as in `show`, which reads two small files and has no deadline."""
-    plan = job.folder / "fifo"
+    plan = eight_job.folder / "fifo"
     os.mkfifo(plan)
-    process = job.start("show", str(plan), preexec_fn=hear_ctrl_c)
+    process = eight_job.start("show", str(plan), preexec_fn=hear_ctrl_c)
     with plan.open("w"):  # returns once the program has opened its end
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
@@ -479,20 +479,20 @@ def hear_ctrl_c() -> None:
 # -- pipes and disks --
 
 
-def test_a_reader_that_has_seen_enough(job: Job) -> None:
+def test_a_reader_that_has_seen_enough(eight_job: Job) -> None:
     """As with `| head`: the reader closes the pipe, and there is no traceback."""
     read, write = os.pipe()
     os.close(read)
-    process = job.start("diff", stdout=write)
+    process = eight_job.start("diff", stdout=write)
     os.close(write)
     _, err = process.communicate(timeout=60)
 
     assert (process.returncode, err) == (1, "")
 
 
-def test_a_full_disk_under_the_output(job: Job) -> None:
+def test_a_full_disk_under_the_output(eight_job: Job) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123  # a device, as a shell opens it
-        process = job.start("diff", stdout=full)
+        process = eight_job.start("diff", stdout=full)
         _, err = process.communicate(timeout=60)
 
     assert process.returncode == 1
@@ -514,38 +514,38 @@ def run_with_small_files(job: Job, size: int) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize("size", [0, 200])
 @pytest.mark.parametrize("existed", [True, False])
-def test_a_full_disk_under_the_plan(job: Job, size: int, existed: bool) -> None:
-    old = job.plan_file.read_bytes()
+def test_a_full_disk_under_the_plan(eight_job: Job, size: int, existed: bool) -> None:
+    old = eight_job.plan_file.read_bytes()
     if not existed:
-        job.plan_file.unlink()
+        eight_job.plan_file.unlink()
 
-    done = run_with_small_files(job, size)
+    done = run_with_small_files(eight_job, size)
 
     assert done.returncode == 1
-    assert done.stderr == f"chatsync: cannot write {job.plan_file}: File too large; nothing was written there\n"
-    assert list(job.folder.glob(".plan.json*")) == []
-    assert job.plan_file.exists() == existed
-    assert not existed or job.plan_file.read_bytes() == old
+    assert done.stderr == f"chatsync: cannot write {eight_job.plan_file}: File too large; nothing was written there\n"
+    assert list(eight_job.folder.glob(".plan.json*")) == []
+    assert eight_job.plan_file.exists() == existed
+    assert not existed or eight_job.plan_file.read_bytes() == old
 
 
-def test_a_plan_is_whole_or_absent_when_the_program_is_killed(job: Job, wired: Wired) -> None:
-    job.plan_file.unlink()
+def test_a_plan_is_whole_or_absent_when_the_program_is_killed(eight_job: Job, wired: Wired) -> None:
+    eight_job.plan_file.unlink()
     process: subprocess.Popen[str]
     wired.wires["ppc1"].before("FROM clients_features", lambda: os.kill(process.pid, signal.SIGKILL))
 
-    process = job.start("diff", "--plan", str(job.plan_file))
+    process = eight_job.start("diff", "--plan", str(eight_job.plan_file))
     process.communicate(timeout=60)
 
     assert process.returncode == -signal.SIGKILL
-    assert not job.plan_file.exists()
+    assert not eight_job.plan_file.exists()
 
 
-def test_a_folder_for_the_plan_that_is_not_there(job: Job) -> None:
-    result = job.run("diff", "--plan", str(job.folder / "nowhere" / "plan.json"))
+def test_a_folder_for_the_plan_that_is_not_there(eight_job: Job) -> None:
+    result = eight_job.run("diff", "--plan", str(eight_job.folder / "nowhere" / "plan.json"))
 
     assert result.code == 1
     assert result.err == (
-        f"chatsync: cannot write {job.folder / 'nowhere' / 'plan.json'}: No such file or directory; "
+        f"chatsync: cannot write {eight_job.folder / 'nowhere' / 'plan.json'}: No such file or directory; "
         "nothing was written there\n"
     )
 
@@ -553,7 +553,7 @@ def test_a_folder_for_the_plan_that_is_not_there(job: Job) -> None:
 # -- bugs --
 
 
-def test_a_bug_on_one_shard_hides_nothing_of_the_others(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_on_one_shard_hides_nothing_of_the_others(eight_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     write = ShardDatabase.write
 
     def break_on_shard_2(shard: ShardDatabase, *args: Any, **kwargs: Any) -> Any:
@@ -564,11 +564,11 @@ def test_a_bug_on_one_shard_hides_nothing_of_the_others(job: Job, monkeypatch: p
 
     monkeypatch.setattr(ShardDatabase, "write", break_on_shard_2)
 
-    result = job.apply()
+    result = eight_job.apply()
 
     assert result.code == 1
     assert "KeyError: 'not thought of'" in result.err  # with its traceback, in the log
     assert result.err.splitlines()[-1].startswith(
         "chatsync: 2 changes missing on shard 2: shard 2: a bug: KeyError('not thought of'); 6 of 8 changes"
     )
-    assert job.off() == ALL - {3, 4}
+    assert eight_job.off() == ALL - {3, 4}

@@ -30,7 +30,7 @@ def settle(job: Job) -> None:
 
 
 @pytest.fixture
-def job(wired_job: Job) -> Job:
+def batch_job(wired_job: Job) -> Job:
     """Batches of two, shard after shard, behind wires."""
     wired_job.configure(apply={"batch_size": 2, "parallel_shards": 1})
     settle(wired_job)
@@ -38,106 +38,106 @@ def job(wired_job: Job) -> Job:
 
 
 @pytest.fixture
-def disable(job: Job) -> Callable[[], None]:
+def disable(batch_job: Job) -> Callable[[], None]:
     """The operator's write, from another process."""
 
     def write() -> None:
-        assert job.process("set-modtime", "--disable").code == 0
+        assert batch_job.process("set-modtime", "--disable").code == 0
 
     return write
 
 
-def test_before_the_diff(job: Job) -> None:
-    job.set_property(DISABLED)
+def test_before_the_diff(batch_job: Job) -> None:
+    batch_job.set_property(DISABLED)
 
-    made = job.diff("--if-modified")
-    applied, recorded = job.apply(), job.set_modtime()
+    made = batch_job.diff("--if-modified")
+    applied, recorded = batch_job.apply(), batch_job.set_modtime()
 
-    assert (made.code, job.plan()["verdict"]) == (0, "disabled")
+    assert (made.code, batch_job.plan()["verdict"]) == (0, "disabled")
     assert (applied.code, recorded.code) == (5, 5)
     assert "disabled" in applied.err
-    assert job.off() == {7}
-    assert job.property() == DISABLED
+    assert batch_job.off() == {7}
+    assert batch_job.property() == DISABLED
 
 
-def test_the_real_diff_is_shown_while_disabled_but_not_applied(job: Job) -> None:
-    job.set_property(DISABLED)
+def test_the_real_diff_is_shown_while_disabled_but_not_applied(batch_job: Job) -> None:
+    batch_job.set_property(DISABLED)
 
-    made = job.diff()
-    applied, at_once = job.apply(), job.run("apply", "--yes")
+    made = batch_job.diff()
+    applied, at_once = batch_job.apply(), batch_job.run("apply", "--yes")
 
-    assert job.plan()["verdict"] == "changes"
+    assert batch_job.plan()["verdict"] == "changes"
     assert "exit 5: the job is disabled until further notice" in made.out
     assert (applied.code, at_once.code) == (5, 5)
-    assert job.off() == {7}
+    assert batch_job.off() == {7}
 
 
-def test_force_does_not_lift_it(job: Job) -> None:
-    job.diff()
-    job.set_property(DISABLED)
+def test_force_does_not_lift_it(batch_job: Job) -> None:
+    batch_job.diff()
+    batch_job.set_property(DISABLED)
 
-    assert job.apply("--force", "--allow-empty").code == 5
-    assert job.off() == {7}
+    assert batch_job.apply("--force", "--allow-empty").code == 5
+    assert batch_job.off() == {7}
 
 
-def test_during_the_diff(job: Job, wired: Wired) -> None:
-    wired.wires["ppc1"].before("FROM clients_features", lambda: job.set_property(DISABLED))
+def test_during_the_diff(batch_job: Job, wired: Wired) -> None:
+    wired.wires["ppc1"].before("FROM clients_features", lambda: batch_job.set_property(DISABLED))
 
-    made = job.diff("--if-modified")
-    applied = job.apply()
+    made = batch_job.diff("--if-modified")
+    applied = batch_job.apply()
 
     assert (made.code, applied.code) == (0, 5)
-    assert job.off() == {7}
+    assert batch_job.off() == {7}
 
 
-def test_while_the_table_is_read(job: Job, yt: YtProxy) -> None:
-    job.keep_list_in(yt)
+def test_while_the_table_is_read(batch_job: Job, yt: YtProxy) -> None:
+    batch_job.keep_list_in(yt)
     yt.write(TABLE, ids=range(1, 8))
-    yt.on("read_table", lambda: job.set_property(DISABLED))
+    yt.on("read_table", lambda: batch_job.set_property(DISABLED))
 
-    assert job.diff("--if-modified").code == 0
-    assert job.apply().code == 5
-    assert job.off() == {7}
+    assert batch_job.diff("--if-modified").code == 0
+    assert batch_job.apply().code == 5
+    assert batch_job.off() == {7}
 
 
 @pytest.mark.parametrize(("value", "code"), [(DISABLED, 5), (SYNCED_LATER, 4), ("1970-01-01", 4), ("soon", 1)])
-def test_between_diff_and_apply(job: Job, value: str, code: int) -> None:
-    job.diff()
-    job.set_property(value)
+def test_between_diff_and_apply(batch_job: Job, value: str, code: int) -> None:
+    batch_job.diff()
+    batch_job.set_property(value)
 
-    assert job.apply().code == code
-    assert job.off() == {7}
+    assert batch_job.apply().code == code
+    assert batch_job.off() == {7}
 
 
-def test_before_the_first_batch(job: Job, wired: Wired, disable: Callable[[], None]) -> None:
-    job.diff()
+def test_before_the_first_batch(batch_job: Job, wired: Wired, disable: Callable[[], None]) -> None:
+    batch_job.diff()
     wired.wires["ppc1"].before("FOR UPDATE", disable)
 
-    result = job.apply()
+    result = batch_job.apply()
 
     assert result.code == 5
     assert "0 of 6 changes are in place" in result.err
-    assert job.off() == {7}
+    assert batch_job.off() == {7}
 
 
 def test_a_url_that_asks_for_autocommit_leaves_nothing_behind_that_was_not_committed(
-    job: Job, wired: Wired, disable: Callable[[], None]
+    batch_job: Job, wired: Wired, disable: Callable[[], None]
 ) -> None:
     shards = {name: f"{url}&autocommit=true" for name, url in wired.shard_urls.items()}
-    job.configure(apply={"batch_size": 2, "parallel_shards": 1}, databases={"shards": shards})
-    job.diff()
+    batch_job.configure(apply={"batch_size": 2, "parallel_shards": 1}, databases={"shards": shards})
+    batch_job.diff()
     wired.wires["ppc1"].before("FOR UPDATE", disable)
 
-    assert job.apply().code == 5
-    assert job.off() == {7}
+    assert batch_job.apply().code == 5
+    assert batch_job.off() == {7}
 
 
 @pytest.mark.parametrize("batches", [1, 2])
-def test_between_two_batches(job: Job, wired: Wired, disable: Callable[[], None], batches: int) -> None:
-    job.diff()
+def test_between_two_batches(batch_job: Job, wired: Wired, disable: Callable[[], None], batches: int) -> None:
+    batch_job.diff()
     wired.wires["ppc1"].after(COMMIT, disable, skip=batches - 1)
 
-    result = job.apply()
+    result = batch_job.apply()
 
     done = 2 * batches
     assert result.code == 5
@@ -147,101 +147,101 @@ def test_between_two_batches(job: Job, wired: Wired, disable: Callable[[], None]
         f"{6 - done} changes missing on shard 1; {done} of 6 changes are in place, "
         "the mod-time was not moved, the next run goes on from here\n"
     )
-    assert job.off() == {7, *range(1, 1 + done)}
-    assert job.property() == DISABLED
+    assert batch_job.off() == {7, *range(1, 1 + done)}
+    assert batch_job.property() == DISABLED
 
 
-def test_while_a_batch_waits_for_a_lock_on_a_row(job: Job, server: Server) -> None:
+def test_while_a_batch_waits_for_a_lock_on_a_row(batch_job: Job, server: Server) -> None:
     """The batch was begun when the job was enabled, and is not committed now that it is not."""
-    job.row(1, 3, 1)
-    job.diff()
+    batch_job.row(1, 3, 1)
+    batch_job.diff()
     with locked_row(server, "ppc1", 3) as let_go:
-        process = job.start("apply", "--plan", str(job.plan_file))
+        process = batch_job.start("apply", "--plan", str(batch_job.plan_file))
         wait_for_statement(server, "%ClientID IN (3, 4) FOR UPDATE")
-        job.set_property(DISABLED)
+        batch_job.set_property(DISABLED)
         let_go()
     process.communicate(timeout=60)
 
     assert process.returncode == 5
-    assert job.off() == {7, 1, 2}
+    assert batch_job.off() == {7, 1, 2}
 
 
-def test_after_the_last_batch_the_mod_time_is_not_moved(job: Job, wired: Wired) -> None:
-    job.diff()
-    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(DISABLED), skip=2)
+def test_after_the_last_batch_the_mod_time_is_not_moved(batch_job: Job, wired: Wired) -> None:
+    batch_job.diff()
+    wired.wires["ppc1"].after(COMMIT, lambda: batch_job.set_property(DISABLED), skip=2)
 
-    assert job.apply().code == 0
-    assert job.off() == {1, 2, 3, 4, 5, 6, 7}
-    assert job.set_modtime().code == 5
-    assert job.property() == DISABLED
+    assert batch_job.apply().code == 0
+    assert batch_job.off() == {1, 2, 3, 4, 5, 6, 7}
+    assert batch_job.set_modtime().code == 5
+    assert batch_job.property() == DISABLED
 
 
 @pytest.mark.parametrize(("value", "code"), [(DISABLED, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
 @pytest.mark.parametrize("before", [None, "2026-01-15 09:40:12"])
-def test_between_apply_and_set_modtime(job: Job, before: str | None, value: str, code: int) -> None:
-    job.set_property(before)
-    job.diff()
-    job.apply()
-    job.set_property(value)
+def test_between_apply_and_set_modtime(batch_job: Job, before: str | None, value: str, code: int) -> None:
+    batch_job.set_property(before)
+    batch_job.diff()
+    batch_job.apply()
+    batch_job.set_property(value)
 
-    assert job.set_modtime().code == code
-    assert job.property() == value
+    assert batch_job.set_modtime().code == code
+    assert batch_job.property() == value
 
 
 @pytest.mark.parametrize(("value", "code"), [(DISABLED, 5), (SYNCED_LATER, 4), ("2026-01-01", 4)])
 @pytest.mark.parametrize("before", [None, "2026-01-15 09:40:12"])
 def test_between_the_look_and_the_write_of_set_modtime(
-    job: Job, wired: Wired, before: str | None, value: str, code: int
+    batch_job: Job, wired: Wired, before: str | None, value: str, code: int
 ) -> None:
     """The last moment of all: set-modtime has seen the old value and is about to write its own."""
-    job.set_property(before)
-    job.diff()
-    job.apply()
-    wired.wires["ppcdict"].before("^(UPDATE|INSERT INTO) ppc_properties", lambda: job.set_property(value))
+    batch_job.set_property(before)
+    batch_job.diff()
+    batch_job.apply()
+    wired.wires["ppcdict"].before("^(UPDATE|INSERT INTO) ppc_properties", lambda: batch_job.set_property(value))
 
-    assert job.set_modtime().code == code
-    assert job.property() == value
+    assert batch_job.set_modtime().code == code
+    assert batch_job.property() == value
 
 
-def test_set_modtime_is_said_to_be_done_when_its_own_answer_was_lost(job: Job, wired: Wired) -> None:
-    job.diff()
-    job.apply()
+def test_set_modtime_is_said_to_be_done_when_its_own_answer_was_lost(batch_job: Job, wired: Wired) -> None:
+    batch_job.diff()
+    batch_job.apply()
     wired.wires["ppcdict"].lose_answer(COMMIT)
 
-    result = job.set_modtime()
+    result = batch_job.set_modtime()
 
     assert (result.code, result.out) == (0, f"mod-time moved to {LIST_TIME}\n")
-    assert job.property() == LIST_TIME
+    assert batch_job.property() == LIST_TIME
 
 
-def test_it_never_moves_backwards(job: Job) -> None:
-    job.set_property(SYNCED_LATER)
-    job.diff()
+def test_it_never_moves_backwards(batch_job: Job) -> None:
+    batch_job.set_property(SYNCED_LATER)
+    batch_job.diff()
 
-    assert (job.apply().code, job.set_modtime().code) == (4, 4)
-    assert job.property() == SYNCED_LATER
-
-
-def test_it_is_lifted_as_it_was_set(job: Job) -> None:
-    job.run("set-modtime", "--disable")
-    assert job.property() == DISABLED
-
-    assert job.run("set-modtime", "--reset").code == 0
-    assert job.chain().code == 0
-    assert job.property() == LIST_TIME
+    assert (batch_job.apply().code, batch_job.set_modtime().code) == (4, 4)
+    assert batch_job.property() == SYNCED_LATER
 
 
-def test_the_job_never_disables_itself(job: Job) -> None:
+def test_it_is_lifted_as_it_was_set(batch_job: Job) -> None:
+    batch_job.run("set-modtime", "--disable")
+    assert batch_job.property() == DISABLED
+
+    assert batch_job.run("set-modtime", "--reset").code == 0
+    assert batch_job.chain().code == 0
+    assert batch_job.property() == LIST_TIME
+
+
+def test_the_job_never_disables_itself(batch_job: Job) -> None:
     """A list from the future is recorded as synced by nobody: that would be the kill switch."""
-    job.list(range(1, 8), modified=4_102_444_800)
+    batch_job.list(range(1, 8), modified=4_102_444_800)
 
-    result = job.chain()
+    result = batch_job.chain()
 
     assert result.code == 1
     assert "2100-01-01" in result.err
     assert "ahead of the clock" in result.err
-    assert job.property() is None
-    assert job.off() == {1, 2, 3, 4, 5, 6, 7}
+    assert batch_job.property() is None
+    assert batch_job.off() == {1, 2, 3, 4, 5, 6, 7}
 
 
 # -- whose clock counts --
@@ -258,42 +258,44 @@ def clock(server: Server) -> Iterator[Callable[[int], None]]:
     server.sql("SET GLOBAL init_connect = ''")
 
 
-def test_a_machine_whose_clock_is_ahead_does_not_enable_a_disabled_job(job: Job, clock: Callable[[int], None]) -> None:
+def test_a_machine_whose_clock_is_ahead_does_not_enable_a_disabled_job(
+    batch_job: Job, clock: Callable[[int], None]
+) -> None:
     """By this machine's clock 2020 is long over; by the dict database's it is still 2019."""
-    job.set_property("2020-01-01")
+    batch_job.set_property("2020-01-01")
     clock(1_560_000_000)
-    job.list(range(1, 8), modified=1_550_000_000)
+    batch_job.list(range(1, 8), modified=1_550_000_000)
 
-    made = job.diff("--if-modified")
+    made = batch_job.diff("--if-modified")
 
-    assert job.plan()["verdict"] == "disabled"
+    assert batch_job.plan()["verdict"] == "disabled"
     assert "disabled until 2020-01-01" in made.out
-    job.diff()
-    assert job.apply().code == 5
-    assert job.off() == {7}
+    batch_job.diff()
+    assert batch_job.apply().code == 5
+    assert batch_job.off() == {7}
 
 
 def test_a_machine_whose_clock_is_behind_does_not_disable_an_enabled_job(
-    job: Job, clock: Callable[[int], None]
+    batch_job: Job, clock: Callable[[int], None]
 ) -> None:
     """By this machine's clock 2036 is far; by the dict database's it has begun."""
-    job.set_property("2036-01-01")
+    batch_job.set_property("2036-01-01")
     clock(2_090_000_000)
-    job.list(range(1, 8), modified=2_085_000_000)
+    batch_job.list(range(1, 8), modified=2_085_000_000)
 
-    assert job.chain().code == 0
-    assert job.off() == {1, 2, 3, 4, 5, 6, 7}
-    assert job.property() == "2036-01-26T22:40:00.000000Z"
+    assert batch_job.chain().code == 0
+    assert batch_job.off() == {1, 2, 3, 4, 5, 6, 7}
+    assert batch_job.property() == "2036-01-26T22:40:00.000000Z"
 
 
-def test_during_a_pause_no_other_batch_is_begun(job: Job, wired: Wired) -> None:
-    job.configure(apply={"batch_size": 2, "parallel_shards": 1, "pause": 0.2})
-    job.diff()
-    wired.wires["ppc1"].after(COMMIT, lambda: job.set_property(DISABLED))
+def test_during_a_pause_no_other_batch_is_begun(batch_job: Job, wired: Wired) -> None:
+    batch_job.configure(apply={"batch_size": 2, "parallel_shards": 1, "pause": 0.2})
+    batch_job.diff()
+    wired.wires["ppc1"].after(COMMIT, lambda: batch_job.set_property(DISABLED))
 
-    assert job.apply().code == 5
+    assert batch_job.apply().code == 5
     assert len([text for text in wired.wires["ppc1"].statements if text.endswith("FOR UPDATE")]) == 1
-    assert job.off() == {1, 2, 7}
+    assert batch_job.off() == {1, 2, 7}
 
 
 def test_a_hand_made_update_counts_from_when_it_was_made(server_job: Job) -> None:

@@ -22,17 +22,17 @@ TOKEN = "AQAD-secret-token"
 
 
 @pytest.fixture
-def job(server_job: Job) -> Job:
+def granted_job(server_job: Job) -> Job:
     server_job.settle_off({3: 3})
     server_job.settle({1: 1, 2: 2})
     server_job.list([1, 2])
     return server_job
 
 
-def test_exactly_the_grants_of_the_interface_are_enough(job: Job) -> None:
+def test_exactly_the_grants_of_the_interface_are_enough(granted_job: Job) -> None:
     """The user of all tests has no more: test_servers holds them against the interface."""
-    assert job.chain().code == 0
-    assert job.run("set-modtime", "--reset").code == 0
+    assert granted_job.chain().code == 0
+    assert granted_job.run("set-modtime", "--reset").code == 0
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,12 @@ def test_exactly_the_grants_of_the_interface_are_enough(job: Job) -> None:
         ("ppcdict.ppc_properties", "INSERT", ["set-modtime", "--disable"]),
     ],
 )
-def test_a_missing_grant_is_told_at_once(job: Job, server: Server, table: str, grant: str, command: list[str]) -> None:
+def test_a_missing_grant_is_told_at_once(
+    granted_job: Job, server: Server, table: str, grant: str, command: list[str]
+) -> None:
     server.sql(f"REVOKE {grant} ON {table} FROM chatsync")
     try:
-        result = job.run("-v", *command)
+        result = granted_job.run("-v", *command)
     finally:
         server.sql(f"GRANT {grant} ON {table} TO chatsync")
 
@@ -77,13 +79,13 @@ def test_only_the_two_tables_are_written(wired_job: Job, wired: Wired) -> None:
     assert first_words <= {"SELECT", "SET", "SHOW", "COMMIT", "ROLLBACK", "INSERT", "UPDATE"}
 
 
-def test_a_wrong_password(job: Job, world: World) -> None:
+def test_a_wrong_password(granted_job: Job, world: World) -> None:
     wrong = "no-such-secret"
     url = world.dict_url.replace(quote(PASSWORD, safe=""), wrong)
     assert wrong in url
-    job.configure(databases={"dict": url})
+    granted_job.configure(databases={"dict": url})
 
-    result = job.run("-vv", "diff")
+    result = granted_job.run("-vv", "diff")
 
     assert result.code == 1
     assert "Access denied for user 'chatsync'@" in result.err.splitlines()[-1]
@@ -93,24 +95,27 @@ def test_a_wrong_password(job: Job, world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", ["none", "shard", "cluster"])
-def test_nothing_secret_is_told(job: Job, server: Server, yt: YtProxy, fault: str) -> None:
+def test_nothing_secret_is_told(granted_job: Job, server: Server, yt: YtProxy, fault: str) -> None:
     yt.tokens = {TOKEN: "robot"}
     yt.write(TABLE, ids=[1, 2])
-    job.keep_list_in(yt)
-    job.configure(run={"retry_timeout": "1s"})
-    job.environment["YT_TOKEN"] = TOKEN
+    granted_job.keep_list_in(yt)
+    granted_job.configure(run={"retry_timeout": "1s"})
+    granted_job.environment["YT_TOKEN"] = TOKEN
     if fault == "shard":
         server.sql("REVOKE SELECT ON ppc1.clients_features FROM chatsync")
     if fault == "cluster":
         yt.stop()
     try:
-        results = [job.run("-vv", *command) for command in (["diff", "--plan", str(job.plan_file)], ["apply", "--yes"])]
+        results = [
+            granted_job.run("-vv", *command)
+            for command in (["diff", "--plan", str(granted_job.plan_file)], ["apply", "--yes"])
+        ]
     finally:
         server.sql("GRANT SELECT ON ppc1.clients_features TO chatsync")
 
     assert {result.code for result in results} == {0 if fault == "none" else 1}
     told = "".join(result.out + result.err for result in results)
-    plan = job.plan_file.read_text() if job.plan_file.exists() else ""
+    plan = granted_job.plan_file.read_text() if granted_job.plan_file.exists() else ""
     for secret in (PASSWORD, quote(PASSWORD, safe=""), TOKEN):
         assert secret not in told
         assert secret not in plan
@@ -133,28 +138,30 @@ def test_nothing_secret_is_among_the_arguments_of_the_process(wired_job: Job, wi
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o077])
-def test_a_plan_is_for_its_owner_only(job: Job, mask: int) -> None:
-    job.diff()
-    job.plan_file.chmod(0o666)
-    process = job.start("diff", "--plan", str(job.plan_file), umask=mask)
+def test_a_plan_is_for_its_owner_only(granted_job: Job, mask: int) -> None:
+    granted_job.diff()
+    granted_job.plan_file.chmod(0o666)
+    process = granted_job.start("diff", "--plan", str(granted_job.plan_file), umask=mask)
     process.communicate(timeout=60)
 
-    assert stat.S_IMODE(job.plan_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(granted_job.plan_file.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
     ("mode", "literal", "warned"),
     [(0o644, True, True), (0o640, True, True), (0o600, True, False), (0o644, False, False)],
 )
-def test_a_configuration_that_others_may_read(job: Job, world: World, mode: int, literal: bool, warned: bool) -> None:
+def test_a_configuration_that_others_may_read(
+    granted_job: Job, world: World, mode: int, literal: bool, warned: bool
+) -> None:
     if not literal:
-        job.environment["PPC_PASSWORD"] = PASSWORD
+        granted_job.environment["PPC_PASSWORD"] = PASSWORD
         secret = quote(PASSWORD, safe="")
         shards = {name: url.replace(secret, "${PPC_PASSWORD}") for name, url in world.shard_urls.items()}
-        job.configure(databases={"dict": world.dict_url.replace(secret, "${PPC_PASSWORD}"), "shards": shards})
-    job.config.chmod(mode)
+        granted_job.configure(databases={"dict": world.dict_url.replace(secret, "${PPC_PASSWORD}"), "shards": shards})
+    granted_job.config.chmod(mode)
 
-    result = job.diff()
+    result = granted_job.diff()
 
     assert result.code == 0
     assert ("holds a password and others may read it: chmod 600" in result.err) == warned

@@ -26,7 +26,7 @@ def configure(job: Job, options: str) -> None:
 
 
 @pytest.fixture
-def job(server_job: Job) -> Job:
+def tls_job(server_job: Job) -> Job:
     server_job.settle({1: 1, 2: 2})
     server_job.list([1, 2])
     return server_job
@@ -42,26 +42,26 @@ def strict(server: Server) -> Iterator[None]:
 
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("more", ["", "&ssl_verify_identity=true"])
-def test_the_right_authority(job: Job, server: Server, more: str) -> None:
-    configure(job, f"ssl_ca={server.ca}{more}")
+def test_the_right_authority(tls_job: Job, server: Server, more: str) -> None:
+    configure(tls_job, f"ssl_ca={server.ca}{more}")
 
-    result = job.chain()
+    result = tls_job.chain()
 
     assert (result.code, result.err) == (0, "")
-    assert job.off() == {1, 2}
+    assert tls_job.off() == {1, 2}
 
 
 @pytest.mark.parametrize("more", ["", "&ssl_verify_identity=true"])
-def test_the_wrong_authority(job: Job, server: Server, more: str) -> None:
-    configure(job, f"ssl_ca={server.wrong_ca}{more}")
+def test_the_wrong_authority(tls_job: Job, server: Server, more: str) -> None:
+    configure(tls_job, f"ssl_ca={server.wrong_ca}{more}")
 
-    result = job.diff()
+    result = tls_job.diff()
 
     assert result.code == 1
     assert result.err.startswith("chatsync: ")
     assert result.err.count("\n") == 1
     assert "SSL" in result.err or "certificate" in result.err
-    assert not job.plan_file.exists()
+    assert not tls_job.plan_file.exists()
 
 
 def test_a_certificate_for_another_host(tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_a_server_without_tls(tmp_path: Path) -> None:
         assert not job.plan_file.exists()
 
 
-def test_a_ca_file_that_is_not_there(job: Job) -> None:
-    configure(job, "ssl_ca=nowhere.pem")
+def test_a_ca_file_that_is_not_there(tls_job: Job) -> None:
+    configure(tls_job, "ssl_ca=nowhere.pem")
 
-    result = job.diff()
+    result = tls_job.diff()
 
     assert result.code == 2
     assert ": ssl_ca: there is no file" in result.err

@@ -37,10 +37,12 @@ def expressions() -> list[str]:
     return [target["expr"].replace("$instance", "job1") for panel in panels for target in panel["targets"]]
 
 
+@pytest.mark.programs
 def test_the_alerts_fire_when_they_should_and_not_before() -> None:
     assert "SUCCESS" in promtool("test", "rules", TESTS)
 
 
+@pytest.mark.programs
 def test_a_wrong_alert_is_found(tmp_path: Path) -> None:
     rules = ALERTS.read_text(encoding="utf-8")
     (tmp_path / TESTS.name).write_text(TESTS.read_text(encoding="utf-8"), encoding="utf-8")
@@ -58,6 +60,7 @@ def test_every_alert_is_tested_both_ways() -> None:
     assert {(alert, silent) for alert in alerts for silent in ("", " []")} == set(tested)
 
 
+@pytest.mark.programs
 def test_the_dashboard_asks_in_proper_promql(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions())]
     file = tmp_path / "rules.yml"
