@@ -1,4 +1,4 @@
-"""One command's run: its deadline, the signals that stop it, and how it tries again."""
+"""The deadline of one command, the signals that stop it, and how its work is retried."""
 
 import contextlib
 import logging
@@ -14,16 +14,26 @@ from chatsync.errors import ChatsyncError, DeadlineError, StoppedError
 
 Value = TypeVar("Value")
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: the terminal, or the ssh session around it, is gone.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 logger = logging.getLogger(__name__)
 
 
-class CancelScope:
-    """The time budget of one command and its wish to stop, shared by all its threads.
+def format_seconds(seconds: float) -> str:
+    """Format a length of time as the configuration spells it: `20m`, `1h30m`, `0.5s`."""
+    parts, rest = [], float(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        count, rest = divmod(rest, size)
+        parts += [f"{count:.0f}{unit}"] if count else []
+    return "".join(parts + ([f"{rest:g}s"] if rest or not parts else []))
 
-    SIGINT, SIGTERM and the deadline (SIGALRM) raise in the main thread at once, except inside
-    `finishing()`, where they only set the wish and the workers end after the batch in hand.
+
+class CancelScope:
+    """The deadline of one command and the request to stop it, shared by all its threads.
+
+    SIGINT, SIGTERM, SIGHUP and the deadline (SIGALRM) raise in the main thread at once, except inside
+    `shielded()`: there they only request a stop, and the workers end after their current batch.
     """
 
     def __init__(self, *, deadline: float, retry_timeout: float) -> None:
@@ -31,7 +41,7 @@ class CancelScope:
         self.deadline = deadline
         self.retry_timeout = retry_timeout
         self._end = time.monotonic() + deadline
-        # Holds something once the run is to stop. An Event's own lock would deadlock with a signal
+        # Holds an item once a stop was requested. An Event's own lock would deadlock with a signal
         # that comes while the main thread holds it; this queue is made for that.
         self._stopping: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reason: ChatsyncError | None = None
@@ -44,31 +54,32 @@ class CancelScope:
 
     @property
     def reason(self) -> ChatsyncError | None:
-        """Why the run is to stop; None while it may go on."""
+        """The reason to stop; None while the command may go on."""
         if self._reason is None and not self.remaining:
             self._stop(self._late())
         return self._reason
 
     def check(self) -> None:
-        """Raise StoppedError or DeadlineError once the run is to stop."""
+        """Raise the reason to stop, if there is one: StoppedError, DeadlineError, or what `cancel` was given."""
         if self.reason is not None:
             raise self.reason
 
     def wait(self, seconds: float) -> None:
-        """Wait, but not past the deadline nor past a signal: those raise."""
+        """Wait, but not past the deadline nor past a request to stop: those raise."""
         with contextlib.suppress(queue.Empty):
             self._stopping.get(timeout=min(seconds, self.remaining))
-            self._stopping.put(None)  # for whoever else waits
+            self._stopping.put(None)  # for the other threads that wait
         self.check()
 
     def cancel(self, reason: ChatsyncError) -> None:
-        """Make every thread of this run stop at its next check."""
+        """Request a stop: every thread ends at its next check."""
         self._stop(reason)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Answer to signals and to the deadline inside the block; main thread only."""
-        before = {number: signal.signal(number, self._on_signal) for number in (*_STOP_SIGNALS, signal.SIGALRM)}
+        """Handle signals and the deadline inside the block; main thread only. What is ignored (nohup) stays ignored."""
+        handled = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in (*handled, signal.SIGALRM)}
         signal.setitimer(signal.ITIMER_REAL, max(self.remaining, 0.001))
         try:
             yield
@@ -79,7 +90,7 @@ class CancelScope:
 
     @contextlib.contextmanager
     def shielded(self) -> Iterator[None]:
-        """Let the batch in hand end: inside, a signal is a wish and no exception."""
+        """Let the current batch end: inside the block, a signal requests a stop and raises nothing."""
         before, self._shielded = self._shielded, True
         try:
             yield
@@ -96,7 +107,12 @@ class CancelScope:
             self.check()
 
     def _late(self) -> DeadlineError:
-        return DeadlineError(f"the deadline passed: run.deadline = {self.deadline:g} s")
+        return DeadlineError(f"the deadline passed: run.deadline = {format_seconds(self.deadline)}")
+
+    @property
+    def gave_up(self) -> str:
+        """The words for a fault that `retry` did not get past."""
+        return f"gave up after {format_seconds(self.retry_timeout)} of retries (run.retry_timeout)"
 
     def _stop(self, reason: ChatsyncError) -> None:
         self._reason = self._reason or reason
@@ -113,12 +129,12 @@ class CancelScope:
     ) -> Value:
         """Call `attempt` until it works, fails for good, or has kept failing for `run.retry_timeout`.
 
-        That counts from the first fault, however long the attempt had been at work, and anew where
-        `mark`, which says how far the work has come, is another one than at the last fault. Waits
-        0.2 s at first and 10 s at most, with jitter, each one a line in the log. The last error is
-        raised as it came; a DeadlineError says what was being waited for, and why.
+        That time counts from the first fault, not from the start of the attempt. It starts again when
+        `mark`, which tells how far the work has come, has changed since the last fault. The waits
+        between attempts are 0.2 s at first and 10 s at most, with jitter; each is a line in the log.
+        The last error is raised as it is; a DeadlineError says what was being waited for, and why.
         """
-        import tenacity  # late: a run that has nothing to do tries nothing again
+        import tenacity  # late: a run that has nothing to do retries nothing
 
         last, reached, failing_since = "", mark(), math.inf
 
@@ -149,5 +165,4 @@ class CancelScope:
             return retrying(attempt)
         except DeadlineError as error:
             because = f", which last failed with: {last}" if last else ""
-            msg = f"{error} while waiting for {what}{because}"
-            raise DeadlineError(msg) from None
+            raise DeadlineError(f"{error} while waiting for {what}{because}") from None

@@ -5,7 +5,7 @@ import signal
 
 
 class ExitCode(enum.IntEnum):
-    """What the process says to cron. Scripts rely on the numbers: they never change meaning."""
+    """The exit codes of the process. Scripts rely on the numbers: they never change meaning."""
 
     OK = 0
     FAILED = 1
@@ -18,7 +18,7 @@ class ExitCode(enum.IntEnum):
 
 
 class CheckStatus(enum.IntEnum):
-    """What `check` says to monitoring, as exit code too (Monitoring Plugins guidelines, "Return Codes")."""
+    """The result of `check`, also its exit code (Monitoring Plugins guidelines, "Return Codes")."""
 
     OK = 0
     WARNING = 1
@@ -27,9 +27,26 @@ class CheckStatus(enum.IntEnum):
 
 
 class ChatsyncError(Exception):
-    """An expected failure. Its text says what failed, where, and what to do, on one line."""
+    """An expected failure. As text it is one line: `where: what; gave_up; way_out`, without the empty parts.
+
+    `where` is the file, cluster or database, `what` says what failed and why, `gave_up` for how long it was
+    retried, and `way_out` what to do about it.
+    """
 
     exit_code: int = ExitCode.FAILED
+
+    def __init__(self, what: str, *, where: str = "", gave_up: str = "", way_out: str = "") -> None:
+        """Keep the parts, so that another place can be named or another advice given."""
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.gave_up = gave_up
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        """Format all parts as one line."""
+        first = f"{self.where}: {self.what}" if self.where else self.what
+        return "; ".join(part for part in (first, self.gave_up, self.way_out) if part)
 
 
 class SourceError(ChatsyncError):
@@ -37,13 +54,13 @@ class SourceError(ChatsyncError):
 
 
 class SourceAwayError(SourceError):
-    """Where the list is kept does not answer, which says nothing about the list itself."""
+    """The place where the list is kept does not answer. This says nothing about the list itself."""
 
 
 class DatabaseError(ChatsyncError):
-    """Every database must answer: a silent shard is not a shard where nobody is off."""
+    """Every database must answer: a shard that does not answer is not a shard where no client is off."""
 
-    database: str = ""  # which one: "dict" or "shard 2"
+    database: str = ""  # the name of the database that failed: "dict" or "shard 2"
 
 
 class PropertyError(ChatsyncError):
@@ -51,19 +68,19 @@ class PropertyError(ChatsyncError):
 
 
 class IncompleteError(ChatsyncError):
-    """A report that lacks a part shows the others, says which one, and has failed."""
+    """A report that lacks a part shows the others, names the missing one, and has failed."""
 
 
 class OutputError(ChatsyncError):
-    """What a command writes for others (plan, record, output) is written whole."""
+    """Everything that a command writes (plan, record, output) is written whole, or the command has failed."""
 
 
 class RecordError(ChatsyncError):
-    """A run record is taken whole, as the run wrote it, or not at all."""
+    """A run record is used whole, as the run wrote it, or not at all."""
 
 
 class PushError(ChatsyncError):
-    """What monitoring is to know has reached it, or the check has failed."""
+    """A check whose result did not reach monitoring has failed."""
 
 
 class DeadlineError(ChatsyncError):
@@ -71,31 +88,31 @@ class DeadlineError(ChatsyncError):
 
 
 class LockLostError(ChatsyncError):
-    """Nothing is written without the lock that keeps a second apply away."""
+    """Nothing is written without the lock that prevents a second apply."""
 
 
 class UnfinishedError(ChatsyncError):
-    """An apply that did not do all has failed, though one shard's failure does not stop the others.
+    """An apply with changes that are missing has failed, though a shard that fails does not stop the others.
 
-    `reason` is what stopped all of them, and gives the exit code; None when they went on to the end.
+    `reason` is what stopped all shards, and gives the exit code; None when they went on to the end.
     """
 
-    def __init__(self, text: str, *, reason: ChatsyncError | None) -> None:
-        """Say what is missing, and why."""
-        super().__init__(text)
+    def __init__(self, what: str, *, reason: ChatsyncError | None) -> None:
+        """Keep the reason, and take its exit code."""
+        super().__init__(what)
         self.reason = reason
         if reason is not None:
             self.exit_code = reason.exit_code
 
 
 class ConfigError(ChatsyncError):
-    """The configuration is complete, known key by key, and fits the databases."""
+    """The configuration must be complete, hold known keys only, and fit the databases."""
 
     exit_code = ExitCode.USAGE
 
 
 class UnknownRunError(ChatsyncError):
-    """A recorded run is named so that it can be no other one."""
+    """The name of a recorded run must fit exactly one run."""
 
     exit_code = ExitCode.USAGE
 
@@ -112,8 +129,8 @@ class OutOfDateError(ChatsyncError):
     exit_code = ExitCode.OUT_OF_DATE
 
     def __init__(self, reason: str, *, way_out: str = "run `chatsync diff` again") -> None:
-        """Say why the plan does not hold, and what to do, which is nearly always the same."""
-        super().__init__(f"the plan is out of date: {reason}; {way_out}")
+        """Take the reason why the plan is not true any more, and the way out, which is nearly always the same."""
+        super().__init__(f"the plan is out of date: {reason}", way_out=way_out)
 
 
 class DisabledError(ChatsyncError):
@@ -123,15 +140,15 @@ class DisabledError(ChatsyncError):
 
 
 class BusyError(ChatsyncError):
-    """One apply at a time for a feature."""
+    """Only one apply at a time for a feature."""
 
     exit_code = ExitCode.BUSY
 
 
 class StoppedError(ChatsyncError):
-    """SIGTERM and SIGINT end a command after the batch in hand, with 128 + the signal."""
+    """A signal ends a command after the current batch, with exit code 128 + the signal's number."""
 
     def __init__(self, signum: int) -> None:
-        """Remember the signal: the exit code is made of it."""
+        """Make text and exit code of the signal."""
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.exit_code = 128 + signum

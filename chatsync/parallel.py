@@ -1,4 +1,4 @@
-"""Tasks side by side: one thread each, one result or one error for each."""
+"""Threads: one task each, and one result or one error for each task."""
 
 import queue
 import threading
@@ -8,14 +8,14 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from chatsync.cancel_scope import CancelScope
+from chatsync.cancel_scope import CancelScope, format_seconds
 from chatsync.errors import ChatsyncError, DeadlineError
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
-# After the deadline a batch in hand may still end well; past this it is left to the server,
-# which rolls it back when the connection goes.
+# After the deadline a current batch may still end well. After this time it is left to the server,
+# which rolls it back when the connection ends.
 _GRACE_SECONDS = 5.0
 
 
@@ -36,16 +36,16 @@ class Ended(Generic[Value]):
 def _ended(task: Callable[[], Value]) -> Ended[Value]:
     try:
         return Ended(value=task())
-    except BaseException as error:  # noqa: BLE001  # handed to whoever waits for the task
+    except BaseException as error:  # noqa: BLE001  # passed to the thread that waits for the task
         return Ended(error=error)
 
 
 def off_main_thread(task: Callable[[], Value]) -> Value:
-    """Do a task that may hang in a driver without making the main thread deaf.
+    """Run a task that may hang in a driver so that the main thread can still handle signals.
 
-    Python hears signals, and with them the deadline, in the main thread alone and never inside a
-    driver's C code. So the task gets a thread of its own there, which is left behind when a signal
-    raises; in any other thread the task is simply done.
+    Python handles signals, and with them the deadline, in the main thread only, and never inside a
+    driver's C code. So a call from the main thread runs the task in a thread of its own, which is
+    left behind when a signal raises; a call from any other thread just runs it.
     """
     if threading.current_thread() is not threading.main_thread():
         return task()
@@ -55,7 +55,7 @@ def off_main_thread(task: Callable[[], Value]) -> Value:
 
 
 class SideBySide(Generic[Key, Value]):
-    """Runs tasks at once, at most `workers` at a time.
+    """Runs tasks in threads, at most `workers` at a time.
 
     The threads are daemons: one that hangs in a driver can't keep the process alive.
     """
@@ -91,8 +91,8 @@ class SideBySide(Generic[Key, Value]):
             del self._unfinished[key]
             yield key, outcome
         for key in self._unfinished:
-            msg = f"the deadline passed (run.deadline = {scope.deadline:g} s) without an answer"
-            yield key, Ended(error=DeadlineError(msg))
+            late = f"the deadline passed (run.deadline = {format_seconds(scope.deadline)}) without an answer"
+            yield key, Ended(error=DeadlineError(late))
 
     def results(self, scope: CancelScope) -> dict[Key, Value]:
         """Return the value of every task; the first error is raised and stops the others."""
@@ -104,6 +104,6 @@ class SideBySide(Generic[Key, Value]):
         return values
 
     def cancel(self, scope: CancelScope, reason: ChatsyncError) -> None:
-        """Start no other task, and stop those at work at their next check; nobody waits for them any more."""
+        """Start no other task, and stop the running ones at their next check; nothing waits for them any more."""
         self._waiting.clear()
         scope.cancel(reason)

@@ -27,16 +27,13 @@ class Seconds(float):
     def parse(cls, text: object) -> "Seconds":
         """Read a duration. Raises ValueError for anything else, and for no time at all."""
         if not isinstance(text, str) or not _DURATION.fullmatch(text):
-            msg = 'expected a duration such as "90s", "20m" or "1h30m"'
-            raise ValueError(msg)
+            raise ValueError('expected a duration such as "90s", "20m" or "1h30m"')
         parts = re.findall(r"([\d.]+)([smhdw])", text)
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
         if not seconds:
-            msg = "a duration must be longer than nothing"
-            raise ValueError(msg)
+            raise ValueError("a duration must be longer than 0")
         if seconds > _LONGEST:
-            msg = "a duration of more than 36500d"
-            raise ValueError(msg)
+            raise ValueError("a duration must be at most 36500d")
         return cls(seconds)
 
 

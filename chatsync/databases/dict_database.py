@@ -1,15 +1,13 @@
-"""What chatsync asks of and tells the dict database: feature, mod-time, and where clients live."""
+"""The dict database: the feature and the mod-time. The homes of clients are in `homes.py`."""
 
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import sqlalchemy as sa
-from pyroaring import BitMap64
 from sqlalchemy.exc import IntegrityError
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import chunks, storable
 from chatsync.core.modtime import (
     DictState,
     ModTimeState,
@@ -21,11 +19,8 @@ from chatsync.core.modtime import (
 )
 from chatsync.core.times import format_time, parse_time
 from chatsync.databases.connection import Database
-from chatsync.databases.packed_ids import unpack
-from chatsync.databases.tables import PACKED_IDS, features, ppc_properties, shard_client_id, utc_now
+from chatsync.databases.tables import features, ppc_properties, shard_client_id, utc_now
 from chatsync.errors import ConfigError, OutOfDateError, SourceError
-
-LOOKUP_SIZE = 5000
 
 _PROPERTY = ppc_properties.c.name == sa.bindparam("property")
 _FEATURE = features.c.feature_text_id == sa.bindparam("feature")
@@ -45,10 +40,6 @@ _STATE = sa.select(
     utc_now().label("now"),
 )
 _STATE_IF_LOCKED = _STATE.where(sa.func.is_used_lock(sa.bindparam("lock")) == sa.func.connection_id())
-# As text: building a construct of thousands of values takes longer than the server needs for them.
-_HOMES = """SELECT shard, COUNT(*), {packed_ids}
-    FROM shard_client_id WHERE ClientID IN ({marks}) GROUP BY shard"""
-_COUNT_AT_HOME = "SELECT COUNT(*) FROM shard_client_id WHERE ClientID IN ({marks}) AND shard = {mark}"
 _COUNT_BY_SHARD = sa.select(shard_client_id.c.shard, sa.func.count().label("clients")).group_by(shard_client_id.c.shard)
 _SET_AT = sa.select(_LAST_CHANGE).where(_PROPERTY)
 # last_change is set here too: SQLite knows no ON UPDATE.
@@ -62,10 +53,10 @@ _ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.
 
 
 class DictDatabase:
-    """The dict database, asked in the job's own words."""
+    """Reads the feature, the mod-time and the clock, and writes the mod-time."""
 
     def __init__(self, settings: Settings, scope: CancelScope, *, writable: bool = False) -> None:
-        """Describe it; nothing is opened yet. Only a writable one may set the mod-time."""
+        """Open nothing yet. Only a writable one may set the mod-time."""
         self._settings = settings
         self._feature = settings.feature.name
         self._property = settings.modtime.property
@@ -73,7 +64,7 @@ class DictDatabase:
         self.database = Database(settings.databases.dict, name="dict", scope=scope, writable=writable)
 
     def __enter__(self) -> Self:
-        """Be closed at the end of a block."""
+        """Return self; the `with` block closes the connection."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -83,15 +74,15 @@ class DictDatabase:
     def state(self) -> DictState:
         """Read the feature, the mod-time and the clock.
 
-        Raises ConfigError when there is no such feature, PropertyError when the mod-time is no time.
+        Raises ConfigError when there is no such feature, PropertyError when the property holds no time.
         """
         return self._parsed(self._row())
 
     def state_if_locked(self, lock: str) -> DictState | None:
         """Read the state over the one connection that holds a lock (GET_LOCK); None once it is not held there.
 
-        In one statement, so that both are of one moment, and never over another connection:
-        DatabaseError when this one was lost.
+        In one statement, so that both are of one moment, and never over a new connection:
+        raises DatabaseError when this one was lost.
         """
 
         def ask(connection: sa.Connection) -> Any:
@@ -119,8 +110,7 @@ class DictDatabase:
 
     def _checked(self, row: Any) -> Any:
         if row.feature_id is None:
-            msg = f"feature.name: {self.database} has no feature {self._feature!r} in table features"
-            raise ConfigError(msg)
+            raise ConfigError(f"feature.name: {self.database} has no feature {self._feature!r} in table features")
         return row
 
     def _parsed(self, row: Any) -> DictState:
@@ -136,36 +126,13 @@ class DictDatabase:
         where, zone = str(self.database), self._settings.timezone
         return parse_property(raw, name=self._property, where=where, timezone=zone)
 
-    def homes(self, ids: BitMap64) -> dict[int, BitMap64]:
-        """Look up the shard of each client; a client on no shard is in no set of the answer."""
-        packed_ids = PACKED_IDS["sqlite" if self.database.is_sqlite else "mysql"]
-        found: dict[int, BitMap64] = {}
-        for chunk in chunks(storable(ids), LOOKUP_SIZE):
-            for shard, count, packed in self._look_up(_HOMES, chunk, packed_ids=packed_ids):
-                found[shard] = found.get(shard, BitMap64()) | unpack(count, packed, where=self.database)
-        return found
-
     def count_by_shard(self) -> dict[int, int]:
         """Count the clients of each shard, also of those that the configuration lacks."""
         rows = self.database.rows(_COUNT_BY_SHARD, {}, what="count the clients of each shard")
         return {row.shard: row.clients for row in rows}
 
-    def count_at_home(self, shard: int, ids: BitMap64) -> int:
-        """Count those of at most LOOKUP_SIZE clients that live on a shard."""
-        ((count,),) = self._look_up(_COUNT_AT_HOME, ids, shard)
-        return int(count)
-
-    def _look_up(self, statement: str, ids: BitMap64, *others: int, packed_ids: str = "") -> list[Any]:
-        mark = "?" if self.database.is_sqlite else "%s"
-        sql = statement.format(packed_ids=packed_ids, mark=mark, marks=", ".join([mark] * len(ids)))
-
-        def ask(connection: sa.Connection) -> list[Any]:
-            return list(connection.exec_driver_sql(sql, (*ids, *others)))
-
-        return self.database.do(ask, what="look up the shards of clients")
-
     def set_modtime(self, value: datetime) -> None:
-        """Write the mod-time whatever stood there: the operator's word."""
+        """Write the mod-time, whatever its value is: an operator asked for it."""
         values = {"property": self._property, "new": format_time(value)}
 
         def write(connection: sa.Connection) -> None:
@@ -175,11 +142,11 @@ class DictDatabase:
         self.database.do(write, what="set the mod-time")
 
     def advance_modtime(self, value: datetime, *, seen: datetime | None) -> bool:
-        """Move the mod-time on from the value that `diff` saw; tell whether it had to be moved.
+        """Move the mod-time from the value that `diff` saw to `value`; False when it is there already.
 
-        A compare-and-set in one statement: what somebody else writes meanwhile stays. Raises
-        DisabledError or OutOfDateError when the mod-time is another one, and SourceError for a list
-        from the future: that would be the kill switch, which only operators use.
+        A compare-and-set in one statement: a value that an operator writes meanwhile stays. Raises
+        DisabledError or OutOfDateError when the mod-time has changed since `diff`, and SourceError
+        for a list from the future: its time would be the kill switch, which only operators use.
         """
         row = self._row()
         state = self._parsed(row)
@@ -198,7 +165,7 @@ class DictDatabase:
                 return bool(connection.execute(_COMPARE_AND_SET, values).rowcount)
             try:
                 return bool(connection.execute(_ADD, values).rowcount)
-            except IntegrityError:  # somebody set it first
+            except IntegrityError:  # another session inserted it first
                 return False
 
         if not self.database.do(write, what="move the mod-time on") and self.state().modtime != value:

@@ -1,81 +1,96 @@
-"""Ids that come by the megabyte, packed by a server or one a line: no Python object for each."""
+"""Ids that come by the megabyte: packed by the server into one value, and read without a Python object for each.
+
+Five bytes an id. MySQL's own CHAR makes bytes of numbers and leaves out the zero bytes that a number begins with, so
+bit 31 is a byte of its own and its place in the other four is always set. With its shard an id takes six bytes.
+"""
 
 from __future__ import annotations
 
-import struct
-from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyroaring import BitMap, BitMap64
-
+from chatsync.core.client_sets import MAX_CLIENT_ID, bitmap_of
 from chatsync.errors import DatabaseError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from pyroaring import BitMap64
 
-# What `tables.packed_ids` makes of an id: one byte for its bit 31, and four for the others, of which
-# the first always has its highest bit set. MySQL's CHAR leaves out leading zero bytes.
-_PACKED = [("bit_31", "u1"), ("others", ">u4")]
-PACKED_SIZE = 5
+# SQLite has no CHAR of this kind: it spells the bytes in hex.
+_PACKED = {
+    "mysql": "GROUP_CONCAT(CHAR(ClientID >> 31, ClientID | 2147483648{shard}) SEPARATOR '')",
+    "sqlite": "GROUP_CONCAT(printf('%02x%08x{width}', ClientID >> 31, ClientID | 2147483648{shard}), '')",
+}
+_ID = [("bit_31", "u1"), ("others", ">u4")]
+_ID_AND_SHARD = [*_ID, ("shard", "u1")]
 _OTHERS = 2**31 - 1
-_INT32_MAX = 2**32 - 1
-_INT64_MAX = 2**63 - 1
-# A 64-bit bitmap in the portable format is a list of 32-bit ones; this begins one with the single
-# entry of key 0 (RoaringFormatSpec, "Extension for 64-bit implementations").
-_ONE_BITMAP = struct.pack("<QI", 1, 0)
+
+ID_SIZE = 5
+ID_AND_SHARD_SIZE = 6
 
 
-class Lines(NamedTuple):
-    """The ids of a text, and how many there were, doubles included."""
+class Packed(NamedTuple):
+    """One row of an answer: the ids, and the server's own count and bounds to check them against."""
 
-    ids: BitMap64
-    total: int
+    rows: int
+    lowest: Any
+    highest: Any
+    ids: bytes | str | None
 
 
-def unpack(count: int, packed: bytes | str | None, *, where: object) -> BitMap64:
-    """Read the `count` ids that a server packed (see `tables.packed_ids`); SQLite spells the bytes in hex.
+def packed_columns(*, is_sqlite: bool, with_shard: bool = False) -> str:
+    """Return the columns of a `Packed`, for a SELECT on a table with ClientID (and shard)."""
+    shard = {"shard": ", shard", "width": "%02x"} if with_shard else {"shard": "", "width": ""}
+    packed = _PACKED["sqlite" if is_sqlite else "mysql"].format(**shard)
+    return f"COUNT(*), MIN(ClientID), MAX(ClientID), {packed}"
 
-    Raises DatabaseError when there are fewer: a server cuts what is longer than
-    group_concat_max_len and max_allowed_packet without an error.
+
+def unpack(packed: Packed, *, where: object) -> BitMap64:
+    """Return the ids of an answer.
+
+    Raises DatabaseError when the answer is not whole (a server cuts what is longer than group_concat_max_len or
+    max_allowed_packet without an error), or when a ClientID is no whole number that fits into 32 bits.
     """
+    return bitmap_of(_numbers(_records(packed, _ID, where=where)))
+
+
+def unpack_shards(packed: Packed, *, where: object) -> dict[int, BitMap64]:
+    """Return the ids of an answer by shard. Raises DatabaseError as `unpack` does."""
     import numpy as np  # late: a run that has nothing to read parses nothing
 
-    packed = packed or b""
-    size = 2 * PACKED_SIZE if isinstance(packed, str) else PACKED_SIZE
-    if len(packed) != count * size:
-        msg = (
-            f"{where}: packed ids came cut or broken: {count} announced, {len(packed) // size} readable; "
-            "the server's max_allowed_packet must be 4 MB or more"
-        )
-        raise DatabaseError(msg)
-    ids = np.frombuffer(bytes.fromhex(packed) if isinstance(packed, str) else packed, dtype=_PACKED)
-    return _bitmap((ids["others"] & np.uint32(_OTHERS)) | (ids["bit_31"].astype("u4") << 31))
+    records = _records(packed, _ID_AND_SHARD, where=where)
+    numbers, shards = _numbers(records), records["shard"]
+    return {int(shard): bitmap_of(numbers[shards == shard]) for shard in np.unique(shards)}
 
 
-def parse_lines(lines: bytes) -> Lines | None:
-    r"""Read whole lines of one id each, all ended by `\n`.
-
-    Returns None when any line is something else than an id below 2^63 - 1: numpy alone would take
-    signs, spaces and empty lines, and make 2^63 - 1 of what is larger.
-    """
+def _records(packed: Packed, layout: list[tuple[str, str]], *, where: object) -> npt.NDArray[Any]:
     import numpy as np  # late, as above
 
-    if lines.translate(None, b"0123456789\n"):
-        return None
-    numbers = np.fromstring(lines, dtype=np.int64, sep="\n")
-    count = np.count_nonzero(np.frombuffer(lines, dtype="u1") == ord("\n"))
-    if len(numbers) != count or not numbers.all() or (count and numbers.max() == _INT64_MAX):
-        return None
-    return Lines(_bitmap(numbers), len(numbers))
+    _check_bounds(packed, where=where)
+    record = np.dtype(layout)
+    ids = packed.ids or b""
+    size = 2 * record.itemsize if isinstance(ids, str) else record.itemsize
+    if len(ids) != packed.rows * size:
+        raise DatabaseError(
+            f"packed ids came cut or broken: {packed.rows} announced, {len(ids) // size} readable",
+            where=str(where),
+            way_out="the server's max_allowed_packet must be 4 MB or more, and ClientID and shard unsigned integers",
+        )
+    return np.frombuffer(bytes.fromhex(ids) if isinstance(ids, str) else ids, dtype=record)
 
 
-def _bitmap(numbers: npt.NDArray[np.integer]) -> BitMap64:
-    """Make a set of numbers: ascending ones go in several times faster, and so do those of 32 bits."""
-    is_small = not len(numbers) or bool(numbers.max() <= _INT32_MAX)
-    numbers = numbers.astype("u4" if is_small else "u8", copy=False)
-    if not (numbers[1:] > numbers[:-1]).all():
-        numbers.sort()
-    if not is_small:
-        return BitMap64(array("Q", numbers.tobytes()))
-    return BitMap64.deserialize(_ONE_BITMAP + BitMap(array("I", numbers.tobytes())).serialize())
+def _check_bounds(packed: Packed, *, where: object) -> None:
+    """Refuse ids that five bytes can't hold: they would be read as other clients."""
+    for bound in (packed.lowest, packed.highest):
+        if packed.rows and not (type(bound) is int and 0 <= bound <= MAX_CLIENT_ID):
+            raise DatabaseError(
+                f"ClientID {bound!r} is no whole number from 0 to {MAX_CLIENT_ID}",
+                where=str(where),
+                way_out="the column must be INT UNSIGNED, as the README says",
+            )
+
+
+def _numbers(records: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:
+    import numpy as np  # late, as above
+
+    return (records["others"] & np.uint32(_OTHERS)) | (records["bit_31"].astype("u4") << 31)

@@ -1,28 +1,28 @@
-"""Waiting for a replica: no batch is written while the one named in the configuration lags."""
+"""The lag of a shard's replica: no batch is written while it is over `apply.max_lag`."""
 
 import logging
 import time
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.databases.connection import Database, error_number
+from chatsync.databases.connection import Database
+from chatsync.databases.faults import is_unknown_statement
 from chatsync.errors import DatabaseError
 
 _POLL_SECONDS = 1.0
-_SYNTAX_ERROR = 1064
 
 logger = logging.getLogger(__name__)
 
 
 class ReplicaLag:
-    """The lag of one shard's replica, held against `apply.max_lag`."""
+    """The replica of one shard, and the wait while it lags."""
 
     def __init__(self, settings: Settings, shard: int, scope: CancelScope) -> None:
-        """Describe the replica; without `max_lag` or a replica there is nothing to wait for."""
+        """Open nothing yet; without `max_lag` or a replica there is nothing to wait for."""
         self._apply = settings.apply
         self._scope = scope
         url = settings.databases.replicas.get(shard)
@@ -31,7 +31,7 @@ class ReplicaLag:
             self._database = Database(url, name=f"replica of shard {shard}", scope=scope)
 
     def __enter__(self) -> Self:
-        """Be closed at the end of a block."""
+        """Return self; the `with` block closes the connection."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -72,8 +72,8 @@ def seconds_behind(connection: sa.Connection) -> float | None:
 def _replica_status(connection: sa.Connection) -> Any:
     try:
         return connection.execute(sa.text("SHOW REPLICA STATUS")).mappings().first()
-    except ProgrammingError as error:
-        if error_number(error) != _SYNTAX_ERROR:
+    except DBAPIError as error:
+        if not is_unknown_statement(error):
             raise
         # MySQL before 8.0.22 knows the statement by its old name only.
         return connection.execute(sa.text("SHOW SLAVE STATUS")).mappings().first()

@@ -42,26 +42,6 @@ clients_features = sa.Table(
 )
 
 
-# Five bytes an id in one value for all rows: MySQL's own CHAR makes bytes of numbers, and leaves out
-# the zeros that a number begins with, so that bit 31 goes first, and its place in the rest is always set.
-PACKED_IDS = {
-    "mysql": "GROUP_CONCAT(CHAR(ClientID >> 31, ClientID | 2147483648) SEPARATOR '')",
-    "sqlite": "GROUP_CONCAT(printf('%02x%08x', ClientID >> 31, ClientID | 2147483648), '')",
-}
-
-
-class packed_ids(FunctionElement[bytes]):  # noqa: N801  # named like an SQL function
-    """The ClientID of all rows in one value, for `packed_ids.unpack`; NULL where there is no row."""
-
-    type = sa.LargeBinary()
-    inherit_cache = True
-
-
-@compiles(packed_ids)
-def _packed_ids(_element: packed_ids, compiler: Any, **_options: Any) -> str:
-    return PACKED_IDS[compiler.dialect.name]
-
-
 class utc_now(FunctionElement[str]):  # noqa: N801  # named like the SQL function it stands for
     """The server's clock in UTC as text, to the microsecond (SQLite: to the millisecond)."""
 

@@ -1,7 +1,6 @@
 """Gathering what there is to know about single clients. Writes nothing and takes no lock."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from operator import itemgetter
 
 from pyroaring import BitMap64
@@ -13,17 +12,15 @@ from chatsync.core.diff import ExclusionList, ListVersion
 from chatsync.core.modtime import DictState
 from chatsync.core.objections import refusals
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.databases.shard_database import ShardDatabase
+from chatsync.databases.homes import homes_over
+from chatsync.databases.shard_database import on_every_shard
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.diagnostics.history import client_changes, listed_since
 from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, PropertyError, SourceError, StoppedError
 from chatsync.exclusions import open_list
-from chatsync.parallel import SideBySide
 from chatsync.progress import Progress
 from chatsync.sync.planner import make_plan
 from chatsync.sync.records import Record, Records
-
-_READERS = 16
 
 
 def gather(
@@ -39,7 +36,7 @@ def gather(
     records = _records(settings)
     with DictDatabase(settings, scope) as dict_database:
         feature_id = dict_database.feature_id()
-        homes = dict_database.homes(BitMap64(asked))
+        homes = homes_over(dict_database.database, BitMap64(asked))
         state, modtime_error = _state(dict_database)
     rows, shard_errors = _rows(settings, scope, feature_id, storable(BitMap64(asked)))
     clients = _clients(asked, listed=listed, homes=homes, rows=rows, records=records)
@@ -115,19 +112,14 @@ def _rows(
     settings: Settings, scope: CancelScope, feature_id: int, ids: BitMap64
 ) -> tuple[dict[int, dict[int, bool]], dict[int, str]]:
     """Read the clients' rows on every shard, as one may be where its client does not live; say why where that fails."""
-    tasks = {shard: partial(_rows_here, settings, scope, shard, feature_id, ids) for shard in settings.databases.shards}
+    asked = on_every_shard(settings, scope, lambda shard: shard.rows_among(feature_id, ids))
     rows, errors = {}, {}
-    for shard, ended in sorted(SideBySide(tasks, workers=_READERS).outcomes(scope), key=itemgetter(0)):
+    for shard, ended in sorted(asked.outcomes(scope), key=itemgetter(0)):
         if isinstance(ended.error, DatabaseError):
             errors[shard] = str(ended.error)
         else:
             rows[shard] = ended.unwrap()
     return rows, errors
-
-
-def _rows_here(settings: Settings, scope: CancelScope, shard: int, feature_id: int, ids: BitMap64) -> dict[int, bool]:
-    with ShardDatabase(settings, shard, scope) as database:
-        return database.rows_among(feature_id, ids)
 
 
 def _refusals(settings: Settings, scope: CancelScope, *, trace_id: str, progress: Progress) -> tuple[str, ...]:

@@ -115,10 +115,10 @@ def _check_rows(settings: Settings, listed: ExclusionList) -> Iterator[Line]:
         yield good("list", found)
 
 
-def in_words(error: ChatsyncError, *, hint: str) -> str:
-    """Return an error's text with a hint in place of the retries, which a person who waits need not know."""
-    text, tried_again, _ = str(error).partition("; it was tried again")
-    return f"{text}; {hint}" if tried_again else text
+def in_words(error: ChatsyncError, *, hint: str, where: str = "") -> str:
+    """Return an error's text without its retries, which a person who waits need not know; then with a hint."""
+    told = ChatsyncError(error.what, where=where or error.where, way_out=hint if error.gave_up else error.way_out)
+    return str(told)
 
 
 def check_job(settings: Settings, scope: CancelScope, list_time: datetime | None) -> Iterator[Line]:

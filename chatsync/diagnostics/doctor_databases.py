@@ -14,7 +14,8 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.config.urls import DatabaseUrl
 from chatsync.core.times import parse_time, short_span
-from chatsync.databases.connection import NOT_REACHED_HINT, Database
+from chatsync.databases.connection import Database
+from chatsync.databases.faults import NOT_REACHED_HINT
 from chatsync.databases.replica_lag import seconds_behind
 from chatsync.databases.tables import clients_features, features, ppc_properties, shard_client_id, utc_now
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
@@ -113,8 +114,7 @@ def _examine(place: Place, places: list[Place], scope: CancelScope) -> list[Line
             for line in look:
                 lines.append(line)  # noqa: PERF402  # what was seen before a failure is kept
         except ChatsyncError as error:
-            text = in_words(error, hint=NOT_REACHED_HINT)
-            lines.append(bad(place.part, text.replace(str(database), str(place.url), 1)))
+            lines.append(bad(place.part, in_words(error, hint=NOT_REACHED_HINT, where=str(place.url))))
     return lines
 
 
@@ -226,7 +226,7 @@ def _tables(place: Place, database: Database, unreadable: set[str]) -> Iterator[
         try:
             database.rows(sa.select(*columns.values()).where(sa.false()), {}, what=f"read table {table.name}")
         except ChatsyncError as error:
-            yield bad(place.part, str(error).replace(str(database), str(place.url), 1))
+            yield bad(place.part, in_words(error, hint=NOT_REACHED_HINT, where=str(place.url)))
 
 
 def _surplus(place: Place, places: list[Place], grants: Grants, account: str) -> Iterator[Line]:

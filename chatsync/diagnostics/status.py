@@ -21,7 +21,7 @@ from chatsync.core.objections import refusals
 from chatsync.core.plan import Plan
 from chatsync.core.times import short_span, short_time
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.databases.shard_database import ShardDatabase
+from chatsync.databases.shard_database import on_every_shard
 from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, StoppedError
 from chatsync.exclusions import open_list
 from chatsync.parallel import Ended, SideBySide
@@ -31,7 +31,6 @@ from chatsync.sync.records import Outcome, Record, Records
 
 # A person waits for the answer; what doesn't answer by then is down.
 _PATIENCE_SECONDS = 5
-_WORKERS = 16
 _LAST_RUNS = 5
 # As long as `check` waits before it warns.
 _LONG = timedelta(hours=2)
@@ -96,17 +95,11 @@ def _look_at_dict(settings: Settings, scope: CancelScope, status: Status) -> Non
 
 def _read_shards(settings: Settings, scope: CancelScope, status: Status, feature_id: int) -> None:
     shards = settings.databases.shards
-    tasks = {shard: partial(_read_shard, settings, scope, shard, feature_id) for shard in shards}
-    outcomes = dict(SideBySide(tasks, workers=_WORKERS).outcomes(scope))
+    outcomes = dict(on_every_shard(settings, scope, lambda shard: shard.read_off(feature_id)).outcomes(scope))
     for shard in shards:
         _note(status, f"shard {shard}", outcomes[shard])
         if outcomes[shard].value is not None:
             status.off[shard] = outcomes[shard].unwrap()
-
-
-def _read_shard(settings: Settings, scope: CancelScope, shard: int, feature_id: int) -> BitMap64:
-    with ShardDatabase(settings, shard, scope) as database:
-        return database.read_off(feature_id)
 
 
 def _compare(settings: Settings, scope: CancelScope, status: Status, *, trace_id: str) -> None:

@@ -13,7 +13,7 @@ from chatsync.core.diff import ListVersion
 from chatsync.core.modtime import DictState
 from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.databases.shard_database import ShardDatabase
+from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, OutputError
 from chatsync.exclusions import open_list
 from chatsync.files import write_whole
@@ -24,7 +24,6 @@ from chatsync.sync.planner import make_plan
 
 # Monitoring has a patience of its own, often a minute; a part that is away is told before that.
 _PATIENCE_SECONDS = 20
-_WORKERS = 16
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +54,14 @@ def _look_at_all(settings: Settings, scope: CancelScope) -> tuple[ListVersion | 
     tasks: dict[str, partial[Any]] = {
         "list": partial(_list_version, settings, scope),
         "dict": partial(_dict_state, settings, scope),
-        **{f"shard {shard}": partial(_probe, settings, scope, shard) for shard in settings.databases.shards},
     }
-    seen: dict[str, Ended[Any]] = dict(SideBySide(tasks, workers=_WORKERS).outcomes(scope))
+    both = SideBySide(tasks, workers=len(tasks))
+    shards = on_every_shard(settings, scope, ShardDatabase.probe)
+    seen: dict[str, Ended[Any]] = dict(both.outcomes(scope))
+    probed = dict(shards.outcomes(scope))
     failures = []
-    for name in tasks:
-        error = seen[name].error
+    for ended in (*(seen[part] for part in tasks), *(probed[shard] for shard in settings.databases.shards)):
+        error = ended.error
         if isinstance(error, ChatsyncError):
             failures.append(failure(error))
         elif error is not None:
@@ -77,11 +78,6 @@ def _list_version(settings: Settings, scope: CancelScope) -> ListVersion:
 def _dict_state(settings: Settings, scope: CancelScope) -> DictState:
     with DictDatabase(settings, scope) as database:
         return database.state()
-
-
-def _probe(settings: Settings, scope: CancelScope, shard: int) -> None:
-    with ShardDatabase(settings, shard, scope) as database:
-        database.probe()
 
 
 class StateFile:

@@ -10,12 +10,12 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import chunks, some
+from chatsync.core.client_sets import chunks, some, union
 from chatsync.core.modtime import check_modtime
 from chatsync.core.objections import check_feature_id
 from chatsync.core.plan import Plan
 from chatsync.core.results import Action, ShardResult, nothing_done
-from chatsync.databases.homes import count_at_home, find_homes
+from chatsync.databases.homes import find_homes
 from chatsync.databases.job_lock import JobLock
 from chatsync.databases.replica_lag import ReplicaLag
 from chatsync.databases.shard_database import ShardDatabase
@@ -94,10 +94,10 @@ def check_homes(plan: Plan, *, settings: Settings, scope: CancelScope) -> None:
     """
     if plan.undo_of:
         return
-    at_home = count_at_home(settings, scope, plan.turn_off)
+    homes = find_homes(settings, scope, union(plan.turn_off))
     for shard, ids in plan.turn_off.items():
-        if at_home[shard] < len(ids):
-            moved = ids - find_homes(settings, scope, ids).get(shard, BitMap64())
+        moved = ids - homes.get(shard, BitMap64())
+        if moved:
             who = f"{len(moved)} clients to turn off on shard {shard} ({some(moved)})"
             raise OutOfDateError(f"{who} do not live there")
 

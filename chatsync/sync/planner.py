@@ -17,15 +17,11 @@ from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerp
 from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
-from chatsync.databases.shard_database import ShardDatabase
+from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError
 from chatsync.exclusions import ListSource, open_list
 from chatsync.parallel import SideBySide
 from chatsync.progress import Progress
-
-# Two servers send as much as this process takes; more threads only queue up for one interpreter,
-# and each costs some 15 MB for its connection and the value in hand.
-_READERS = 3
 
 CountOff = Callable[[int, int], None]
 
@@ -114,8 +110,7 @@ def _no_diff(settings: Settings) -> Diff:
 
 def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, BitMap64]:
     """Start reading all shards in threads, while the main one opens and reads the list."""
-    tasks = {shard: partial(_read_shard, settings, scope, shard, feature_id) for shard in settings.databases.shards}
-    return SideBySide(tasks, workers=_READERS)
+    return on_every_shard(settings, scope, partial(_read_shard, feature_id=feature_id))
 
 
 def _read_list(source: ListSource, progress: Progress) -> ExclusionList:
@@ -126,13 +121,12 @@ def _read_list(source: ListSource, progress: Progress) -> ExclusionList:
     return listed
 
 
-def _read_shard(settings: Settings, scope: CancelScope, shard: int, feature_id: int) -> BitMap64:
+def _read_shard(shard: ShardDatabase, *, feature_id: int) -> BitMap64:
     began = time.monotonic()
-    with ShardDatabase(settings, shard, scope) as database:
-        off = database.read_off(feature_id)
+    off = shard.read_off(feature_id)
     seconds = time.monotonic() - began
-    event = {"shard": shard, "off": len(off), "seconds": round(seconds, 3)}
-    logger.info("shard %d: %d clients are off, read in %.1f s", shard, len(off), seconds, extra=event)
+    event = {"shard": shard.number, "off": len(off), "seconds": round(seconds, 3)}
+    logger.info("shard %d: %d clients are off, read in %.1f s", shard.number, len(off), seconds, extra=event)
     return off
 
 

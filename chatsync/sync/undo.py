@@ -8,7 +8,6 @@ on: rows are never deleted.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 from pyroaring import BitMap64
 
@@ -19,12 +18,9 @@ from chatsync.core.modtime import DictState
 from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict, fingerprint
 from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.databases.shard_database import ShardDatabase
+from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import OutOfDateError, RecordError
-from chatsync.parallel import SideBySide
-from chatsync.sync.records import Record, ShardRecord
-
-_READERS = 16
+from chatsync.sync.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +48,14 @@ def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_i
     _check(record, settings)
     with DictDatabase(settings, scope) as dict_database:
         state = dict_database.state()
-    tasks = {
-        shard: partial(_read_shard, record.shards.get(shard), settings, scope, shard, state.feature_id)
-        for shard in settings.databases.shards
-    }
-    now = SideBySide(tasks, workers=_READERS).results(scope)
+
+    def read(shard: ShardDatabase) -> ShardNow:
+        did = record.shards.get(shard.number)
+        rows = shard.rows_among(state.feature_id, did.turn_on.touched) if did else {}
+        off = shard.read_off(state.feature_id)
+        return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))
+
+    now = on_every_shard(settings, scope, read).results(scope)
     return put_back(record, dict(sorted(now.items())), state=state, trace_id=trace_id), state
 
 
@@ -71,15 +70,6 @@ def _check(record: Record, settings: Settings) -> None:
     if plan.feature.name != settings.feature.name or plan.target != fingerprint(settings.databases):
         way_out = "use the configuration that it ran with"
         raise OutOfDateError(f"run {record.id} was for another feature or other databases", way_out=way_out)
-
-
-def _read_shard(
-    did: ShardRecord | None, settings: Settings, scope: CancelScope, shard: int, feature_id: int
-) -> ShardNow:
-    with ShardDatabase(settings, shard, scope) as database:
-        rows = database.rows_among(feature_id, did.turn_on.touched) if did else {}
-        off = database.read_off(feature_id)
-    return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))
 
 
 def put_back(record: Record, now: Mapping[int, ShardNow], *, state: DictState, trace_id: str) -> Undo:

@@ -14,6 +14,7 @@ from yt.common import YtError
 from yt.wrapper.errors import YtChunkUnavailable, YtTokenError
 from yt.wrapper.http_helpers import get_retriable_errors
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
 from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
 
@@ -112,17 +113,17 @@ def place(section: Exclusions) -> str:
 
 
 @contextmanager
-def explained(section: Exclusions) -> Iterator[None]:
+def explained(section: Exclusions, scope: CancelScope) -> Iterator[None]:
     """Turn the client's errors into ours."""
     try:
         yield
     except ChatsyncError:
         raise
     except (YtError, OSError) as error:
-        raise _explain(error, section) from error
+        raise _explain(error, section, scope) from error
 
 
-def _explain(error: BaseException, section: Exclusions) -> SourceError:
+def _explain(error: BaseException, section: Exclusions, scope: CancelScope) -> SourceError:
     """Say which of the ways in which a list can't be read this is, and what to do."""
     where, why = place(section), describe(error)
     if isinstance(error, YtTokenError) or (isinstance(error, YtError) and error.is_authentication_error()):
@@ -132,7 +133,7 @@ def _explain(error: BaseException, section: Exclusions) -> SourceError:
     if isinstance(error, YtError) and error.is_resolve_error():
         return SourceError(f"{where}: there is no such table: {why}; ask its owners, or mend exclusions.path")
     if is_transient(error):
-        return SourceAwayError(f"{where}: the cluster is away or too busy: {why}; it was tried again in vain")
+        return SourceAwayError(f"the cluster is away or too busy: {why}", where=where, gave_up=scope.gave_up)
     return SourceError(f"{where}: cannot read the list: {why}")
 
 

@@ -109,7 +109,7 @@ class Table:
         Raises SourceError when the column is missing, or when the rows read are not as many as
         this version holds: a short read is never a shorter list.
         """
-        with explained(self._section):
+        with explained(self._section, self._scope):
             collector = self._collect(progress)
         if collector.rows != self.version.rows:
             msg = (
@@ -227,7 +227,7 @@ def open_table(section: Exclusions, scope: CancelScope) -> Iterator[Table]:
     cluster that is away.
     """
     quiet_the_client()
-    with explained(section):
+    with explained(section, scope):
         what = f"{place(section)}: lock the table"
         table = scope.retry(partial(Table, section, scope), what=what, is_transient=is_transient, describe=describe)
     try:

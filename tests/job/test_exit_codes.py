@@ -144,7 +144,7 @@ def test_1_past_the_deadline(planned: Job) -> None:
     result = planned.process("diff")
 
     assert (result.code, result.out) == (1, "")
-    assert result.err.startswith("chatsync: the deadline passed: run.deadline = 0.001 s")
+    assert result.err.startswith("chatsync: the deadline passed: run.deadline = 0.001s")
 
 
 def test_2_usage(planned: Job) -> None:

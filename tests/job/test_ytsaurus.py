@@ -383,7 +383,7 @@ def test_a_cluster_that_stays_busy_is_given_up_in_time(yt_job: Job, yt: YtProxy)
     result = yt_job.diff()
 
     assert result.code == 1
-    assert_one_line(result, TABLE, "the cluster is away or too busy: Too many", "tried again in vain")
+    assert_one_line(result, TABLE, "the cluster is away or too busy: Too many", "gave up after")
 
 
 @pytest.mark.parametrize("kind", ["int64", "string"])

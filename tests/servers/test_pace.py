@@ -68,7 +68,7 @@ def test_the_pause_is_between_batches_and_not_after_the_last(server_job: Job) ->
 
     assert result.code == 1
     assert "8 of 14 changes are in place" in result.err
-    assert "the deadline passed: run.deadline = 2 s" in result.err
+    assert "the deadline passed: run.deadline = 2s" in result.err
 
 
 @pytest.mark.parametrize(("workers", "at_once"), [(1, False), (2, True)])

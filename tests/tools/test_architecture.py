@@ -18,7 +18,20 @@ MODULES = {
 }
 PURE = {"core.client_sets", "core.diff", "core.modtime", "core.objections", "core.results", "core.times", "errors"}
 READS_THE_WORLD = {"open", "print", "input", "now", "today", "time", "getenv", "read_text", "write_text"}
-ALLOWED = {"collections", "dataclasses", "datetime", "decimal", "enum", "pyroaring", "signal", "typing", "__future__"}
+ALLOWED = {
+    "array",
+    "collections",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "numpy",
+    "pyroaring",
+    "signal",
+    "struct",
+    "typing",
+    "__future__",
+}
 
 
 def imports(tree: ast.AST) -> set[str]:

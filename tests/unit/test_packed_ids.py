@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.databases.packed_ids import parse_lines, unpack
+from chatsync.databases.packed_ids import Packed, unpack, unpack_shards
 from chatsync.errors import DatabaseError
 
-BELOW_THE_LARGEST = 2**63 - 2
-ids = st.integers(1, BELOW_THE_LARGEST) | st.integers(1, 2**32 - 1)
-stored = st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([2**31 - 1, 2**31, 2**32 - 1]), unique=True)
+LARGEST = 2**32 - 1
+stored = st.lists(st.integers(0, LARGEST) | st.sampled_from([2**31 - 1, 2**31, LARGEST]), unique=True)
+homes = st.dictionaries(st.integers(0, LARGEST), st.integers(0, 255))
 
 
 def pack(numbers: list[int]) -> bytes:
@@ -19,14 +21,33 @@ def pack(numbers: list[int]) -> bytes:
     return b"".join(bytes([number >> 31]) + (number | 2**31).to_bytes(4, "big") for number in numbers)
 
 
+def answer(numbers: list[int], packed: bytes | str | None = None) -> Packed:
+    """What a server answers for these ids, or what is left of it."""
+    lowest, highest = (min(numbers), max(numbers)) if numbers else (None, None)
+    return Packed(rows=len(numbers), lowest=lowest, highest=highest, ids=pack(numbers) if packed is None else packed)
+
+
 @given(stored)
 def test_packed_ids_come_back_as_a_set(numbers: list[int]) -> None:
-    assert list(unpack(len(numbers), pack(numbers), where="shard 1")) == sorted(numbers)
-    assert list(unpack(len(numbers), pack(numbers).hex(), where="shard 1")) == sorted(numbers)
+    assert list(unpack(answer(numbers), where="shard 1")) == sorted(numbers)
+    assert list(unpack(answer(numbers, pack(numbers).hex()), where="shard 1")) == sorted(numbers)
+
+
+@given(homes)
+def test_packed_homes_come_back_by_shard(home_of: dict[int, int]) -> None:
+    packed = b"".join(pack([client]) + bytes([shard]) for client, shard in home_of.items())
+
+    found = unpack_shards(answer(list(home_of), packed), where="dict")
+
+    assert {client: shard for shard, ids in found.items() for client in ids} == home_of
+    assert unpack_shards(answer(list(home_of), packed.hex()), where="dict") == found
 
 
 def test_no_row_is_no_id() -> None:
-    assert not unpack(0, None, where="shard 1")
+    nothing = Packed(rows=0, lowest=None, highest=None, ids=None)
+
+    assert not unpack(nothing, where="shard 1")
+    assert unpack_shards(nothing, where="dict") == {}
 
 
 @given(stored.filter(bool), st.integers(0), st.booleans())
@@ -34,53 +55,18 @@ def test_packed_ids_cut_anywhere_are_an_error(numbers: list[int], cut: int, as_h
     whole = pack(numbers).hex() if as_hex else pack(numbers)
 
     with pytest.raises(DatabaseError, match=rf"shard 1: packed ids .* {len(numbers)} announced.*max_allowed_packet"):
-        unpack(len(numbers), whole[: cut % len(whole)], where="shard 1")
+        unpack(answer(numbers, whole[: cut % len(whole)]), where="shard 1")
 
 
-def test_an_id_too_large_to_be_packed_is_an_error() -> None:
-    too_large = f"{2**39 >> 31:02x}{2**39 | 2**31:08x}"  # SQLite keeps what it is given
+@pytest.mark.parametrize("bound", [2**32, 2**33 + 7, -1, "7a", 7.5, None, b"7"])
+@pytest.mark.parametrize("at", ["lowest", "highest"])
+def test_an_id_that_five_bytes_cannot_hold_is_an_error_and_no_other_client(bound: Any, at: str) -> None:
+    odd = answer([7])._replace(**{at: bound})
 
-    with pytest.raises(DatabaseError, match="shard 1: packed ids"):
-        unpack(1, too_large, where="shard 1")
-
-
-@given(st.lists(ids, max_size=50))
-def test_lines_come_back_with_doubles_counted(numbers: list[int]) -> None:
-    packed = parse_lines(b"".join(b"%d\n" % number for number in numbers))
-
-    assert packed is not None
-    assert (set(packed.ids), packed.total) == (set(numbers), len(numbers))
+    with pytest.raises(DatabaseError, match=r"shard 1: ClientID .* is no whole number from 0 to 4294967295; the col"):
+        unpack(odd, where="shard 1")
 
 
-@pytest.mark.parametrize("lines", [b"7\n008\n3\n", b"3\n7\n8\n7\n"])
-def test_leading_zeros_order_and_doubles_do_not_matter(lines: bytes) -> None:
-    packed = parse_lines(lines)
-
-    assert packed is not None
-    assert list(packed.ids) == [3, 7, 8]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"0",
-        b"-1",
-        b"+1",
-        b"1.5",
-        b"1e3",
-        b"",
-        b" 1",
-        b"1 ",
-        b"1\r",
-        b"\\N",
-        b"1,2",
-        b"0x1f",
-        b"9223372036854775807",  # 2^63 - 1 is an id, but numpy makes the same of all that is larger
-        b"9223372036854775808",
-        b"18446744073709551617",  # 20 digits: 2^64 + 1
-        "\N{ARABIC-INDIC DIGIT ONE}".encode(),
-    ],
-)
-@pytest.mark.parametrize("where", ["%b\n4\n", "3\n%b\n4\n", "3\n%b\n"])
-def test_one_line_that_may_be_no_id_gives_all_lines_back(line: bytes, where: str) -> None:
-    assert parse_lines(where.encode() % line) is None
+def test_a_shard_that_one_byte_cannot_hold_is_an_error() -> None:
+    with pytest.raises(DatabaseError, match="dict: packed ids"):
+        unpack_shards(answer([7], pack([7]).hex() + "100"), where="dict")

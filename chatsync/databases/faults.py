@@ -1,0 +1,82 @@
+"""What the errors of servers and drivers mean: which may pass, and what to do about the others.
+
+Numbers: the server and client error references of MySQL and MariaDB.
+"""
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+# Lock wait timeout, deadlock, a row changed since it was read, and a row that another session inserted meanwhile.
+_CONFLICTS = frozenset({1020, 1062, 1205, 1213})
+_FAILOVER = frozenset({
+    1047,  # Galera: this node has not joined the cluster
+    1180,  # error during commit: Galera and Group Replication refuse it so
+    1290, 1792, 1836,  # --read-only, as on a server that has just become a replica
+    3032,  # offline mode
+    3100, 3101,  # Group Replication: the transaction was rolled back
+})  # fmt: skip
+_NO_NUMBER = -1  # the driver's own errors
+_SERVER_AWAY = frozenset({
+    _NO_NUMBER,  # the driver: the connection is not available any more
+    1040,  # too many connections
+    1053,  # server shutdown in progress
+    1158, 1159, 1160, 1161,  # network read and write errors and timeouts, seen by the server
+    1203, 1226,  # this user has too many connections
+    1927,  # connection was killed (MariaDB)
+    2002, 2003, 2005, 2006, 2013, 2055,  # can't connect, unknown host, gone away, lost
+    3024,  # the driver's read_timeout, without its C extension
+    3169, 4031,  # session was killed, disconnected for inactivity (MySQL)
+})  # fmt: skip
+_NOT_REACHED = frozenset({2002, 2003, 2005})
+_WRONG_LOGIN = frozenset({1045, 1698})
+_NO_GRANT = frozenset({1044, 1142, 1143, 1227})
+_WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
+_TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
+_SYNTAX = 1064
+
+NOT_REACHED_HINT = "is the server up, and is its address in [databases] right?"
+
+
+def error_number(error: BaseException) -> int | None:
+    """Return the server's or driver's error number; None when there is none."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "errno", None)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether a retry may help: a lock conflict, a failover, a server that is away."""
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+        return True
+    return error_number(error) in _TRANSIENT
+
+
+def is_unknown_statement(error: BaseException) -> bool:
+    """Tell whether this server does not know the statement: it is too old, or of the other family."""
+    return error_number(error) == _SYNTAX
+
+
+def refuses_an_option(error: BaseException) -> bool:
+    """Tell whether the driver refused its own options: a refusal by a server has a number."""
+    if isinstance(error, DBAPIError):
+        return error_number(error) == _NO_NUMBER and not isinstance(error, OperationalError)  # it was lost
+    return isinstance(error, (AttributeError, TypeError, ValueError))
+
+
+def describe(error: BaseException) -> str:
+    """Format a driver's error as one line: its text and number, without the statement."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    text = getattr(original, "msg", None) or str(original)
+    number = error_number(error)
+    line = " ".join(str(text).split())
+    return f"{line} ({number})" if number is not None and str(number) not in line else line
+
+
+def way_out(error: BaseException) -> str:
+    """Return what to do about an error; empty where the number does not tell."""
+    number = error_number(error)
+    if number in _WRONG_LOGIN:
+        return "check user and password in [databases]"
+    if number in _NO_GRANT:
+        return "the README lists the grants"
+    if number in _WRONG_SCHEMA:
+        return "check the schema in [databases]"
+    return NOT_REACHED_HINT if number in _NOT_REACHED else ""
