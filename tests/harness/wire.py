@@ -56,7 +56,8 @@ class Wire:
         self._server = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         # Without TLS: what it can't read it can't act on.
-        place = parts.netloc.rpartition(":")[0] + f":{self._listener.getsockname()[1]}"
+        self._port = self._listener.getsockname()[1]
+        place = parts.netloc.rpartition(":")[0] + f":{self._port}"
         self.url = urlunsplit(parts._replace(netloc=place, query="ssl_disabled=true"))
         self.statements: list[str] = []
         self._plans: list[Planned] = []
@@ -68,10 +69,19 @@ class Wire:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.go_away()
+
+    def go_away(self) -> None:
+        """Cut every line, and take no new one: the server is down."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.hang_up()
+
+    def come_back(self) -> None:
+        """Listen on the same port again."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        threading.Thread(target=self._accept, daemon=True).start()
 
     def before(self, statement: str, callback: Callable[[], object], *, skip: int = 0, times: int = 1) -> None:
         """Call before a statement reaches the server; it passes when the callback has returned."""
