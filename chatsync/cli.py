@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from chatsync import __version__, logs
+from chatsync import __version__, logs, redaction
 from chatsync.errors import ChatsyncError, CheckStatus, ExitCode
 from chatsync.invocation import Invocation
 
@@ -104,7 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit with the code that scripts rely on."""
     # Commands are short: looking for garbage every 700 objects costs a twentieth of the start, for nothing.
     gc.set_threshold(50_000)
-    code = run(arguments)
+    try:
+        code = run(arguments)
+    except Exception as bug:  # noqa: BLE001  # told as Python tells it, but without secrets
+        code = ExitCode.FAILED
+        with redaction.clean_output():
+            traceback.print_exception(bug)
     # As Python ends, but for freeing every module and object one by one: with the YT client and the
     # SQL layer in memory that takes 0.15 s, and a thread that hangs in a driver may crash it.
     atexit._run_exitfuncs()  # noqa: SLF001  # the only way to it
@@ -118,10 +123,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # better than to die of "✓" or "…" in an old encoding
     code: int = ExitCode.FAILED  # that of a bug, whose traceback goes on from here
-    try:
-        code = _run(invocation, arguments)
-    finally:
-        invocation.end(code)
+    redaction.forget_secrets()
+    with redaction.clean_output():
+        try:
+            code = _run(invocation, arguments)
+        finally:
+            invocation.end(code)
     return code
 
 

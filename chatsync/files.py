@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 
 from chatsync.errors import OutputError
+from chatsync.redaction import without_secrets
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file beside `path` and rename it to `path` once it is on the disk.
+def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
+    """Write a text, without the secrets in it, beside `path` and rename it to `path` once it is on the disk.
 
     Raises OutputError that names the path when this fails; an older file then stays.
     """
@@ -21,7 +22,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(content)
+            file.write(without_secrets(content).encode())
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

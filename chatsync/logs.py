@@ -14,6 +14,8 @@ import time
 import traceback
 from typing import Any, Protocol
 
+from chatsync.redaction import one_line
+
 ROOT = "chatsync"
 SERVICE = "chatsync"
 
@@ -72,7 +74,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Lay out one record."""
         trace = self._invocation.trace_id[:_SHORT_ID]
-        line = f"{_utc(record.created)}Z {record.levelname:<7} {trace} {record.getMessage()}"
+        line = f"{_utc(record.created)}Z {record.levelname:<7} {trace} {one_line(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import click
 
+from chatsync.redaction import terminal
+
 Advance = Callable[[int], None]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
@@ -22,7 +24,7 @@ def progress_bar(label: str, length: int) -> Iterator[Advance]:
         yield _say_nothing
         return
     one_at_a_time = threading.Lock()
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+    with click.progressbar(length=length, label=label, file=terminal(sys.stderr)) as bar:
 
         def advance(steps: int) -> None:
             with one_at_a_time:

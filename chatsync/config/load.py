@@ -27,7 +27,7 @@ from chatsync.config.settings import (
     Section,
     Settings,
 )
-from chatsync.config.urls import DatabaseUrl, fill_in, parse_url
+from chatsync.config.urls import DatabaseUrl, fill_in, keep_secrets_in, parse_url
 from chatsync.errors import ConfigError
 
 ENVIRONMENT_VARIABLE = "CHATSYNC_CONFIG"
@@ -63,6 +63,7 @@ def load(path: Path) -> Settings:
     """Read and check the file. Raises ConfigError naming the file and the key."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+        keep_secrets_in(text)
         raw = tomllib.loads(text)
         _refuse_unknown_keys(raw, File)
         filled = {key: value if key == "databases" else _fill_in(value, key) for key, value in raw.items()}

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
+from chatsync.redaction import keep_secret
+
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_LOGIN_IN_FILE = re.compile(r":/{1,3}[^\s:/@\"']*:(.+)@")
 # A password may hold an "@", a "/" or a "?" as well; what follows it may not, but for the values of the query.
 _ADDRESS = re.compile(
     r"(?:(?P<login>.*?)@)?(?P<server>[^@/?]+)/(?P<schema>[^@/?]+)(?:\?(?P<query>(?:\w+=.*)?))?", re.DOTALL
@@ -28,7 +31,8 @@ class Secret:
     """A text that prints as `***` wherever it ends up; `reveal()` is called by drivers only."""
 
     def __init__(self, value: str) -> None:
-        """Hide `value`."""
+        """Hide `value`, here and in whatever leaves the program."""
+        keep_secret(value)
         self._value = value
 
     def reveal(self) -> str:
@@ -78,6 +82,15 @@ def fill_in(text: str) -> str:
         return os.environ[name]
 
     return _VARIABLE.sub(value, text)
+
+
+def keep_secrets_in(text: str) -> None:
+    """Register the passwords of all URLs in the text of a configuration, wherever in it they stand."""
+    for line in text.splitlines():
+        for password in _LOGIN_IN_FILE.findall(line):
+            if not _VARIABLE.search(password):
+                keep_secret(password)
+                keep_secret(unquote(password))
 
 
 def _part(text: str) -> str:
@@ -142,15 +155,15 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
     """Read the driver's options; numbers and true/false take their own types."""
     options: dict[str, Option] = {}
     for name, raw in parse_qsl(query, keep_blank_values=True):
-        value = fill_in(raw)
+        value = _option(name, raw)
         if name in _REFUSED_OPTIONS:
             msg = f"{name}: this program reads rows in its own way; leave the option out"
             raise ValueError(msg)
         if name in _PATH_OPTIONS:
             path = (base / value).absolute()
             if not path.is_file():  # the driver would go on without it
-                msg = f"{name}: there is no file {path}"
-                raise ValueError(msg)
+                shown = path if value == raw else raw  # what a variable holds may be a secret
+                raise ValueError(f"{name}: there is no file {shown}")
             options[name] = str(path)
         elif name in _LIST_OPTIONS:
             options[name] = value.split(",")
@@ -159,3 +172,13 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
         else:
             options[name] = int(value) if value.isascii() and value.isdigit() else value
     return options
+
+
+def _option(name: str, raw: str) -> str:
+    """Fill in one option's value. What came from a variable, and any password, is never shown."""
+    value = fill_in(raw)
+    if value != raw or "pass" in name:
+        keep_secret(value)
+    for variable in _VARIABLE.findall(raw):
+        keep_secret(os.environ[variable])
+    return value

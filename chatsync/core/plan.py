@@ -150,7 +150,13 @@ def to_document(plan: Plan) -> dict[str, Any]:
     """Turn a plan into the JSON document of the interface, in its order, `sha256` last."""
     body = msgspec.to_builtins(plan, str_keys=True, enc_hook=list)
     ordered = {"version": body.pop("version"), **body}
-    return {**ordered, "sha256": _hash(ordered)}
+    return sealed(ordered)
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of a plan with the hash of what it holds, `sha256`, last."""
+    body = {key: value for key, value in document.items() if key != "sha256"}
+    return {**body, "sha256": _hash(body)}
 
 
 def _hash(body: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ class StateFile:
         )
         try:
             if kept:
-                write_whole(self._path, json.dumps(kept).encode() + b"\n")
+                write_whole(self._path, json.dumps(kept) + "\n")
             else:
                 self._path.unlink(missing_ok=True)
         except (OSError, OutputError) as error:

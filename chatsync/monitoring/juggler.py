@@ -17,6 +17,7 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Monitoring
 from chatsync.errors import CheckStatus, PushError
 from chatsync.monitoring.verdict import Finding
+from chatsync.redaction import values_without_secrets
 
 # There is no status for "not known"; a warning is seen and wakes nobody up.
 _STATUS = {
@@ -46,7 +47,7 @@ def batch(finding: Finding, section: Monitoring) -> dict[str, Any]:
 
 def push(document: dict[str, Any], url: str, scope: CancelScope) -> None:
     """Post a batch of events; tried again until the run's `retry_timeout`. Raises PushError."""
-    body = json.dumps(document).encode()
+    body = json.dumps(values_without_secrets(document)).encode()
     try:
         answer = scope.retry(lambda: _post(body, url), what=f"push to {url}", is_transient=_is_transient)
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors

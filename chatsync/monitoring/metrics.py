@@ -185,7 +185,7 @@ def write(path: Path, facts: Facts) -> None:
         gauge = Gauge(name, text, labels, registry=registry)
         for values, value in sorted(samples.items()):
             (gauge.labels(*values) if labels else gauge).set(value)
-    write_whole(path, generate_latest(registry), mode=_READABLE)
+    write_whole(path, generate_latest(registry).decode(), mode=_READABLE)
 
 
 def record(textfile: str, learnt: Sequence[Facts], *, step: str | None, code: int, seconds: float) -> None:

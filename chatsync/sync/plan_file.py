@@ -6,14 +6,27 @@ from typing import Any
 
 import msgspec
 
-from chatsync.core.plan import Plan, from_document, to_document
+from chatsync.core.plan import Plan, from_document, sealed, to_document
 from chatsync.errors import OutOfDateError, SourceError
 from chatsync.files import write_whole
+from chatsync.redaction import escape_odd, values_without_secrets
 
 
 def save(plan: Plan, path: Path) -> None:
     """Write the plan file: whole or not at all, readable by its owner only."""
-    write_whole(path, json.dumps(to_document(plan), ensure_ascii=False).encode() + b"\n")
+    write_whole(path, in_json(document(plan)))
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """Return a plan's JSON document; texts of the list (cells, its path) are cleaned before the hash is made."""
+    written = to_document(plan)
+    cleaned = {**written, "exclusions": values_without_secrets(written["exclusions"])}
+    return cleaned if cleaned == written else sealed(cleaned)
+
+
+def in_json(document: Any) -> str:
+    """Write a document as a file of one line, in which every text is valid UTF-8."""
+    return escape_odd(json.dumps(document, ensure_ascii=False)) + "\n"
 
 
 def load(path: Path) -> Plan:

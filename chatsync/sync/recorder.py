@@ -3,7 +3,6 @@
 import getpass
 import logging
 import os
-import re
 import shlex
 import socket
 import sys
@@ -17,10 +16,8 @@ from chatsync.core.plan import Plan
 from chatsync.core.results import Action, ShardResult, Tally
 from chatsync.core.times import format_time
 from chatsync.errors import ChatsyncError, ExitCode, OutputError, UnfinishedError
+from chatsync.redaction import without_secrets
 from chatsync.sync.records import ActionRecord, Outcome, Record, Records, ShardRecord, run_id
-
-# The password in a URL; no option takes one, but people paste.
-_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):\S*@")
 
 logger = logging.getLogger(__name__)
 
@@ -133,4 +130,4 @@ def _user() -> str:
 
 def command_line(arguments: Sequence[str]) -> str:
     """Write a command line as it was typed, without the program's path and without passwords."""
-    return _PASSWORD.sub(r"\1:***@", shlex.join(["chatsync", *arguments[1:]]))
+    return without_secrets(shlex.join(["chatsync", *arguments[1:]]))

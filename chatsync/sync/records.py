@@ -23,6 +23,7 @@ from chatsync.core.plan import Plan
 from chatsync.core.results import Action
 from chatsync.errors import ConfigError, OutputError, RecordError, UnknownRunError
 from chatsync.files import write_whole
+from chatsync.sync import plan_file
 
 VERSION = 1
 
@@ -138,7 +139,7 @@ def run_id(started: datetime, trace_id: str) -> str:
 def to_document(record: Record) -> dict[str, Any]:
     """Turn a record into its JSON document; its plan stands there as in the plan file."""
     body = msgspec.to_builtins(record, str_keys=True, enc_hook=list)
-    return {"version": body.pop("version"), **body, "plan": plans.to_document(record.plan)}
+    return {"version": body.pop("version"), **body, "plan": plan_file.document(record.plan)}
 
 
 def from_document(document: Any) -> Record:
@@ -236,7 +237,7 @@ class Records:
         except OSError as error:
             msg = f"cannot write {path}: {error.strerror}; see records.dir"
             raise OutputError(msg) from None
-        write_whole(path, json.dumps(to_document(record), ensure_ascii=False).encode() + b"\n")
+        write_whole(path, plan_file.in_json(to_document(record)))
 
     def remove(self, run: str) -> None:
         """Remove the record of a run. Raises OutputError."""

@@ -17,6 +17,7 @@ from yt.wrapper.http_helpers import get_retriable_errors
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
 from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
+from chatsync.redaction import keep_secret, without_secrets
 
 READ_BUFFER = 4 * 1024 * 1024
 
@@ -64,7 +65,7 @@ def _one_line(text: str) -> str:
     """Keep the first line, and of a failure to connect only what the operating system says of it."""
     first = text.strip().splitlines()[0] if text.strip() else "no message"
     system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", first)
-    return system[1] if system else first[:300]
+    return system[1] if system else without_secrets(first)[:300]  # cleaned first: half a secret is not known again
 
 
 def find_token(section: Exclusions) -> tuple[str, str]:
@@ -73,11 +74,14 @@ def find_token(section: Exclusions) -> tuple[str, str]:
     Both texts are empty where there is none: a cluster may do without.
     """
     if os.environ.get("YT_TOKEN"):
+        keep_secret(os.environ["YT_TOKEN"].strip())
         return os.environ["YT_TOKEN"].strip(), "$YT_TOKEN"
     for path in (Path(os.path.expanduser("~/.yt/token")), Path(section.token_file)):  # noqa: PTH111  # no home, no error
         try:
             if path.is_file():
-                return path.read_text(encoding="ascii").strip(), str(path)
+                token = path.read_text(encoding="ascii").strip()
+                keep_secret(token)
+                return token, str(path)
         except OSError as error:
             msg = f"cannot read the YT token in {path}: {error.strerror}"
             raise SourceError(msg) from None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_a_file_is_written_for_its_owner(tmp_path: Path) -> None:
-    write_whole(tmp_path / "file", b"content")
+    write_whole(tmp_path / "file", "content")
 
     assert (tmp_path / "file").read_bytes() == b"content"
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
@@ -25,14 +25,14 @@ def test_a_file_is_written_for_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_file_for_others_to_read(tmp_path: Path) -> None:
-    write_whole(tmp_path / "file", b"content", mode=0o644)
+    write_whole(tmp_path / "file", "content", mode=0o644)
 
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*nowhere/file: No such file or directory"):
-        write_whole(tmp_path / "nowhere" / "file", b"content")
+        write_whole(tmp_path / "nowhere" / "file", "content")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
@@ -42,7 +42,7 @@ def test_a_pipe_a_device_and_a_folder_are_left_alone(tmp_path: Path, make: Calla
     before = path.stat()
 
     with pytest.raises(OutputError, match="is no regular file"):
-        write_whole(path, b"content")
+        write_whole(path, "content")
 
     assert (path.stat().st_mode, path.stat().st_ino) == (before.st_mode, before.st_ino)
     assert [found.name for found in tmp_path.iterdir()] == ["there"]

@@ -1,0 +1,164 @@
+"""What leaves the program is cleaned here: secrets become `***`, and what a terminal acts on is escaped.
+
+Standard output and standard error, logs and tracebacks among them, are written through a
+`CleanStream`; files and requests pass `without_secrets`. Whoever learns a secret registers it.
+"""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+HIDDEN = "***"
+
+# Shorter texts stand in too many words and numbers; they are still hidden inside a URL.
+_MIN_LENGTH = 4
+# Up to this length a secret is hidden only where it stands alone: "test" is no secret in "latest".
+_MAX_WORD_LENGTH = 7
+_PROGRAM = "chatsync"  # a password that is the program's own name would hide the start of every line
+
+# `//user:password@`, also with one slash, as a path library writes it. A password may hold "@".
+_LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?:[^\s\"\\]|\\.)*@")
+
+# Controls but for tab and line end, what changes the direction of a text or can't be seen, and
+# surrogates, which stand for bytes that are no valid UTF-8.
+_ODD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+_known: set[str] = set()
+_spelt: frozenset[str] = frozenset()
+_pattern: re.Pattern[str] | None = None
+
+
+def keep_secret(text: str) -> None:
+    """Register a secret: from now on it is hidden in whatever leaves the program."""
+    global _pattern, _spelt  # noqa: PLW0603  # one registry for the process, as a secret is one for all its threads
+    if len(text) < _MIN_LENGTH or text == _PROGRAM or text in _known:
+        return
+    _known.add(text)
+    _spelt = _spelt | _spellings(text)
+    longest_first = sorted(_spelt, key=lambda spelling: (-len(spelling), spelling))
+    _pattern = re.compile("|".join(map(_alone, longest_first)))
+
+
+def forget_secrets() -> None:
+    """Start with no secret known, as a new command does."""
+    global _pattern, _spelt  # see keep_secret
+    _known.clear()
+    _pattern, _spelt = None, frozenset()
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return the forms in which a secret turns up: in a URL, in JSON, in HTML, in a Python literal, on one line."""
+    import html  # late, these three: help needs none of them
+    import json
+    from urllib.parse import quote, quote_plus
+
+    in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    in_url = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    on_one_line = " ".join(secret.split())
+    forms = {secret, repr(secret)[1:-1], html.escape(secret), escape_odd(secret), on_one_line, *in_json, *in_url}
+    return {form for form in forms if len(form) >= _MIN_LENGTH}
+
+
+def _alone(spelling: str) -> str:
+    """Return the pattern of a secret; a word or a number counts only where it stands alone."""
+    pattern = re.escape(spelling)
+    if spelling.isdigit():
+        # Bare numbers are ids and counts, and JSON must stay JSON.
+        return rf"(?<=[:=/'\"]){pattern}(?![0-9A-Za-z])"
+    if spelling.isalnum() and len(spelling) <= _MAX_WORD_LENGTH:
+        return rf"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{{2}})){pattern}(?![0-9A-Za-z])"
+    return pattern
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with every known secret and every password of a URL replaced by `***`."""
+    if _pattern is not None and any(spelling in text for spelling in _spelt):
+        text = _pattern.sub(HIDDEN, text)
+    if "@" in text:
+        text = _LOGIN.sub(rf"\1:{HIDDEN}@", text)
+    return text
+
+
+def values_without_secrets(value: Any) -> Any:
+    """Return a JSON-like value with every text in it cleaned of secrets."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {key: values_without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(values_without_secrets(item) for item in value)
+    return value
+
+
+def escape_odd(text: str) -> str:
+    r"""Return a text with control characters and the like as `\u001b`, which JSON reads as the same character."""
+    return _ODD.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text that can't pass for more than one line: its line ends as `\n`."""
+    return text.replace("\n", "\\n") if "\n" in text else text
+
+
+def _escaped(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+class CleanStream:
+    """A text stream that hides secrets and escapes control characters; else it is the stream behind it.
+
+    `may_fail`: what can't be written is dropped. A command ends as it would have ended, also when
+    nothing more can be said on standard error.
+    """
+
+    def __init__(self, raw: TextIO, *, may_fail: bool) -> None:
+        """Write to `raw`."""
+        self.raw = raw
+        self._may_fail = may_fail
+
+    def write(self, text: str) -> int:
+        """Write a text, cleaned."""
+        if not isinstance(text, str):
+            raise TypeError(f"expected a text, got {type(text).__name__}")
+        with self._forgiving():
+            self.raw.write(escape_odd(without_secrets(text)))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        with self._forgiving():
+            self.raw.flush()
+
+    def _forgiving(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.suppress(OSError) if self._may_fail else contextlib.nullcontext()
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the stream behind it, but for its bytes: they would go past the cleaning."""
+        if name in ("buffer", "raw"):
+            raise AttributeError(name)
+        return getattr(self.raw, name)
+
+
+@contextlib.contextmanager
+def clean_output() -> Iterator[None]:
+    """Clean whatever is written to standard output and standard error inside the block."""
+    before = sys.stdout, sys.stderr
+    if sys.stdout is not None:  # as after `>&-`
+        sys.stdout = cast("TextIO", CleanStream(sys.stdout, may_fail=False))
+    if sys.stderr is not None:
+        sys.stderr = cast("TextIO", CleanStream(sys.stderr, may_fail=True))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def terminal(stream: TextIO) -> TextIO:
+    """Return the stream behind a clean one, for what moves the cursor on purpose."""
+    return cast("TextIO", getattr(stream, "raw", stream))
