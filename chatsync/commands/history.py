@@ -7,8 +7,7 @@ from pyroaring import BitMap64
 
 from chatsync.commands.options import format_option
 from chatsync.core.client_sets import MAX_LIST_ID
-from chatsync.diagnostics.history import client_changes
-from chatsync.diagnostics.history_report import Shown, history_report
+from chatsync.diagnostics.history import Shown, client_changes, history_report
 from chatsync.invocation import Invocation
 from chatsync.sync.records import Records
 from chatsync.sync.report import DEFAULT_LIMIT
@@ -29,13 +28,14 @@ def history(invocation: Invocation, limit: int | None, client: int | None, outpu
     Reads the run records in records.dir, the newest first, and nothing else.
     """
     records = Records(invocation.settings().records)
+    known = records.runs()
     shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
     if client is None:
         runs: list[Shown] = [(record, None) for record in islice(records.newest(), shown)]
-        more = len(records.runs()) - len(runs) if len(runs) == shown else 0  # fewer: the others can't be read
+        more = len(known) - len(runs) if len(runs) == shown else 0  # fewer: the others can't be read
     else:
         done = client_changes(records.newest(), BitMap64([client])).get(client, [])
         found: list[Shown] = [(change.record, change) for change in done]
         runs = found[:shown]
         more = len(found) - len(runs)
-    click.echo(history_report(runs, more=more, client=client, output_format=output_format))
+    click.echo(history_report(runs, known=known, more=more, client=client, output_format=output_format))

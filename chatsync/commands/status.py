@@ -21,7 +21,7 @@ def status(invocation: Invocation, output_format: str) -> None:
     """
     with invocation.begin() as (settings, scope):
         seen = gather(settings, scope, trace_id=invocation.trace_id, progress=progress_bar)
-        needs = warnings(seen, settings.limits)
+        needs = warnings(seen)
         click.echo(status_report(seen, needs, settings, output_format=output_format))
     if seen.errors:
         parts = ", ".join(seen.errors)

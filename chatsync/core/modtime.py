@@ -95,6 +95,13 @@ def modtime_state(stored: StoredModTime, *, list_time: datetime) -> ModTimeState
     return ModTimeState.SYNCED if stored.modtime == list_time else ModTimeState.LIST_IS_OLDER
 
 
+def waiting_since(stored: StoredModTime, *, list_time: datetime) -> datetime:
+    """Return since when a list that is newer waits: since it was modified, or since the switch-off expired."""
+    if stored.modtime is not None and stored.is_expired_switch:
+        return max(list_time, stored.modtime)
+    return list_time
+
+
 def until(modtime: datetime) -> str:
     """Return until when a mod-time in the future disables the job: `until 2099-01-01`."""
     return "until further notice" if modtime >= DISABLED_FOREVER else f"until {short_time(modtime)}"

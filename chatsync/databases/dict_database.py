@@ -41,7 +41,6 @@ _STATE = sa.select(
 )
 _STATE_IF_LOCKED = _STATE.where(sa.func.is_used_lock(sa.bindparam("lock")) == sa.func.connection_id())
 _COUNT_BY_SHARD = sa.select(shard_client_id.c.shard, sa.func.count().label("clients")).group_by(shard_client_id.c.shard)
-_SET_AT = sa.select(_LAST_CHANGE).where(_PROPERTY)
 # last_change is set here too: SQLite knows no ON UPDATE.
 _SET = (
     sa.update(ppc_properties)
@@ -94,11 +93,6 @@ class DictDatabase:
     def feature_id(self) -> int:
         """Read the feature alone, whatever the mod-time is. Raises ConfigError when there is none."""
         return int(self._row().feature_id)
-
-    def set_at(self) -> datetime | None:
-        """Read when the mod-time was last written, to the second; None where there is none."""
-        rows = self.database.rows(_SET_AT, {"property": self._property}, what="read when the mod-time was set")
-        return parse_time(rows[0][0], timezone=UTC) if rows else None
 
     def check_enabled(self) -> None:
         """Raise DisabledError while the mod-time is in the future of this database's clock."""

@@ -1,25 +1,20 @@
 """Gathering what there is to know about single clients. Writes nothing and takes no lock."""
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 
 from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard, storable
-from chatsync.core.diff import ExclusionList, ListVersion
-from chatsync.core.modtime import DictState
+from chatsync.core.client_sets import storable
 from chatsync.core.objections import refusals
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import homes_over
-from chatsync.databases.shard_database import on_every_shard
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.diagnostics.history import client_changes, listed_since
-from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, PropertyError, SourceError, StoppedError
-from chatsync.exclusions import open_list
+from chatsync.diagnostics.survey import Survey
+from chatsync.errors import RecordError
 from chatsync.progress import Progress
-from chatsync.sync.planner import make_plan
 from chatsync.sync.records import Record, Records
 
 
@@ -28,47 +23,57 @@ def gather(
 ) -> tuple[JobFacts, list[ClientFacts]]:
     """Read the list, the clients' rows on every shard and the records.
 
-    The list is read whole, for there is no other way to know who is not on it; if it or a shard
-    can't be read, the rest is told all the same. Only when an asked client awaits a change is a
-    whole diff made too, to see whether a limit refuses it.
+    The list is read whole and once: that is the only way to know who is not on it. If it or a shard
+    can't be read, the rest is told all the same. Only when an asked client awaits a change are all
+    shards read as well and compared with the list, to see whether a limit refuses the change.
     """
-    version, listed, list_error = _list(settings, scope, progress)
-    records = _records(settings)
+    survey = Survey(settings=settings, scope=scope)
+    survey.read_list_and_dict(progress)
+    if (feature_id := survey.feature_id) is None:
+        raise survey.errors["dict"]
     with DictDatabase(settings, scope) as dict_database:
-        feature_id = dict_database.feature_id()
         homes = homes_over(dict_database.database, BitMap64(asked))
-        state, modtime_error = _state(dict_database)
-    rows, shard_errors = _rows(settings, scope, feature_id, storable(BitMap64(asked)))
-    clients = _clients(asked, listed=listed, homes=homes, rows=rows, records=records)
-    job = JobFacts(
-        state=state,
-        version=version,
-        list_error=list_error,
-        modtime_error=modtime_error,
-        shard_errors=shard_errors,
-        shards=frozenset(settings.databases.shards),
-        records_kept=Records(settings.records).kept,
+    ids = storable(BitMap64(asked))
+    rows = survey.ask_shards(lambda shard: shard.rows_among(feature_id, ids))
+    home_of = {client: shard for shard, here in homes.items() for client in here}
+    records = _records(survey)
+    clients = _clients(asked, survey, home_of=home_of, rows=rows, records=records)
+    job = _job(survey, records)
+    if any(may_be_refused(client, job) for client in clients):
+        survey.compare(trace_id=trace_id)
+        job = job.refused(_refusals(survey))
+    return job, clients
+
+
+def _job(survey: Survey, records: Sequence[Record]) -> JobFacts:
+    errors = {part: str(error) for part, error in survey.errors.items()}
+    shards = survey.settings.databases.shards
+    return JobFacts(
+        state=survey.state,
+        version=survey.version,
+        list_error=errors.get("list"),
+        modtime_error=errors.get("mod-time"),
+        records_error=errors.get("records"),
+        shard_errors={shard: errors[f"shard {shard}"] for shard in shards if f"shard {shard}" in errors},
+        shards=frozenset(shards),
+        records_kept=Records(survey.settings.records).kept,
         oldest_record=records[-1].began if records else None,
     )
-    if any(may_be_refused(client, job) for client in clients):
-        job = job.refused(_refusals(settings, scope, trace_id=trace_id, progress=progress))
-    return job, clients
 
 
 def _clients(
     asked: Sequence[int],
+    survey: Survey,
     *,
-    listed: ExclusionList | None,
-    homes: IdsByShard,
+    home_of: Mapping[int, int],
     rows: Mapping[int, Mapping[int, bool]],
     records: Sequence[Record],
 ) -> list[ClientFacts]:
-    home_of = {client: shard for shard, here in homes.items() for client in here}
     done, since = client_changes(records, BitMap64(asked)), listed_since(records, BitMap64(asked))
     return [
         ClientFacts(
             client=client,
-            listed=None if listed is None else client in listed.ids,
+            listed=None if survey.listed is None else client in survey.listed.ids,
             listed_since=since.get(client),
             home=home_of.get(client),
             rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
@@ -78,56 +83,20 @@ def _clients(
     ]
 
 
-def _state(dict_database: DictDatabase) -> tuple[DictState | None, str | None]:
-    """Read the mod-time; when it is no time, say so."""
-    try:
-        return dict_database.state(), None
-    except PropertyError as error:
-        return None, str(error)
-
-
-def _list(
-    settings: Settings, scope: CancelScope, progress: Progress
-) -> tuple[ListVersion | None, ExclusionList | None, str | None]:
-    """Read the list; when that fails, say why."""
-    version = None
-    try:
-        with open_list(settings, scope) as source:
-            version = source.version
-            with progress("reading the list", version.rows or 0) as advance:
-                return version, source.read(advance), None
-    except SourceError as error:
-        return version, None, str(error)
-
-
-def _records(settings: Settings) -> list[Record]:
-    """Read the records of this feature, the newest first."""
-    records = Records(settings.records)
+def _records(survey: Survey) -> list[Record]:
+    """Read the records of this feature, the newest first; a folder that may not be read is noted."""
+    records = Records(survey.settings.records)
     if not records.kept:
         return []
-    return [record for record in records.newest() if record.plan.feature.name == settings.feature.name]
-
-
-def _rows(
-    settings: Settings, scope: CancelScope, feature_id: int, ids: BitMap64
-) -> tuple[dict[int, dict[int, bool]], dict[int, str]]:
-    """Read the clients' rows on every shard, as one may be where its client does not live; say why where that fails."""
-    asked = on_every_shard(settings, scope, lambda shard: shard.rows_among(feature_id, ids))
-    rows, errors = {}, {}
-    for shard, ended in sorted(asked.outcomes(scope), key=itemgetter(0)):
-        if isinstance(ended.error, DatabaseError):
-            errors[shard] = str(ended.error)
-        else:
-            rows[shard] = ended.unwrap()
-    return rows, errors
-
-
-def _refusals(settings: Settings, scope: CancelScope, *, trace_id: str, progress: Progress) -> tuple[str, ...]:
-    """Say why the next run would change nothing at all; nothing when it would."""
     try:
-        plan, _ = make_plan(settings, scope, trace_id=trace_id, if_modified=False, progress=progress)
-        return tuple(map(str, refusals(plan, settings.limits)))
-    except (StoppedError, DeadlineError):
-        raise
-    except ChatsyncError as error:
-        return (str(error),)
+        return [record for record in records.newest() if record.plan.feature.name == survey.settings.feature.name]
+    except RecordError as error:
+        survey.errors["records"] = error
+        return []
+
+
+def _refusals(survey: Survey) -> tuple[str, ...]:
+    """Return why the next run would change nothing at all; nothing when it would."""
+    if survey.plan is None:
+        return tuple(str(error) for part, error in survey.errors.items() if part != "records")
+    return tuple(map(str, refusals(survey.plan, survey.settings.limits)))

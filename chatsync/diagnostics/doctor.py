@@ -15,7 +15,7 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.load import exposes_password
 from chatsync.config.settings import Exclusions, Settings
 from chatsync.core.diff import ExclusionList
-from chatsync.core.modtime import NEVER, modtime_meaning
+from chatsync.core.modtime import NEVER, ModTimeState, modtime_meaning, modtime_state, older_message
 from chatsync.core.times import short_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
@@ -150,6 +150,8 @@ def _check_modtime(_: Settings, dict_database: DictDatabase, list_time: datetime
     meaning = modtime_meaning(state, list_time=compared)
     if state.is_disabled:
         yield warning("mod-time", f"{meaning}; `chatsync set-modtime --reset` switches it on again")
+    elif list_time and modtime_state(state, list_time=list_time) is ModTimeState.LIST_IS_OLDER:
+        yield warning("mod-time", older_message(state, list_time=list_time))
     else:
         yield good("mod-time", f"{short_time(state.modtime)}{f': {meaning}' if list_time else ''}")
 

@@ -1,4 +1,4 @@
-"""Why a client has the chat or not: from facts to words. Pure."""
+"""Why a client has the chat or not: the facts, and what follows from them. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +17,15 @@ from chatsync.sync.records import Record
 class JobFacts:
     """What holds for all clients.
 
-    `list_error`, `modtime_error` and `shard_errors` say why the list, the mod-time or a shard can't
-    be read, `refusals` why the next plan would not be applied.
+    The errors say why the list, the mod-time, the records or a shard can't be read, `refusals` why
+    the next plan would not be applied.
     """
 
     state: DictState | None
     version: ListVersion | None
     list_error: str | None
     modtime_error: str | None
+    records_error: str | None
     shard_errors: Mapping[int, str]
     shards: frozenset[int]
     records_kept: bool
@@ -37,8 +38,9 @@ class JobFacts:
 
     @property
     def errors(self) -> str:
-        """Name all that could not be read; empty when all could."""
-        return " | ".join(filter(None, (self.list_error, self.modtime_error, *self.shard_errors.values())))
+        """All that could not be read; empty when all could."""
+        alone = (self.list_error, self.modtime_error, self.records_error)
+        return " | ".join(filter(None, (*alone, *self.shard_errors.values())))
 
     @property
     def meaning(self) -> ModTimeState | None:
@@ -62,25 +64,13 @@ class ClientFacts:
 
     @property
     def is_off(self) -> bool:
-        """Whether the chat is off: as the row on the client's own shard says, or any row of one that lives nowhere."""
-        if self.home is None:
-            return self.counts_as_off
-        return self.rows.get(self.home) is False
-
-    @property
-    def counts_as_off(self) -> bool:
-        """Whether the job takes the client as off: it does when a row on any shard says so."""
-        return False in self.rows.values()
-
-    @property
-    def is_stray(self) -> bool:
-        """Whether the job takes the client as off for a row on a shard where it does not live."""
-        return self.counts_as_off and not self.is_off
+        """Whether the chat is off: the row on the client's home shard says so. Rows elsewhere count for nothing."""
+        return self.home is not None and self.rows.get(self.home) is False
 
     @property
     def pending(self) -> Action | None:
-        """What the list asks for and is not there yet."""
-        if self.listed is None or self.listed == self.counts_as_off:
+        """The change that the list asks for and that has not been made yet."""
+        if self.listed is None or self.listed == self.is_off:
             return None
         return Action.TURN_OFF if self.listed else Action.TURN_ON
 
@@ -90,30 +80,29 @@ class Chat(StrEnum):
 
     ON = "on"
     OFF = "off"
-    UNKNOWN = "unknown"  # it lives on no shard, or on one that the configuration lacks or nobody can read
+    UNKNOWN = "unknown"  # it lives on no shard, or on one that is not configured or can't be read
 
 
 def chat(facts: ClientFacts, job: JobFacts) -> Chat:
-    """Tell whether the client has the chat, as far as the configured shards can tell."""
-    if facts.is_off:
-        return Chat.OFF
-    known = facts.rows if facts.home is None else facts.home in job.shards - job.shard_errors.keys()
-    return Chat.ON if known else Chat.UNKNOWN
+    """Tell whether the client has the chat, by the row on its home shard."""
+    if facts.home not in job.shards - job.shard_errors.keys():
+        return Chat.UNKNOWN
+    return Chat.OFF if facts.is_off else Chat.ON
 
 
 class Cause(StrEnum):
-    """Who made the chat what it is."""
+    """What made the chat as it is."""
 
     JOB = "job"
     UNDO = "undo"
-    PERHAPS_JOB = "perhaps job"  # a run that was killed had it in its plan
-    NOBODY = "nobody"  # no row: on is how it is without one
+    PERHAPS_JOB = "perhaps job"  # a run that was killed had the client in its plan
+    NO_ROW = "no row"  # without one the chat is on
     NOT_THE_JOB = "not the job"
-    NO_RECORD = "no record"  # somebody else, or a run that no record is left of
+    NO_RECORD = "no record"  # something else, or a run whose record is gone
 
 
 def cause(facts: ClientFacts) -> tuple[Cause, ClientChange | None]:
-    """Tell who made the chat what it is, and the run that did, or that somebody has overruled."""
+    """Tell what made the chat as it is, and the run that did it, or whose change was overwritten later."""
     action = Action.TURN_OFF if facts.is_off else Action.TURN_ON
     latest = facts.client_changes[0] if facts.client_changes else None
     if latest and not latest.certain and latest.action is action:
@@ -125,7 +114,7 @@ def cause(facts: ClientFacts) -> tuple[Cause, ClientChange | None]:
         return Cause.NOT_THE_JOB, sure
     home_row = facts.rows.get(facts.home) if facts.home is not None else None
     if not facts.is_off and home_row is None:
-        return Cause.NOBODY, None
+        return Cause.NO_ROW, None
     return Cause.NO_RECORD, None
 
 
@@ -134,19 +123,19 @@ class Next(StrEnum):
 
     NOTHING = "nothing to do"
     CHANGE = "change"
-    FULL_RUN = "full run only"  # the mod-time says synced, so --if-modified does not look
+    FULL_RUN = "full run only"  # the mod-time says synced, so a run with --if-modified does not look
+    LIST_OLDER = "list older"  # than the one that was synced last
     DISABLED = "disabled"
     REFUSED = "refused"
     NO_SHARD = "no shard"
     SHARD_MISSING = "shard missing"
     SHARD_AWAY = "shard away"
-    STRAY_ROW = "stray row"
     NO_LIST = "no list"
     NO_MODTIME = "no mod-time"
 
 
 def next_run(facts: ClientFacts, job: JobFacts) -> Next:
-    """Tell what comes of the client in the next run; the first obstacle counts."""
+    """Tell what the next run does about the client, or the first thing that keeps it from doing so."""
     if job.meaning in (None, ModTimeState.DISABLED):
         return Next.DISABLED if job.meaning else Next.NO_MODTIME
     if facts.listed is None:
@@ -154,15 +143,17 @@ def next_run(facts: ClientFacts, job: JobFacts) -> Next:
     if facts.home in job.shard_errors or (facts.pending and job.shard_errors):
         return Next.SHARD_AWAY
     if facts.pending is None:
-        return Next.STRAY_ROW if facts.listed and facts.is_stray else Next.NOTHING
+        return Next.NOTHING
     return _pending_run(facts, job)
 
 
 def _pending_run(facts: ClientFacts, job: JobFacts) -> Next:
-    if facts.pending is Action.TURN_OFF and facts.home is None:
+    if facts.home is None:
         return Next.NO_SHARD
-    if facts.pending is Action.TURN_OFF and facts.home not in job.shards:
+    if facts.home not in job.shards:
         return Next.SHARD_MISSING
+    if job.meaning is ModTimeState.LIST_IS_OLDER:
+        return Next.LIST_OLDER
     if job.refusals:
         return Next.REFUSED
     return Next.FULL_RUN if job.meaning is ModTimeState.SYNCED else Next.CHANGE

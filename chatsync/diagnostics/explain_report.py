@@ -1,4 +1,4 @@
-"""How an explanation is told: one sentence, the facts, and a sentence to paste into the reply."""
+"""How an explanation is shown: one sentence, the facts, and a sentence to paste into the reply."""
 
 import json
 from collections.abc import Sequence
@@ -6,12 +6,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from chatsync.core.modtime import DISABLED_FOREVER, until
+from chatsync.core.modtime import DISABLED_FOREVER, older_message, until
 from chatsync.core.results import Action
 from chatsync.core.times import format_time, short_time
 from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
-from chatsync.diagnostics.history import ClientChange
-from chatsync.diagnostics.history_report import change_in_words
+from chatsync.diagnostics.history import ClientChange, change_in_words
 
 _CHANGES_SHOWN = 3
 
@@ -49,32 +48,36 @@ def _when(change: ClientChange) -> str:
 
 
 def sentence(facts: ClientFacts, job: JobFacts) -> str:
-    """Say whether the chat is on, why, and who did that."""
-    listed = {True: "the client is on", False: "the client is not on", None: "nobody can read"}[facts.listed]
+    """Return one sentence: whether the chat is on, why, and what made it so."""
+    listed = {
+        True: "the client is on the exclusion list",
+        False: "the client is not on the exclusion list",
+        None: "the exclusion list can't be read",
+    }[facts.listed]
     if chat(facts, job) is Chat.UNKNOWN:
-        return (
-            f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed} the exclusion list."
-        )
-    linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "though"
-    why = f"{linked} {listed} the exclusion list"
-    return f"Client {facts.client}: the chat is {_state(facts).upper()}, {why}; {_by_whom(facts, job)}."
+        return f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed}."
+    linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "although"
+    return f"Client {facts.client}: the chat is {_state(facts).upper()}, {linked} {listed}; {_cause(facts, job)}."
 
 
-def _by_whom(facts: ClientFacts, job: JobFacts) -> str:
-    who, change = cause(facts)
+def _cause(facts: ClientFacts, job: JobFacts) -> str:
+    kind, change = cause(facts)
     if change is None:
-        if who is Cause.NOBODY:
+        if kind is Cause.NO_ROW:
             return "it has no row there, and without one the chat is on"
+        if job.records_error:
+            return "what made it so is not known, as the records can't be read"
         if not job.records_kept:
-            return "who did that is not known, as no records are kept (records.dir)"
-        since = f" since {short_time(job.oldest_record)}" if job.oldest_record else ""
-        return f"it was not this job, as far as its records{since} tell"
+            return "what made it so is not known, as no records are kept (records.dir)"
+        since = f", and the oldest is of {short_time(job.oldest_record)}" if job.oldest_record else ""
+        return f"no recorded run of this job did that{since}"
     was = f"turned it {'off' if change.action is Action.TURN_OFF else 'on'} at {_when(change)}"
     return {
         Cause.JOB: f"this job {was}",
         Cause.UNDO: f"an undo {was}",
-        Cause.PERHAPS_JOB: f"a run of {_when(change)} may have done that: it was killed, is under way, or lost touch",
-    }.get(who, f"it was not this job, which {was}: somebody else has changed it since")
+        Cause.PERHAPS_JOB: f"the run of {_when(change)} may have done that: it was killed, lost its connection, "
+        "or is still at work",
+    }.get(kind, f"this job {was}, and something else has changed it since")
 
 
 def _list(facts: ClientFacts, job: JobFacts) -> str:
@@ -99,25 +102,28 @@ def _home(facts: ClientFacts, job: JobFacts) -> str:
 
 def _rows(facts: ClientFacts, job: JobFacts) -> str:
     away = [f"shard {shard}: can't be read" for shard in job.shard_errors]
-    said = [
-        f"shard {shard}: {'on' if on else 'off'}" + ("" if shard == facts.home else " (does not live there)")
+    found = [
+        f"shard {shard}: {'on' if on else 'off'}"
+        + ("" if shard == facts.home else " (a stray row, not on its home shard: counts for nothing)")
         for shard, on in facts.rows.items()
     ]
-    return ", ".join([*said, *away]) or "none on any shard"
+    return ", ".join([*found, *away]) or "none on any shard"
 
 
 def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
+    if job.records_error:
+        return f"not known: {job.records_error}"
     if not facts.client_changes:
         return "no recorded run" if job.records_kept else "no records are kept"
-    said = []
+    lines = []
     for change in facts.client_changes[:_CHANGES_SHOWN]:
         record = change.record
         undo = f", undoing {record.undo_of}" if record.undo_of else ""
-        said.append(f"run {record.id} by {record.user}@{record.host}: {change_in_words(change)}{undo}")
-    more = len(facts.client_changes) - len(said)
+        lines.append(f"run {record.id} by {record.user}@{record.host}: {change_in_words(change)}{undo}")
+    more = len(facts.client_changes) - len(lines)
     if more:
-        said.append(f"… and {more} more (`chatsync history --client {facts.client}`)")
-    return "\n".join(said)
+        lines.append(f"… and {more} more (`chatsync history --client {facts.client}`)")
+    return "\n".join(lines)
 
 
 def _until(job: JobFacts) -> str:
@@ -126,31 +132,37 @@ def _until(job: JobFacts) -> str:
 
 
 def _next(facts: ClientFacts, job: JobFacts) -> str:
-    """Say what the next run will do about the client, or why there won't be one."""
+    """Return what the next run will do about the client, or why there will be none."""
     verb = _verb(facts)
-    after = f"; after that one would turn it {verb}" if facts.pending else ""
-    shards = ", ".join(str(shard) for shard, on in facts.rows.items() if not on)
+    after = f"; after that, a run would turn it {verb}" if facts.pending else ""
     return {
         Next.NOTHING: "nothing to do for this client",
-        Next.CHANGE: f"turns it {verb}" if facts.listed else f"turns it on, by the row on shard {shards}",
-        Next.FULL_RUN: f"does not look (--if-modified: this list is synced); one without --if-modified turns it {verb}",
+        Next.CHANGE: f"turns it {verb}",
+        Next.FULL_RUN: "a run with --if-modified does not look, as this list is synced; "
+        f"one without --if-modified turns it {verb}",
         Next.DISABLED: f"none: the job is disabled {_until(job)} (`chatsync set-modtime --reset` ends that){after}",
-        Next.REFUSED: f"would turn it {verb}, but changes nothing: " + " | ".join(job.refusals),
+        Next.REFUSED: f"would turn it {verb}, but is refused: " + " | ".join(job.refusals),
+        Next.LIST_OLDER: f"would turn it {verb}, but {_older(job)}",
         Next.NO_SHARD: "leaves the client out: it lives on no shard",
         Next.SHARD_MISSING: f"fails: shard {facts.home} is missing from databases.shards",
         Next.SHARD_AWAY: "fails as long as a shard can't be read",
-        Next.STRAY_ROW: f"does nothing: it takes the client as off, for the row on shard {shards} says so",
         Next.NO_LIST: "fails as long as the list can't be read",
         Next.NO_MODTIME: f"fails: {job.modtime_error}",
     }[next_run(facts, job)]
 
 
+def _older(job: JobFacts) -> str:
+    if job.state is None or job.version is None:
+        return "the list is older than the one that was synced"
+    return older_message(job.state, list_time=job.version.modified)
+
+
 def closing(facts: ClientFacts, job: JobFacts) -> str:
-    """Write the sentence that a support person can paste into the reply."""
+    """Return the sentence that a support person can paste into the reply."""
     if chat(facts, job) is Chat.UNKNOWN:
         return _closing_of_unknown(facts, job)
-    who, change = cause(facts)
-    since = f" since {short_time(change.record.began)[:10]}" if change and who in (Cause.JOB, Cause.UNDO) else ""
+    kind, change = cause(facts)
+    since = f" since {short_time(change.record.began)[:10]}" if change and kind in (Cause.JOB, Cause.UNDO) else ""
     because = {
         (True, None): "",
         (False, None): "",
@@ -170,13 +182,12 @@ def _closing_of_unknown(facts: ClientFacts, job: JobFacts) -> str:
     elif facts.home in job.shard_errors:
         why = "the database where it lives can't be read at the moment: please ask again later"
     else:
-        why = f"the sync does not know shard {facts.home}, where it lives, which its operators have to mend"
+        why = f"the sync does not know shard {facts.home}, where it lives: its operators have to add that shard"
     return f"Client {facts.client} {listed} the exclusion list, but {why}."
 
 
 def _outlook(facts: ClientFacts, job: JobFacts) -> str:
     verb = _verb(facts)
-    what_next = next_run(facts, job)
     if facts.listed is False and not facts.is_off:
         return "if it does not show, the cause is not this list"
     return {
@@ -184,18 +195,17 @@ def _outlook(facts: ClientFacts, job: JobFacts) -> str:
         Next.CHANGE: f"the next sync turns it {verb}",
         Next.FULL_RUN: f"the next full sync turns it {verb}",
         Next.DISABLED: f"the sync is switched off {_until(job)}, so it stays like this for now",
-        Next.REFUSED: f"the sync is held back, and turns it {verb} once its operators have released it",
-        Next.NO_SHARD: "it lives on no shard, so the sync leaves it out",
-        Next.SHARD_AWAY: "a database can't be read at the moment, so when the sync changes that can't be said",
-        Next.STRAY_ROW: "a row on a shard where it does not live keeps the sync from turning it off, "
-        "which its operators have to mend",
-        Next.NO_LIST: "the list can't be read at the moment, so why and for how long can't be said",
-        Next.NO_MODTIME: "the sync fails at the moment, so it stays like this until its operators have mended that",
-    }[what_next]
+        Next.REFUSED: f"the sync is held back by a limit, and turns it {verb} once its operators have released it",
+        Next.LIST_OLDER: f"the sync does not take this list, as a later one was synced: its operators decide whether "
+        f"it turns it {verb}",
+        Next.SHARD_AWAY: "a database can't be read at the moment, so it is not known when the sync changes that",
+        Next.NO_LIST: "the list can't be read at the moment, so it is not known why, nor for how long",
+        Next.NO_MODTIME: "the sync fails at the moment, so it stays like this until its operators have repaired it",
+    }[next_run(facts, job)]
 
 
 def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
-    who, change = cause(facts)
+    kind, change = cause(facts)
     since = facts.listed_since
     return {
         "client_id": facts.client,
@@ -205,7 +215,7 @@ def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
         "listed_since": {"run": since.id, "list_modified": since.plan.exclusions.modification_time} if since else None,
         "shard": facts.home,
         "rows": {str(shard): "on" if on else "off" for shard, on in facts.rows.items()},
-        "cause": who.value,
+        "cause": kind.value,
         "by": _change_document(change) if change else None,
         "history": [_change_document(change) for change in facts.client_changes],
         "next_run": {"outcome": next_run(facts, job).value, "action": facts.pending, "text": _next(facts, job)},

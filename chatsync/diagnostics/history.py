@@ -1,17 +1,25 @@
-"""What the run records say about clients. Pure."""
+"""What the run records say: which runs there were, and what they did to a client."""
 
-from collections.abc import Iterable
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from os.path import commonprefix
+from typing import Any
 
 from pyroaring import BitMap64
+from tabulate import tabulate
 
 from chatsync.core.results import Action
-from chatsync.sync.records import Record
+from chatsync.core.times import short_span
+from chatsync.sync.records import Outcome, Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientChange:
-    """What one run did to one client; not `certain` when it never said, or never heard whether it did."""
+    """What one run did to one client; not `certain` when the run was killed, or the answer to a commit was lost."""
 
     record: Record
     action: Action
@@ -19,7 +27,7 @@ class ClientChange:
 
 
 def client_changes(records: Iterable[Record], asked: BitMap64) -> dict[int, list[ClientChange]]:
-    """Say what the runs did to each client asked for, in the order of the runs; who was left alone is not there."""
+    """Return what the runs did to each client asked for, in the order of the runs; unchanged clients are left out."""
     found: dict[int, list[ClientChange]] = {}
     for record in records:
         for action in Action:
@@ -31,10 +39,10 @@ def client_changes(records: Iterable[Record], asked: BitMap64) -> dict[int, list
 
 
 def listed_since(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]:
-    """Find for each client the first run of those since which it was listed all along, as far as plans tell.
+    """Return for each client the first run since which it has been listed without a break, as far as plans tell.
 
-    Takes the newest run first. A plan tells of a client that it turns off or calls unknown that it
-    was listed, of one that it turns on that it was not, and of all others nothing; an undo knows no list.
+    Takes the newest run first. A client that a plan turns off or calls unknown was listed; one that it
+    turns on was not; of all others a plan says nothing, and an undo says nothing of any.
     """
     since: dict[int, Record] = {}
     undecided = asked
@@ -45,3 +53,143 @@ def listed_since(records: Iterable[Record], asked: BitMap64) -> dict[int, Record
         listed = record.plan.unknown | record.planned(Action.TURN_OFF)
         since.update(dict.fromkeys(undecided & listed, record))
     return since
+
+
+Shown = tuple[Record, ClientChange | None]
+
+_COLUMNS = (
+    "run", "outcome", "exit_code", "started", "ended", "turned_off", "turned_on", "already", "missing",
+    "user", "host", "pid", "command", "trace_id", "undo_of", "feature", "list", "list_modified", "error",
+)  # fmt: skip
+_CLIENT_COLUMNS = ("client_action", "client_certain")
+_TABLE = ("run", "outcome", "turned\noff", "turned\non", "missing", "took", "by", "undo of")
+_NUMBERS = ("turned\noff", "turned\non", "missing", "took")
+# Left out of the table where no run has a value.
+_OPTIONAL = ("missing", "undo of")
+_TO_THE_SECOND = len("20261123T103000")
+
+
+def history_report(
+    runs: Sequence[Shown], *, known: Iterable[str], more: int, client: int | None, output_format: str
+) -> str:
+    """Show runs, the newest first.
+
+    `known` are the ids of all runs, among which the shown short ones are unique; `more` is how many
+    runs are not shown.
+    """
+    if output_format == "json":
+        return json.dumps([_document(run) for run in runs], ensure_ascii=False)
+    if output_format == "csv":
+        return _csv(runs, client)
+    if not runs:
+        return "No recorded run." if client is None else f"No recorded run changed client {client}."
+    names = short_names(known)
+    notes = [f"{names.get(record.id, record.id)}: {record.error}" for record, _ in runs if record.error]
+    if any(record.is_open for record, _ in runs):
+        notes.append("started: the run is at work, or was killed; how much of its plan it wrote is not known")
+    if more:
+        notes.append(f"… and {more} more (--limit {len(runs) + more} shows all)")
+    return "\n\n".join([_table(runs, names, client), *notes])
+
+
+def short_names(known: Iterable[str]) -> dict[str, str]:
+    """Return for each run the shortest start of its id that names no other one: its time, to the second or closer."""
+    ordered = sorted(known)
+    shared = [0, *(len(commonprefix(pair)) for pair in pairwise(ordered)), 0]  # noqa: RUF071  # of texts
+    lengths = (max(_TO_THE_SECOND, before + 1, after + 1) for before, after in pairwise(shared))
+    return {run: run[:length] for run, length in zip(ordered, lengths, strict=True)}
+
+
+def _table(runs: Sequence[Shown], names: Mapping[str, str], client: int | None) -> str:
+    rows = [_table_row(run, names) for run in runs]
+    columns = [name for name in _TABLE if name not in _OPTIONAL or any(row[name] not in ("", 0) for row in rows)]
+    about = [[] if client is None else [change_in_words(change) if change else ""] for _, change in runs]
+    return tabulate(
+        [[*first, *(row[name] for name in columns)] for first, row in zip(about, rows, strict=True)],
+        headers=[*([] if client is None else [f"client {client}"]), *columns],
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=["left"] * (client is not None) + ["right" if name in _NUMBERS else "left" for name in columns],
+    )
+
+
+def change_in_words(change: ClientChange) -> str:
+    """Return what was done to a client: `turned off`, `perhaps turned on`."""
+    words = change.action.value.replace("turn_", "turned ")
+    return words if change.certain else f"perhaps {words}"
+
+
+def took(record: Record) -> str:
+    """Return how long a run took; empty while it is not known."""
+    return short_span(record.finished - record.began) if record.finished else ""
+
+
+def _table_row(run: Shown, names: Mapping[str, str]) -> dict[str, object]:
+    record = run[0]
+    undone = record.undo_of or ""
+    by = f"{record.user}@{record.host}"
+    values = (names.get(record.id, record.id), record.outcome.value, *_counts(record), took(record), by)
+    return dict(zip(_TABLE, (*values, names.get(undone, undone)), strict=True))
+
+
+def _counts(record: Record) -> tuple[object, object, object]:
+    if record.outcome is Outcome.STARTED:
+        return "?", "?", "?"
+    return len(record.changed(Action.TURN_OFF)), len(record.changed(Action.TURN_ON)), record.count("failed")
+
+
+def _flat(run: Shown) -> dict[str, Any]:
+    record, change = run
+    off, on, missing = (None if count == "?" else count for count in _counts(record))
+    values = {
+        "run": record.id,
+        "outcome": record.outcome.value,
+        "exit_code": record.exit_code,
+        "started": record.started,
+        "ended": record.ended,
+        "turned_off": off,
+        "turned_on": on,
+        "already": None if record.is_open else record.count("already"),
+        "missing": missing,
+        "user": record.user,
+        "host": record.host,
+        "pid": record.pid,
+        "command": record.command,
+        "trace_id": record.trace_id,
+        "undo_of": record.undo_of,
+        "feature": record.plan.feature.name,
+        "list": None if record.undo_of else record.plan.exclusions.source,
+        "list_modified": None if record.undo_of else record.plan.exclusions.modification_time,
+        "error": record.error,
+    }
+    if change:
+        values |= {"client_action": change.action.value, "client_certain": change.certain}
+    return values
+
+
+def _document(run: Shown) -> dict[str, Any]:
+    """Describe a run without its clients, which its record and `--client` name."""
+    record = run[0]
+    shards = {
+        str(number): {
+            action.value: {
+                "planned": shard.of(action).planned,
+                "changed": len(shard.of(action).changed),
+                "already": shard.of(action).already,
+                "failed": shard.of(action).failed,
+            }
+            for action in Action
+        }
+        | {"error": shard.error}
+        for number, shard in record.shards.items()
+    }
+    return {**_flat(run), "shards": shards}
+
+
+def _csv(runs: Sequence[Shown], client: int | None) -> str:
+    out = io.StringIO()
+    columns = _COLUMNS if client is None else _COLUMNS + _CLIENT_COLUMNS
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_flat(run) for run in runs)
+    return out.getvalue().removesuffix("\n")

@@ -11,7 +11,7 @@ from chatsync.config.settings import Settings
 from chatsync.core.client_sets import IdsByShard, total
 from chatsync.core.modtime import modtime_meaning
 from chatsync.core.times import distance, format_time, short_span, short_time
-from chatsync.diagnostics.history_report import history_report
+from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status
 
 _NOT_KNOWN = "not known"
@@ -67,12 +67,11 @@ def _meaning(status: Status) -> str | None:
     if state is None:
         return None
     if status.meaning is None:
-        text = "not known what it means without the list"
+        text = "what it means can't be told without the list"
     else:
-        # Where the list is not known the job is disabled, whatever the list.
-        modified = status.listed.version.modified if status.listed else state.now
-        text = modtime_meaning(state, list_time=modified)
-    since = f", set {short_span(state.now - status.set_at)} ago" if status.set_at else ""
+        # Without the list its meaning is known only where the job is disabled, for any list.
+        text = modtime_meaning(state, list_time=status.version.modified if status.version else state.now)
+    since = f", set {short_span(state.now - state.last_change)} ago" if state.last_change else ""
     return text + since
 
 
@@ -103,7 +102,7 @@ def _last_runs(status: Status, settings: Settings) -> str:
 
 def _runs(status: Status, output_format: str) -> str:
     runs = [(record, None) for record in status.runs]
-    return history_report(runs, more=0, client=None, output_format=output_format)
+    return history_report(runs, known=status.known, more=0, client=None, output_format=output_format)
 
 
 def _document(status: Status, warnings: Sequence[str], settings: Settings) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def _document(status: Status, warnings: Sequence[str], settings: Settings) -> di
             "value": format_time(state.modtime) if state.modtime else None,
             "state": meaning.value if meaning else None,
             "meaning": _meaning(status),
-            "set_at": format_time(status.set_at) if status.set_at else None,
+            "set_at": format_time(state.last_change) if state.last_change else None,
         },
         "off": {
             str(shard): len(status.off[shard]) if shard in status.off else None for shard in settings.databases.shards

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chatsync.core.client_sets import total
-from chatsync.core.modtime import DictState, ModTimeState, disabled_message, modtime_state
+from chatsync.core.modtime import DictState, ModTimeState, disabled_message, modtime_state, older_message, waiting_since
 from chatsync.core.plan import Plan
 from chatsync.core.times import short_span, short_time
 from chatsync.errors import ChatsyncError, CheckStatus, PropertyError, SourceAwayError, SourceError
@@ -62,7 +62,9 @@ def waiting(*, source: str, modified: datetime, state: DictState, former: Waitin
     if modtime_state(state, list_time=modified) is not ModTimeState.LIST_IS_NEWER:
         return None
     same = former is not None and (former.source, former.modtime) == (source, state.modtime)
-    since = min(modified, former.since) if former is not None and same else modified
+    since = waiting_since(state, list_time=modified)
+    if former is not None and same:
+        since = min(since, former.since)
     return Waiting(source=source, modtime=state.modtime, since=since)
 
 
@@ -78,6 +80,8 @@ def judge(
     """Judge what was seen: the list's version, the mod-time, and `counts` of a real diff or None."""
     if state.modtime is not None and state.is_disabled:
         return Finding(status=CheckStatus.WARNING, message=disabled_message(state.modtime), counts=counts)
+    if modtime_state(state, list_time=modified) is ModTimeState.LIST_IS_OLDER:
+        return Finding(status=CheckStatus.WARNING, message=older_message(state, list_time=modified), counts=counts)
     if since is not None:
         return _judge_waiting(since, modified=modified, now=state.now, counts=counts, thresholds=thresholds)
     synced = f"{source} of {short_time(modified)} is synced"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness.job import DAY, Job, SqliteFiles
+from tests.harness.job import DAY, TABLE, Job, SqliteFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from tests.harness.yt_proxy import YtProxy
 
 RECORDS = {"dir": "records", "keep": "36500d"}
 LIMITS = {"unknown_percent": 50}
@@ -65,7 +67,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 LISTED, UNLISTED = "as the client is on the exclusion list", "as the client is not on the exclusion list"
-THOUGH, THOUGH_NOT = "though the client is on the exclusion list", "though the client is not on the exclusion list"
+THOUGH, THOUGH_NOT = "although the client is on the exclusion list", "although the client is not on the exclusion list"
 OFF = "because the client is on the exclusion list; once the sales team has taken it off the list, the next sync "
 OFF += "turns the chat on again."
 NO_ROW = "it has no row there, and without one the chat is on"
@@ -82,7 +84,10 @@ SITUATIONS = {
     ),
     "off before the first record": (
         102,
-        f": the chat is OFF, {LISTED}; it was not this job, as far as its records since 2023-11-14 23:13:20 UTC tell.",
+        (
+            f": the chat is OFF, {LISTED}; no recorded run of this job did that, and the oldest is of "
+            "2023-11-14 23:13:20 UTC."
+        ),
         ("no record", None, "nothing to do"),
         f"is off for client 102, {OFF}",
     ),
@@ -98,8 +103,8 @@ SITUATIONS = {
     "turned on again by hand": (
         104,
         (
-            f": the chat is ON, {THOUGH}; it was not this job, which turned it off at 2023-11-14 23:13:20 UTC: "
-            "somebody else has changed it since."
+            f": the chat is ON, {THOUGH}; this job turned it off at 2023-11-14 23:13:20 UTC, "
+            "and something else has changed it since."
         ),
         ("not the job", "20231114T231320.000000Z-00000000", "change"),
         f"is on for client 104, {STILL_ON}",
@@ -107,7 +112,7 @@ SITUATIONS = {
     "never touched": (
         105,
         f": the chat is ON, {UNLISTED}; {NO_ROW}.",
-        ("nobody", None, "nothing to do"),
+        ("no row", None, "nothing to do"),
         f"is on for client 105, {OTHER_CAUSE}",
     ),
     "turned on again by the job": (
@@ -119,7 +124,7 @@ SITUATIONS = {
     "listed a moment ago": (
         107,
         f": the chat is ON, {THOUGH}; {NO_ROW}.",
-        ("nobody", None, "change"),
+        ("no row", None, "change"),
         f"is on for client 107, {STILL_ON}",
     ),
     "listed and on no shard": (
@@ -128,17 +133,14 @@ SITUATIONS = {
             " lives on no shard, so the databases do not know it: its chat is UNKNOWN, and the client "
             "is on the exclusion list."
         ),
-        ("nobody", None, "no shard"),
+        ("no row", None, "no shard"),
         "Client 108 is on the exclusion list, but the databases do not know this client: please check the number.",
     ),
     "a row left over on another shard": (
         109,
         f": the chat is ON, {THOUGH}; {NO_ROW}.",
-        ("nobody", None, "stray row"),
-        (
-            "is on for client 109, although the client is on the exclusion list; a row on a shard where it does not "
-            "live keeps the sync from turning it off, which its operators have to mend."
-        ),
+        ("no row", None, "change"),
+        f"is on for client 109, {STILL_ON}",
     ),
     "put back by an undo": (
         110,
@@ -149,8 +151,8 @@ SITUATIONS = {
     "in the plan of a run that was killed": (
         111,
         (
-            f": the chat is OFF, {LISTED}; a run of 2023-11-18 23:13:20 UTC may have done that: "
-            "it was killed, is under way, or lost touch."
+            f": the chat is OFF, {LISTED}; the run of 2023-11-18 23:13:20 UTC may have done that: "
+            "it was killed, lost its connection, or is still at work."
         ),
         ("perhaps job", "20231118T231320.000000Z-00000004", "nothing to do"),
         f"is off for client 111, {OFF}",
@@ -225,10 +227,10 @@ def test_the_text(built: Job) -> None:
         "  lives on    shard 2",
         "  rows        shard 2: off",
         "  changed by  run 20231114T231320.000000Z-00000000 by anna@cron1: turned off",
-        "  next run    turns it on, by the row on shard 2",
+        "  next run    turns it on",
     ]
     assert answer == f"  answer      The support chat {SITUATIONS['off and no longer listed'][3]}"
-    assert "  rows        shard 3: off (does not live there)\n" in second
+    assert "  rows        shard 3: off (a stray row, not on its home shard: counts for nothing)\n" in second
 
 
 @pytest.mark.parametrize(("arguments", "stdin"), [(["-"], "107, 101\n107\n"), ([], "107\n101"), (["107", "-"], "101")])
@@ -309,6 +311,34 @@ def test_while_refused(waiting: Job) -> None:
     assert "(4711): it is the wrong list" in " ".join(waiting.run("explain", "107").out.split())
 
 
+def test_the_list_is_read_once_also_where_a_whole_diff_is_made(job: Job, yt: YtProxy) -> None:
+    yt.write(TABLE, ids=[1])
+    job.keep_list_in(yt)
+    job.configure(limits={"must_contain": [7]})
+    job.settle({1: 1})
+
+    (waits,) = explained(job, "1")
+
+    assert waits["next_run"]["outcome"] == "refused"  # so that the limits were asked
+    assert yt.commands.count("read_table") == 1
+
+
+def test_records_that_may_not_be_read(waiting: Job) -> None:
+    """The administrator, who may run the tests, may read any folder: a file in its place can't be listed either."""
+    waiting.records_folder.rename(waiting.folder / "kept")
+    waiting.records_folder.write_text("")
+
+    result = waiting.run("explain", "101")
+
+    assert result.code == 1
+    assert result.out.startswith(
+        "Client 101: the chat is OFF, as the client is on the exclusion list; "
+        "what made it so is not known, as the records can't be read.\n"
+    )
+    assert f"  changed by  not known: cannot read the records in {waiting.records_folder}: " in result.out
+    assert result.err.startswith("chatsync: cannot read the records in ")
+
+
 def test_while_locked(waiting: Job) -> None:
     with (waiting.folder / "ppcdict.db.chatsync-lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -365,9 +395,11 @@ def test_a_list_that_cannot_be_read(waiting: Job) -> None:
     (document,) = result.json
     assert (document["chat"], document["listed"], document["next_run"]["outcome"]) == ("off", None, "no list")
     assert document["sentence"].startswith(
-        "Client 101: the chat is OFF, and nobody can read the exclusion list; this job"
+        "Client 101: the chat is OFF, and the exclusion list can't be read; this job"
     )
-    assert document["answer"].endswith("; the list can't be read at the moment, so why and for how long can't be said.")
+    assert document["answer"].endswith(
+        "; the list can't be read at the moment, so it is not known why, nor for how long."
+    )
 
 
 def test_a_modtime_that_is_no_time(waiting: Job) -> None:
@@ -379,7 +411,7 @@ def test_a_modtime_that_is_no_time(waiting: Job) -> None:
     assert "holds 'soon', which is not a time" in result.err
     (document,) = result.json
     assert (document["chat"], document["next_run"]["outcome"]) == ("on", "no mod-time")
-    assert document["answer"].endswith("it stays like this until its operators have mended that.")
+    assert document["answer"].endswith("it stays like this until its operators have repaired it.")
 
 
 def test_without_records(waiting: Job) -> None:
@@ -388,7 +420,7 @@ def test_without_records(waiting: Job) -> None:
     (document,) = explained(waiting, "101")
 
     assert (document["cause"], document["by"]) == ("no record", None)
-    assert "who did that is not known, as no records are kept (records.dir)" in document["sentence"]
+    assert "what made it so is not known, as no records are kept (records.dir)" in document["sentence"]
 
 
 def test_a_client_that_many_runs_changed(waiting: Job) -> None:

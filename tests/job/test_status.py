@@ -39,6 +39,7 @@ def test_the_whole_page(any_databases: Databases, tmp_path: Path) -> None:
 
     modified = datetime.fromtimestamp(job.list_file.stat().st_mtime, UTC)
     (run,) = job.records()
+    by = f"{run['user']}@{run['host']}"
     assert (result.code, result.err) == (0, "")
     assert (
         re.sub(r"\d+ s\b", "… s", result.out)
@@ -57,9 +58,10 @@ shard      off    to turn off    to turn on
 4            0              0             0
 total        2              0             0
 
-run                               outcome      turned off    turned on    missing    took  by       undo of
---------------------------------  ---------  ------------  -----------  ---------  ------  -------  ---------
-{run["id"]}  done                  1            1          0     … s  {run["user"]}@{run["host"]}
+run              outcome      turned    turned    took  by
+                                 off        on
+---------------  ---------  --------  --------  ------  {"-" * len(by)}
+{run["id"][:15]}  done              1         1     … s  {by}
 
 All is well.
 """
@@ -202,7 +204,7 @@ def test_without_the_list(known: Job) -> None:
 
     assert result.code == 1
     assert result.out.startswith("list      not known, see below\n")
-    assert "not known what it means without the list, set " in result.out
+    assert "what it means can't be told without the list, set " in result.out
     assert "total        2      not known     not known\n" in result.out
     assert f"  ! cannot read the list {known.list_file}: No such file or directory" in result.out
     assert result.err.startswith("chatsync: not all could be seen: list; cannot read the list ")

@@ -1,0 +1,106 @@
+"""What can be seen of the list, the mod-time and the shards: part by part, so that one that is down hides no other.
+
+Writes nothing. `status` and `explain` look through it; what they read is one version of the list, read once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pyroaring import BitMap64
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.config.settings import Settings
+from chatsync.core.diff import ExclusionList, ListVersion
+from chatsync.core.modtime import DictState, ModTimeState, modtime_state
+from chatsync.core.plan import Plan
+from chatsync.databases.dict_database import DictDatabase
+from chatsync.databases.shard_database import ShardDatabase, on_every_shard
+from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, StoppedError
+from chatsync.exclusions import open_list
+from chatsync.parallel import Ended, SideBySide
+from chatsync.progress import Progress
+from chatsync.sync.planner import compare
+
+# A person waits for the answer: a part that does not answer by then counts as down.
+_PATIENCE_SECONDS = 5
+
+Value = TypeVar("Value")
+
+
+@dataclass(kw_only=True)
+class Survey:
+    """What was seen. A part that could not be read is None or missing here, and `errors` says why, by part.
+
+    `off` are the clients that are off, by shard; `plan` is what a run without --if-modified would do now.
+    """
+
+    settings: Settings
+    scope: CancelScope
+    version: ListVersion | None = None
+    listed: ExclusionList | None = None
+    feature_id: int | None = None
+    state: DictState | None = None
+    off: dict[int, BitMap64] = field(default_factory=dict)
+    plan: Plan | None = None
+    errors: dict[str, ChatsyncError] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Shorten the retries to what a person waits for."""
+        self.scope.retry_timeout = min(self.scope.retry_timeout, _PATIENCE_SECONDS)
+
+    @property
+    def meaning(self) -> ModTimeState | None:
+        """What the mod-time means; None while that can't be told. A disabled job is told without the list, too."""
+        if self.state is None:
+            return None
+        # Without the list, the latest possible one: a job that is disabled, is so for any list.
+        list_time = self.version.modified if self.version else self.state.now
+        meaning = modtime_state(self.state, list_time=list_time)
+        return meaning if self.version or meaning is ModTimeState.DISABLED else None
+
+    def read_list_and_dict(self, progress: Progress) -> None:
+        """Read the whole list, and meanwhile the feature and the mod-time."""
+        dict_task = SideBySide({"dict": self._read_dict}, workers=1)
+        try:
+            with open_list(self.settings, self.scope) as source:
+                self.version = source.version
+                with progress("reading the list", source.version.rows or 0) as advance:
+                    self.listed = source.read(advance)
+        except ChatsyncError as error:
+            self.scope.check()
+            self.errors["list"] = error
+        for name, outcome in dict_task.outcomes(self.scope):
+            self._note(name, outcome)
+
+    def _read_dict(self) -> None:
+        with DictDatabase(self.settings, self.scope) as database:
+            self.feature_id = database.feature_id()
+            self.state = database.state()
+
+    def ask_shards(self, ask: Callable[[ShardDatabase], Value]) -> dict[int, Value]:
+        """Ask each shard the same; one that can't answer is noted and missing in the answer."""
+        outcomes = dict(on_every_shard(self.settings, self.scope, ask).outcomes(self.scope))
+        for shard in self.settings.databases.shards:
+            self._note(f"shard {shard}", outcomes[shard])
+        return {shard: outcome.unwrap() for shard, outcome in outcomes.items() if outcome.error is None}
+
+    def compare(self, *, trace_id: str) -> None:
+        """Read the feature state of every shard and, where both sides are known whole, make the plan."""
+        if (feature_id := self.feature_id) is None:
+            return
+        self.off = self.ask_shards(lambda database: database.read_off(feature_id))
+        if self.listed is None or self.state is None or len(self.off) < len(self.settings.databases.shards):
+            return
+        try:
+            self.plan = compare(self.settings, self.scope, self.state, self.listed, self.off, trace_id=trace_id)
+        except (StoppedError, DeadlineError):
+            raise
+        except ChatsyncError as error:
+            self.errors["changes"] = error
+
+    def _note(self, part: str, outcome: Ended[Value]) -> None:
+        if isinstance(outcome.error, ChatsyncError):
+            self.errors["mod-time" if isinstance(outcome.error, PropertyError) else part] = outcome.error
+        elif outcome.error is not None:
+            raise outcome.error
