@@ -117,3 +117,68 @@ def test_a_list_that_was_put_back_is_older_and_never_applied_by_itself(switched:
 
     assert switched.run("set-modtime", "--reset").code == 0
     assert (switched.chain().code, switched.off()) == (0, {1})
+
+
+# -- what people and monitoring are told -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def older(job: Job) -> Job:
+    """The list was put back from a copy: it is an hour older than the one that was synced, and lacks client 1."""
+    job.settle({2: 2})
+    job.settle_off({1: 1})
+    job.list([2], modified=seconds(LIST_CHANGED))
+    job.set_property(format_time(datetime.fromisoformat(LIST_CHANGED) + timedelta(hours=1)))
+    return job
+
+
+OLDER = (
+    "the list of 2026-09-28T12:00:00.000000Z is older than the one that was synced, mod-time "
+    "2026-09-28T13:00:00.000000Z: a run with --if-modified skips it and apply refuses it"
+)
+WAY_OUT = "`chatsync set-modtime --reset` lets the next run sync it"
+
+
+def test_a_list_that_is_older_is_a_warning_everywhere(older: Job) -> None:
+    checked = older.run("check")
+    status = older.run("status")
+    (explained,) = older.run("explain", "1", "--format", "json").json
+    doctor = older.run("doctor")
+
+    assert checked.code == 1
+    assert checked.out.startswith(f"CHATSYNC WARNING - {OLDER}; ")
+    for text in (checked.out, status.out, explained["next_run"]["text"], doctor.out):
+        assert OLDER in text
+        assert WAY_OUT in text
+    assert "All is well" not in status.out
+    assert explained["next_run"]["outcome"] == "list older"
+    assert "would turn it on" in explained["next_run"]["text"]
+    assert explained["answer"].endswith(
+        "the sync does not take this list, as a later one was synced: its operators decide whether it turns it on."
+    )
+    assert older.run("apply", "--yes", "--force").code == 4  # as was told
+
+
+def test_a_list_that_is_older_is_nothing_to_a_client_that_is_as_listed(older: Job) -> None:
+    older.list([1, 2], modified=seconds(LIST_CHANGED))
+
+    (explained,) = older.run("explain", "1", "--format", "json").json
+
+    assert explained["next_run"]["outcome"] == "nothing to do"
+
+
+def test_after_an_expired_switch_the_list_waits_since_the_switch_ended(switched: Job) -> None:
+    """So that the job has its half hour, though the list was modified long before."""
+    just_now = datetime.now(UTC) - timedelta(minutes=5)
+    written(switched, format_time(just_now), SWITCHED_OFF)
+
+    checked = switched.run("check")
+    (explained,) = switched.run("explain", "1", "--format", "json").json
+
+    assert checked.code == 0
+    assert "has been waiting to be synced for 5 min" in checked.out
+    assert explained["next_run"]["outcome"] == "change"
+    assert "a switch-off that has expired: the list counts as newer" in switched.run("status").out
+
+    written(switched, format_time(just_now - timedelta(hours=3)), SWITCHED_OFF)
+    assert switched.run("check").code == 1
