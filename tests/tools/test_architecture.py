@@ -1,69 +1,197 @@
-"""Arrows run one way: from the command line through the commands and adapters to the rules."""
+"""The structure of the package: who may import whom, what is pure, how long things may be.
+
+The tables below are the rules: an import that no line allows fails, and so does a line that no import needs.
+"""
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
 
 import chatsync
+from tests.harness import architecture
+from tests.harness.architecture import Package
 
-PACKAGE = Path(chatsync.__file__).parent
-MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
-        path.read_text(encoding="utf-8")
-    )
-    for path in PACKAGE.rglob("*.py")
+PACKAGE = Package.read(Path(chatsync.__file__).parent)
+
+# Each folder, and each module that lies in none: what it may import of the package.
+ARROWS = {
+    "__main__": {"cli"},
+    "cli": {"__init__", "errors", "invocation", "logs"},
+    "commands": {
+        *("cancel_scope", "config", "core", "databases", "demo_world", "diagnostics", "errors", "exclusions"),
+        *("invocation", "monitoring", "progress", "sync"),
+    },
+    "demo_world": {"databases", "errors"},
+    "invocation": {"cancel_scope", "config", "errors", "monitoring"},
+    "diagnostics": {
+        *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel", "progress", "sync"),
+        "ytsaurus",
+    },
+    "monitoring": {
+        *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "files", "parallel", "progress"),
+        "sync",
+    },
+    "sync": {
+        *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "files", "parallel", "progress"),
+    },
+    "exclusions": {"cancel_scope", "config.settings", "core", "databases", "errors", "ytsaurus"},
+    "ytsaurus": {"cancel_scope", "config.settings", "core", "errors", "exclusions", "parallel"},
+    "databases": {"cancel_scope", "config", "core", "errors", "parallel"},
+    "core": {"config.settings", "errors"},
+    "config": {"errors"},
+    "parallel": {"cancel_scope", "errors"},
+    "cancel_scope": {"errors"},
+    "files": {"errors"},
 }
-PURE = {"core.client_sets", "core.diff", "core.modtime", "core.objections", "core.results", "core.times", "errors"}
-READS_THE_WORLD = {"open", "print", "input", "now", "today", "time", "getenv", "read_text", "write_text"}
-ALLOWED = {
-    "array",
-    "collections",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "enum",
-    "numpy",
-    "pyroaring",
-    "signal",
-    "struct",
-    "typing",
-    "__future__",
+
+# Each third party: the folders and modules that may import it.
+LIBRARIES = {
+    "click": {"cli", "commands", "progress"},
+    "msgspec": {"config", "core", "diagnostics.status_report", "sync"},
+    "mysql": {"databases", "diagnostics.doctor_databases"},
+    "numpy": {"databases.packed_ids"},
+    "prometheus_client": {"monitoring.metrics"},
+    "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "sync"},
+    "sqlalchemy": {"databases", "demo_world", "diagnostics.doctor_databases"},
+    "tabulate": {"diagnostics.explain_report", "diagnostics.history_report", "diagnostics.status_report", "sync"},
+    "tenacity": {"cancel_scope"},
+    "yt": {"ytsaurus"},
 }
 
-
-def imports(tree: ast.AST) -> set[str]:
-    """The modules a module imports, wherever it does: `core` for our own, `yt` for others."""
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    return {name.removeprefix("chatsync.") if name.startswith("chatsync.") else name.split(".")[0] for name in names}
+LONGEST_FILE, LONGEST_FUNCTION, NINE_IN_TEN_FUNCTIONS = 255, 50, 18
+ARROWS_A_FILE = 4.6
+LATE_IMPORTS = 22  # `--help` and a chain with nothing to do load nothing heavy: tests/job/test_imports.py
 
 
-OURS = {name: imports(tree) & set(MODULES) for name, tree in MODULES.items()}
+def test_every_import_is_allowed_by_a_line_of_the_table() -> None:
+    assert architecture.forbidden_arrows(PACKAGE, ARROWS) == []
 
 
-def test_no_arrow_runs_in_a_circle() -> None:
-    left = dict(OURS)
-    while free := [name for name, needed in left.items() if not needed & set(left)]:
-        for name in free:
-            del left[name]
-
-    assert sorted(left) == []
+def test_every_line_of_the_table_is_needed() -> None:
+    assert architecture.unused_arrows(PACKAGE, ARROWS) == [], "take these lines out of ARROWS"
 
 
-def test_nothing_but_the_command_line_knows_a_command() -> None:
-    commands = {name for name in MODULES if name.startswith("commands.") and name != "commands.options"}
-
-    assert {name: needed & commands for name, needed in OURS.items() if needed & commands} == {}
-    assert {name for name, needed in OURS.items() if "cli" in needed} <= {"__main__"}
+def test_third_parties_are_imported_where_they_belong() -> None:
+    assert architecture.forbidden_libraries(PACKAGE, LIBRARIES) == []
+    assert architecture.unused_libraries(PACKAGE, LIBRARIES) == [], "take these out of LIBRARIES"
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
-def test_the_rules_know_no_world(name: str) -> None:
-    calls = {node.func for node in ast.walk(MODULES[name]) if isinstance(node, ast.Call)}
-    called = {getattr(function, "attr", getattr(function, "id", "")) for function in calls}
+def test_no_arrow_between_modules_runs_in_a_circle() -> None:
+    assert architecture.circle({module: PACKAGE.arrows(module) for module in PACKAGE.trees}) == []
 
-    assert imports(MODULES[name]) - set(MODULES) - ALLOWED == set()
-    assert called & READS_THE_WORLD == set()
+
+def test_pure_modules_touch_nothing_and_load_nothing_that_does() -> None:
+    assert "core.diff" in PACKAGE.pure()
+    assert [
+        found
+        for found in architecture.impurities(PACKAGE)
+        if not found.startswith(("config.urls", "files", "sync.records"))
+    ] == []
+
+
+def test_nothing_is_too_long() -> None:
+    lines = {module: len(source.splitlines()) for module, source in PACKAGE.sources.items()}
+    functions = dict(PACKAGE.functions())
+    lengths = sorted(length for _, length in PACKAGE.functions())
+
+    assert {module: length for module, length in lines.items() if length > LONGEST_FILE} == {}
+    assert {name: length for name, length in functions.items() if length > LONGEST_FUNCTION} == {}
+    assert lengths[int(len(lengths) * 0.9)] <= NINE_IN_TEN_FUNCTIONS
+
+
+def test_there_are_few_arrows_and_few_late_imports() -> None:
+    assert sum(len(PACKAGE.arrows(module)) for module in PACKAGE.trees) <= ARROWS_A_FILE * len(PACKAGE.trees)
+    assert len(PACKAGE.late_imports()) <= LATE_IMPORTS, PACKAGE.late_imports()
+
+
+# -- the checks themselves, on made-up packages: each complaint is really made --
+
+SMALL = {
+    "cli": "from shop import till\nimport click",
+    "till": "from shop.rules.prices import price\nfrom datetime import datetime\ndatetime.now()",
+    "rules": '"""What things cost. Pure."""',
+    "rules.prices": "import math\nfrom shop.errors import ShopError",
+    "errors": "",
+}
+SMALL_ARROWS = {"cli": {"till"}, "till": {"rules"}, "rules": {"errors"}}
+SMALL_LIBRARIES = {"click": {"cli"}}
+
+
+def with_module(name: str, source: str) -> Package:
+    """Return the small package with one module added, or with lines added to one that it has."""
+    return Package("shop", {**SMALL, name: f"{SMALL.get(name, '')}\n{source}"})
+
+
+def complaints(package: Package) -> list[str]:
+    return [
+        *architecture.forbidden_arrows(package, SMALL_ARROWS),
+        *architecture.unused_arrows(package, SMALL_ARROWS),
+        *architecture.forbidden_libraries(package, SMALL_LIBRARIES),
+        *architecture.unused_libraries(package, SMALL_LIBRARIES),
+        *architecture.impurities(package),
+        *architecture.circle({module: package.arrows(module) for module in package.trees}),
+    ]
+
+
+def test_a_sound_package_has_no_complaints() -> None:
+    assert complaints(Package("shop", SMALL)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("errors", "import shop.cli", ["errors imports cli", "cli", "errors", "rules.prices", "till"]),
+        (
+            "rules.prices",
+            "from shop import till",
+            ["rules.prices imports till", "till uses now", "rules.prices", "till"],
+        ),
+        ("rules.prices", "def late():\n    from shop.till import x", ["rules.prices imports till", "till uses now"]),
+        ("shelf", "from shop.till import open_it", ["shelf imports till"]),
+        ("till", "import yt.wrapper as yt", ["till imports yt"]),
+        ("rules.prices", "import os", ["rules.prices imports os"]),
+        ("rules.prices", "from requests import get", ["rules.prices imports requests"]),
+        ("rules.prices", "open('prices')", ["rules.prices uses open"]),
+        ("errors", "import time\ntime.time()", ["errors imports time", "errors uses time"]),
+        ("errors", "from pathlib import Path\nPath('x').read_text()", ["errors uses read_text"]),
+    ],
+)
+def test_a_forbidden_import_or_call_is_found(module: str, source: str, found: list[str]) -> None:
+    assert set(found) <= set(complaints(with_module(module, source)))
+
+
+@pytest.mark.parametrize("line", SMALL_ARROWS)
+def test_a_line_that_is_taken_out_is_missed(line: str) -> None:
+    table = {name: allowed for name, allowed in SMALL_ARROWS.items() if name != line}
+
+    assert [
+        found.split(" ")[0].split(".")[0] for found in architecture.forbidden_arrows(Package("shop", SMALL), table)
+    ] == [line]
+
+
+def test_no_line_of_the_real_table_can_be_taken_out() -> None:
+    for line, allowed in ARROWS.items():
+        for to in allowed:
+            assert architecture.forbidden_arrows(PACKAGE, {**ARROWS, line: set(allowed) - {to}}) != [], (line, to)
+
+
+@pytest.mark.parametrize(
+    ("table", "unused"), [({"cli": {"till", "errors"}}, "cli -> errors"), ({"shelf": {"till"}}, "shelf -> till")]
+)
+def test_a_line_that_nothing_needs_is_found(table: dict[str, set[str]], unused: str) -> None:
+    assert architecture.unused_arrows(Package("shop", SMALL), {**SMALL_ARROWS, **table}) == [unused]
+
+
+def test_a_place_that_does_not_use_its_third_party_is_found() -> None:
+    found = architecture.unused_libraries(Package("shop", SMALL), {"click": {"cli", "till"}, "yt": {"till"}})
+
+    assert found == ["click in till", "yt in till"]
+
+
+def test_functions_are_measured_with_their_lines() -> None:
+    package = Package("shop", {"till": "def ring():\n    x = 1\n    import os\n    return x"})
+
+    assert list(package.functions()) == [("till.ring", 4)]
+    assert package.late_imports() == ["till.ring: import os"]

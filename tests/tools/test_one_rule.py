@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from tests.tools.test_architecture import MODULES
+from tests.tools.test_architecture import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,8 +63,8 @@ def of_mod_times(modules: Mapping[str, ast.AST]) -> set[str]:
 
 
 def test_one_function_compares_a_mod_time_with_a_clock() -> None:
-    assert with_a_clock(MODULES) == set(COMPARED_WITH_A_CLOCK)
-    assert of_mod_times(MODULES) == set()
+    assert with_a_clock(PACKAGE.trees) == set(COMPARED_WITH_A_CLOCK)
+    assert of_mod_times(PACKAGE.trees) == set()
 
 
 def test_a_comparison_that_is_put_back_is_found() -> None:
