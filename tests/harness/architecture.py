@@ -17,11 +17,11 @@ Table = Mapping[str, Collection[str]]
 
 # What a pure module may take from the standard library, and the names by which a module would touch the world.
 PURE_LIBRARIES = {
-    "__future__", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "functools", "hashlib",
-    "itertools", "json", "math", "operator", "pathlib", "re", "signal", "string", "types", "typing", "urllib",
+    "__future__", "array", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "functools", "hashlib",
+    "itertools", "json", "math", "operator", "pathlib", "re", "signal", "string", "struct", "types", "typing", "urllib",
     "zoneinfo",
 }  # fmt: skip
-PURE_THIRD_PARTIES = {"msgspec", "pyroaring"}
+PURE_THIRD_PARTIES = {"msgspec", "numpy", "pyroaring"}
 TOUCHES_THE_WORLD = {
     "absolute", "chmod", "cwd", "environ", "exists", "expanduser", "getenv", "getLogger", "glob", "home", "input",
     "is_dir", "is_file", "iterdir", "mkdir", "monotonic", "now", "open", "perf_counter", "print", "read_bytes",
