@@ -1,4 +1,4 @@
-"""Why a client has the chat or not: the facts, and what follows from them. Pure."""
+"""Why a client has the chat or not: the facts, and what follows from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
