@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -80,8 +81,8 @@ def stay_on_this_machine() -> None:
 @pytest.fixture(autouse=True)
 def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the tests from seeing how this machine is set up."""
-    for name in ("CHATSYNC_CONFIG", "YT_PROXY", "YT_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(("CHATSYNC_CONFIG", "YT_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 
 

@@ -27,7 +27,7 @@ from chatsync.config.settings import (
     Section,
     Settings,
 )
-from chatsync.config.urls import DatabaseUrl, fill_in, keep_secrets_in, parse_url
+from chatsync.config.urls import DatabaseUrl, check_cluster, fill_in, keep_secrets_in, parse_url
 from chatsync.errors import ConfigError
 
 ENVIRONMENT_VARIABLE = "CHATSYNC_CONFIG"
@@ -165,22 +165,16 @@ def _settings(file: File, *, path: Path) -> Settings:
 
 
 def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
-    """One source, not two and not none; the proxy may come from $YT_PROXY."""
+    """One source, not two and not none; the proxy may come from $YT_PROXY, or later from the YT client."""
     if section.file:
         if section.path or section.proxy:
             msg = "exclusions: file stands instead of proxy and path; give one of the two"
             raise ValueError(msg)
         return msgspec.structs.replace(section, file=str(base / section.file))
+    if not section.path:
+        raise ValueError("missing key exclusions.path (or exclusions.file)")
     proxy = section.proxy or os.environ.get("YT_PROXY", "")
-    if not section.path or not proxy:
-        missing = "exclusions.path (or exclusions.file)" if not section.path else "exclusions.proxy (or $YT_PROXY)"
-        msg = f"missing key {missing}"
-        raise ValueError(msg)
-    scheme, is_url, host = proxy.rpartition("://")
-    if "@" in proxy or not host or (is_url and scheme not in ("http", "https")):
-        # Not repeated: what stands before an "@" is a password.
-        msg = "exclusions.proxy: expected a cluster's name or the http(s) URL of its proxy, without user and password"
-        raise ValueError(msg)
+    check_cluster(proxy)
     if _RICH_PATH.search(section.path):
         # The lock, from which on the table is read, is on the whole of it.
         msg = "exclusions.path: expected the path of a table alone, without attributes, columns or ranges of rows"

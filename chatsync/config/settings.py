@@ -54,8 +54,15 @@ class Exclusions(Section, frozen=True, kw_only=True):
     path: Annotated[str, "path of the table, or of a link to it"] = ""
     column: Annotated[Name, "the column with the client ids: int64, uint64, or strings of digits"] = "client_id"
     token_file: Annotated[
-        str, "file that holds the YT token; used when neither `$YT_TOKEN` nor `~/.yt/token` is there"
+        str,
+        "file that holds the YT token; the token is looked for in `$YT_TOKEN`, here, in the file `$YT_TOKEN_PATH`, "
+        "and in `~/.yt/token`, in this order",
     ] = ""
+    use_hosts: Annotated[
+        bool | None,
+        "whether rows are read through the heavy proxies that the cluster names; `false` where only `proxy` can be "
+        "reached; default: `$YT_USE_HOSTS`, else true",
+    ] = None
     file: Annotated[
         str,
         "a list in a file, instead of `proxy` and `path`: a CSV with a header, or one id a line; "

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chatsync.redaction import keep_secret
 
@@ -23,6 +23,9 @@ _MYSQL = "mysql"
 _SQLITE = "sqlite"
 _MYSQL_PORT = 3306
 _MAX_PORT = 65535
+
+_HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
+_LONGEST_HOST = 253  # of a name in DNS
 
 Option = str | int | bool | list[str]
 
@@ -182,3 +185,22 @@ def _option(name: str, raw: str) -> str:
     for variable in _VARIABLE.findall(raw):
         keep_secret(os.environ[variable])
     return value
+
+
+def check_cluster(proxy: str) -> None:
+    """Check how a YT cluster is named: a name, `host:port`, or an http(s) URL with nothing else in it; empty is fine.
+
+    Raises ValueError, which does not repeat what may be a password.
+    """
+    expected = "expected a cluster's name or the http(s) URL of its proxy"
+    if "@" in proxy:
+        raise ValueError(f"exclusions.proxy: {expected}, without user and password")
+    try:
+        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise ValueError(f"exclusions.proxy: {expected}, not {proxy!r}: {error}") from None
+    is_host = len(host) <= _LONGEST_HOST and (":" in host or _HOST.fullmatch(host))
+    has_more = parts.path not in {"", "/"} or parts.query or parts.fragment
+    if proxy and (parts.scheme not in {"", "http", "https"} or not is_host or port == 0 or has_more):
+        raise ValueError(f"exclusions.proxy: {expected}, not {proxy!r}")

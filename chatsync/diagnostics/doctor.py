@@ -20,7 +20,7 @@ from chatsync.core.times import short_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import open_list
-from chatsync.ytsaurus.client import find_token
+from chatsync.ytsaurus.token import WAYS, find_token
 
 
 class Mark(StrEnum):
@@ -75,7 +75,7 @@ def check_token(section: Exclusions) -> Iterator[Line]:
         return
     if not token:
         where = f"{place} is empty" if place else "there is none"
-        ways = "set $YT_TOKEN, or write it to ~/.yt/token or exclusions.token_file"
+        ways = f"put it into {WAYS}"
         yield warning("token", f"{where}, which only a cluster without authentication accepts; {ways}")
         return
     yield good("token", f"found in {place}")

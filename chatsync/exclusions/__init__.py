@@ -7,6 +7,7 @@ from typing import Protocol
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import ExclusionList, ListVersion
+from chatsync.ytsaurus import client_configuration
 
 
 class ListSource(Protocol):
@@ -34,6 +35,7 @@ def open_list(settings: Settings, scope: CancelScope) -> AbstractContextManager[
         from chatsync.exclusions.file import open_file
 
         return open_file(settings.exclusions, scope)
-    from chatsync.ytsaurus.table import open_table
+    with client_configuration():
+        from chatsync.exclusions.table import open_list_table
 
-    return open_table(settings.exclusions, scope)
+    return open_list_table(settings.exclusions, scope)

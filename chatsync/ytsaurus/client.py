@@ -1,149 +1,133 @@
-"""The YTsaurus client as this program uses it: its configuration, its token, and what its errors mean."""
+"""The YTsaurus client as this program uses it: its configuration and its token.
+
+The client's own configuration counts (`YT_*` variables, ~/.yt/config), except for what this program
+depends on: timeouts, retries, formats, and how rows are read.
+"""
 
 import logging
-import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import yt.logger
 import yt.wrapper
-from yt.common import YtError
-from yt.wrapper.errors import YtChunkUnavailable, YtTokenError
-from yt.wrapper.http_helpers import get_retriable_errors
+from yt.common import update_inplace
+from yt.wrapper.default_config import get_config_from_env
+from yt.wrapper.http_helpers import get_proxy_address_url
 
-from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
-from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
-from chatsync.redaction import keep_secret, without_secrets
+from chatsync.config.urls import check_cluster
+from chatsync.errors import ConfigError
+from chatsync.ytsaurus import client_configuration
+from chatsync.ytsaurus.session import WatchedSession, watch_session
+from chatsync.ytsaurus.token import find_token
 
 READ_BUFFER = 4 * 1024 * 1024
 
-# The client's own retries have no total time; ours go around whole steps and are bounded.
+# The client's own retries have no total time; ours are around whole steps and are bounded.
 _NO_RETRIES = {"enable": False, "count": 1}
-_CONFIG: Mapping[str, Any] = {
-    "api_version": "v4",  # whose `lock` names the locked node
+_OURS: Mapping[str, Any] = {
+    "backend": "http",
+    "api_version": "v4",  # its `lock` returns the id of the locked node
     "apply_remote_patch_at_start": None,  # one more request, which may hang for a whole timeout
     "ping_failed_mode": "pass",  # the default raises KeyboardInterrupt in the main thread
     "transaction_sleep_period": 20,
     "read_buffer_size": READ_BUFFER,
+    "structured_data_format": None,
+    # A list is read whole or not at all.
+    "read_omit_inaccessible_columns": False,
+    "read_omit_inaccessible_rows": False,
+    "read_parallel": {"enable": False},
+    "yamr_mode": {"treat_unexisting_as_empty": False},
+    # Its transaction and lock stay: without them a read without retries leaves our transaction.
+    "read_retries": {**_NO_RETRIES, "create_transaction_and_take_snapshot_lock": True},
+    "check_token": False,
+    "allow_receive_token_by_current_ssh_session": False,
     "proxy": {
         "retries": _NO_RETRIES,
         "connect_timeout": 5_000,  # these three in milliseconds, for each read of the socket
         "request_timeout": 20_000,
         "heavy_request_timeout": 30_000,
         "accept_encoding": "identity",  # ids in text shrink to a half, and unpacking costs ten times the reading
-        "commands_with_framing": [],  # keep-alive frames would keep a stuck read alive for ever
+        "commands_with_framing": [],  # keep-alive frames would keep a stuck read alive forever
+        "header_format": "yson",
+        "check_response_format": True,
     },
-    # Its transaction and lock stay: without them a read without retries leaves our transaction.
-    "read_retries": _NO_RETRIES,
 }
 
 logger = logging.getLogger(__name__)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help: a proxy away or busy, a timeout, a body cut short."""
-    return isinstance(error, (*get_retriable_errors(), YtChunkUnavailable)) and not isinstance(error, YtTokenError)
+class Cluster:
+    """The cluster that exclusions.proxy names, with everything that is needed to talk to it."""
+
+    def __init__(self, section: Exclusions) -> None:
+        """Put the client's configuration and ours together.
+
+        Raises ConfigError for a proxy or a configuration of the client that can't be used, and
+        SourceError for a token that can't be read.
+        """
+        self.token, self.token_place = find_token(section)
+        self._config = _client_config(section, self.token)
+        proxy = self._config["proxy"]["url"]
+        self._session: WatchedSession | None = None
+        self.url = _proxy_url(proxy, self.connect())
+        self.netloc = urlsplit(self.url).netloc
+        self.name = proxy.removeprefix("http://").removeprefix("https://").rstrip("/")
+
+    def place(self, path: str) -> str:
+        """Name a table as messages do: `hahn://home/...`."""
+        return f"{self.name}:{path}"
+
+    def connect(self) -> yt.wrapper.YtClient:
+        """Make a client of our own: the module's global configuration is left alone."""
+        client = yt.wrapper.YtClient(config=self._config)
+        self._session = watch_session(client)
+        return client
+
+    @property
+    def asked_host(self) -> str:
+        """The host of the last request: a heavy proxy's, where the cluster has named one."""
+        return self._session.host if self._session else ""
+
+    @property
+    def sends_token_openly(self) -> bool:
+        """Tell whether the token goes over plain HTTP to another machine."""
+        parts = urlsplit(self.url)
+        is_here = (parts.hostname or "").startswith("127.") or parts.hostname in {"localhost", "::1"}
+        return bool(self.token) and parts.scheme == "http" and not is_here
 
 
-def describe(error: BaseException) -> str:
-    """Put an error of the client, dozens of lines with the request in them, on one line."""
-    innermost = error
-    while isinstance(innermost, YtError) and innermost.inner_errors:
-        inner = innermost.inner_errors[0]
-        if not isinstance(inner, dict):
-            innermost = inner
-            continue
-        return _one_line(str(inner.get("message", "")))
-    return _one_line(getattr(innermost, "message", "") or str(innermost))
+def _client_config(section: Exclusions, token: str) -> Any:
+    """Read the configuration that the `yt` tool would use, and put ours over it."""
+    with client_configuration():
+        config = get_config_from_env()
+        update_inplace(config, {**_OURS, "enable_token": bool(token), "token": token or None})
+    if section.proxy:
+        config["proxy"]["url"] = section.proxy
+    if section.use_hosts is not None:
+        config["proxy"]["enable_proxy_discovery"] = section.use_hosts
+    return config
 
 
-def _one_line(text: str) -> str:
-    """Keep the first line, and of a failure to connect only what the operating system says of it."""
-    first = text.strip().splitlines()[0] if text.strip() else "no message"
-    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", first)
-    return system[1] if system else without_secrets(first)[:300]  # cleaned first: half a secret is not known again
-
-
-def find_token(section: Exclusions) -> tuple[str, str]:
-    """Find the token and say where: $YT_TOKEN, else ~/.yt/token, else `exclusions.token_file`.
-
-    Both texts are empty where there is none: a cluster may do without.
-    """
-    if os.environ.get("YT_TOKEN"):
-        keep_secret(os.environ["YT_TOKEN"].strip())
-        return os.environ["YT_TOKEN"].strip(), "$YT_TOKEN"
-    for path in (Path(os.path.expanduser("~/.yt/token")), Path(section.token_file)):  # noqa: PTH111  # no home, no error
-        try:
-            if path.is_file():
-                token = path.read_text(encoding="ascii").strip()
-                keep_secret(token)
-                return token, str(path)
-        except OSError as error:
-            msg = f"cannot read the YT token in {path}: {error.strerror}"
-            raise SourceError(msg) from None
-        except UnicodeDecodeError:
-            msg = f"cannot read the YT token in {path}: it is no text; put the token alone there"
-            raise SourceError(msg) from None
-    if section.token_file:
-        msg = f"exclusions.token_file: there is no file {section.token_file}"
-        raise SourceError(msg)
-    return "", ""
-
-
-def new_client(section: Exclusions) -> yt.wrapper.YtClient:
-    """Make a client of our own: the global configuration is left alone."""
-    token, _ = find_token(section)
-    config = {**_CONFIG, "enable_token": bool(token)}
-    return yt.wrapper.YtClient(proxy=section.proxy, token=token or None, config=config)
+def _proxy_url(proxy: str | None, client: yt.wrapper.YtClient) -> str:
+    """Return the URL of the proxy, with a cluster's name expanded as the client does it."""
+    if not proxy:
+        raise ConfigError("exclusions.proxy is missing", way_out="set it, or $YT_PROXY, or proxy/url in ~/.yt/config")
+    try:
+        check_cluster(proxy)
+        return str(get_proxy_address_url(client=client))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def quiet_the_client() -> None:
-    """Send the client's log where ours goes: by itself it writes to standard error."""
+    """Send the client's log to ours: by itself it writes to standard error.
+
+    Every failure is raised as well, and reported by us on one line. The client's own messages,
+    among them tracebacks of pings that are no longer needed, are shown only at the debug level.
+    """
     yt.logger.LOGGER.handlers[:] = []
     yt.logger.LOGGER.parent = logger
     yt.logger.LOGGER.propagate = True
-    # Whatever fails is raised as well, and told by us on one line; its own words, tracebacks of a
-    # ping that is not needed any more among them, are for who asks for everything.
     yt.logger.LOGGER.setLevel(logging.DEBUG if logger.isEnabledFor(logging.DEBUG) else logging.CRITICAL)
-
-
-def place(section: Exclusions) -> str:
-    """Name the table: `hahn://home/...`."""
-    return f"{section.proxy.removeprefix('http://').removeprefix('https://')}:{section.path}"
-
-
-@contextmanager
-def explained(section: Exclusions, scope: CancelScope) -> Iterator[None]:
-    """Turn the client's errors into ours."""
-    try:
-        yield
-    except ChatsyncError:
-        raise
-    except (YtError, OSError) as error:
-        raise _explain(error, section, scope) from error
-
-
-def _explain(error: BaseException, section: Exclusions, scope: CancelScope) -> SourceError:
-    """Say which of the ways in which a list can't be read this is, and what to do."""
-    where, why = place(section), describe(error)
-    if isinstance(error, YtTokenError) or (isinstance(error, YtError) and error.is_authentication_error()):
-        return SourceError(f"{where}: the YT token is wrong or missing: {why}; {_about_token(section)}")
-    if isinstance(error, YtError) and error.is_access_denied():
-        return SourceError(f"{where}: no permission to read the table: {why}; ask its owners for read access")
-    if isinstance(error, YtError) and error.is_resolve_error():
-        return SourceError(f"{where}: there is no such table: {why}; ask its owners, or mend exclusions.path")
-    if is_transient(error):
-        return SourceAwayError(f"the cluster is away or too busy: {why}", where=where, gave_up=scope.gave_up)
-    return SourceError(f"{where}: cannot read the list: {why}")
-
-
-def _about_token(section: Exclusions) -> str:
-    """Say which token the cluster did not take."""
-    _, found_in = find_token(section)
-    if found_in:
-        return f"it was the one in {found_in}, put a new one there"
-    return "there is none, put one into $YT_TOKEN, ~/.yt/token or exclusions.token_file"

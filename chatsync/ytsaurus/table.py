@@ -1,4 +1,4 @@
-"""The exclusion list in YTsaurus: one version of a table, read through the real client.
+"""One version of a table, locked: its attributes at once, its rows on demand.
 
 Everything happens inside one transaction: a snapshot lock pins the table's version, and
 attributes and rows are read from the locked node, never by path, so that they belong together
@@ -6,230 +6,194 @@ whatever is written meanwhile (YTsaurus docs, "Transactions" and "Locks").
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 import yt.wrapper
-from yt.common import YtError, YtResponseError
-from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
+from yt.common import YtError
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
-from chatsync.core.diff import ExclusionList, ListVersion
-from chatsync.core.times import parse_time
 from chatsync.errors import DeadlineError, SourceError, StoppedError
-from chatsync.exclusions.client_ids import IdCollector
 from chatsync.parallel import off_main_thread
-from chatsync.ytsaurus.client import READ_BUFFER, describe, explained, is_transient, new_client, place, quiet_the_client
+from chatsync.ytsaurus.client import Cluster, quiet_the_client
+from chatsync.ytsaurus.columns import Advance, RowTaker, read_rows, read_text
+from chatsync.ytsaurus.faults import describe, explained, is_refused_format, is_transient, understanding
+from chatsync.ytsaurus.links import LinksMovedError, follow, time_of
+from chatsync.ytsaurus.session import AnswerError
 
-Advance = Callable[[int], None]
-
-_ATTRIBUTES = ("type", "row_count", "modification_time", "revision", "schema", "dynamic")
+_ATTRIBUTES = ("type", "path", "row_count", "modification_time", "revision", "schema", "dynamic")
 _INTEGERS = frozenset({"int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"})
-# How schemaful_dsv is to spell a missing value: a backslash of the data is always doubled, so
-# this can't be confused with any cell (YTsaurus docs, "Formats").
-_NULL = b"\\N"
-
 _TRANSACTION_MARGIN = 60.0
-_ROWS_A_STEP = 10_000
 
 logger = logging.getLogger(__name__)
 
 
 class Table:
-    """One version of the table, locked: its attributes are known, its rows wait to be read."""
+    """One version of a table: its attributes are known, its rows wait to be read."""
 
-    def __init__(self, section: Exclusions, scope: CancelScope) -> None:
-        """Lock the table and read its attributes. Raises the client's own errors."""
-        self._section = section
+    def __init__(self, cluster: Cluster, path: str, scope: CancelScope, *, key: str) -> None:
+        """Lock the table and read its attributes; `key` is the one of the configuration that names it.
+
+        Raises the client's own errors.
+        """
+        self._cluster = cluster
+        self._path = path
+        self._key = key
         self._scope = scope
-        self._column_seen = False
-        self._client = new_client(section)
+        self._client = cluster.connect()
         seconds = scope.remaining + _TRANSACTION_MARGIN
-        # It outlives the run by itself, so no thread has to ping it and no ping can fail.
-        self._transaction = self._client.Transaction(timeout=int(seconds * 1000), ping=False)
-        self._transaction.__enter__()
+        with understanding():
+            # It outlives the command by itself, so no thread has to ping it and no ping can fail.
+            self._transaction = self._client.Transaction(timeout=int(seconds * 1000), ping=False)
+            self._transaction.__enter__()
         try:
-            lock = self._client.lock(section.path, mode="snapshot")
-            self._node = "#" + lock["node_id"]
-            self._about = self._client.get(self._node + "/@", attributes=list(_ATTRIBUTES))
-            self.version = self._version()
+            with understanding():
+                self._lock()
         except BaseException:
             self.close()
             raise
 
     def __str__(self) -> str:
-        """Name the place as an error message does."""
-        return place(self._section)
+        """Name the table as an error message does."""
+        return self._cluster.place(self._path)
 
-    def _version(self) -> ListVersion:
-        about = self._about
-        if about.get("type", "table") != "table":
-            msg = f"{self} is a {about['type']}, not a table; check exclusions.path"
-            raise SourceError(msg)
-        if about.get("dynamic"):
-            msg = f"{self} is a dynamic table, whose rows can't be held against a count; a static one is needed"
-            raise SourceError(msg)
-        revision = about.get("revision")
-        return ListVersion(
-            source=str(self),
-            modified=parse_time(about["modification_time"], timezone=UTC),
-            revision=None if revision is None else int(revision),  # the client's integers are no plain ones
-            rows=int(about["row_count"]),
-        )
+    def _lock(self) -> None:
+        """Lock the table, then follow the links on the way to it, if there are any."""
+        self.node = "#" + self._client.lock(self._path, mode="snapshot")["node_id"]
+        self._about = self._client.get(self.node + "/@", attributes=list(_ATTRIBUTES))
+        self._check_kind()
+        self.row_count = self._integer("row_count")
+        self.revision = None if self._about.get("revision") is None else self._integer("revision")
+        modified = time_of(self._about, "modification_time")
+        # A list is as new as the table, or as the link that was pointed at it.
+        self.modified = modified if self._about.get("path") == self._path else self._with_links(modified)
+
+    def _check_kind(self) -> None:
+        kind = self._about.get("type", "table")
+        if kind != "table":
+            raise SourceError(f"{self} is a {kind}, not a table", way_out=f"check {self._key}")
+        if self._about.get("dynamic"):
+            raise SourceError(
+                f"{self} is a dynamic table, whose rows cannot be compared with a count", way_out="use a static one"
+            )
+
+    def _integer(self, name: str) -> int:
+        value = self._about.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise AnswerError(f"the attribute {name} is missing or no number: {value!r}")
+        return int(value)  # the client's integers are no plain ones
+
+    def _with_links(self, modified: datetime) -> datetime:
+        """Return the latest time of the table and of the links on the way to it, of one moment.
+
+        The links are locked after the table. If it is still the one they lead to, unchanged, then
+        links and table stood like this together when the links were locked.
+        """
+        way = follow(self._client, self._path)
+        if way.latest is None:
+            return modified
+        with self._client.Transaction(transaction_id="0-0-0-0"):  # outside of ours, which sees what it locked
+            now = self._client.get(way.target + "/@", attributes=["id", "modification_time"])
+        if "#" + str(now.get("id")) != self.node or time_of(now, "modification_time") != modified:
+            raise LinksMovedError(f"the links on the way to {self._path}, or its table, changed while it was locked")
+        return max(modified, way.latest)
 
     def close(self) -> None:
         """End the transaction. A cluster that is away ends it by itself after its timeout.
 
-        It is left to that as well after a signal and past the deadline: a cluster that says nothing
-        would keep the run waiting once more.
+        After a signal and past the deadline it is left to that timeout as well: a cluster that does
+        not answer would keep the command waiting once more.
         """
         if isinstance(self._scope.reason, (StoppedError, DeadlineError)):
             return
         try:
-            self._transaction.__exit__(YtError, None, None)
-        except (YtError, OSError) as error:
+            with understanding():
+                self._transaction.__exit__(YtError, None, None)
+        except (YtError, OSError, AnswerError) as error:
             logger.info("%s: the transaction was left to time out: %s", self, describe(error))
 
-    def kind(self) -> str:
-        """Return what the list is kept in, in words, with the column's type."""
-        column_type = self.column_type()
-        typed = f"of type {column_type}" if column_type else "not in its schema"
-        return f"a static table with column {self._section.column} {typed}"
-
-    def check_column(self) -> None:
-        """Ask the schema. Raises SourceError when it lacks the column."""
-        self.column_type()
-
-    def read(self, progress: Advance) -> ExclusionList:
-        """Read the column of every row, each piece again from where it broke off.
-
-        Raises SourceError when the column is missing, or when the rows read are not as many as
-        this version holds: a short read is never a shorter list.
-        """
-        with explained(self._section, self._scope):
-            collector = self._collect(progress)
-        if collector.rows != self.version.rows:
-            msg = (
-                f"{self}: read {collector.rows} of {self.version.rows} rows; a list that is not whole "
-                "is not used; the next run reads it again"
-            )
-            raise SourceError(msg)
-        return collector.finish(self.version)
-
-    def _collect(self, progress: Advance) -> IdCollector:
-        column_type = self.column_type()
-        collector = IdCollector()
-        if column_type in _INTEGERS:
-            try:
-                self._read_pieces(collector, self._read_integers, progress)
-            except YtResponseError as error:
-                if collector.rows or error.is_access_denied() or error.is_resolve_error():
-                    raise
-                # A cluster may have switched the format off; the general one it always has.
-                logger.warning("%s: reading row by row, for schemaful_dsv was refused: %s", self, describe(error))
-                self._read_pieces(collector, self._read_rows, progress)
-        else:
-            self._read_pieces(collector, self._read_rows, progress)
-        return collector
-
-    def column_type(self) -> str | None:
-        """Read the column's type from the schema; None when the schema doesn't speak of it.
+    def column_type(self, column: str) -> str | None:
+        """Return the column's type; None when the schema does not mention it.
 
         Raises SourceError when the schema says that there is no such column.
         """
         schema = self._about.get("schema") or []
-        columns = {column["name"]: column.get("type") for column in schema}
+        columns = {one.get("name"): one.get("type") for one in schema if isinstance(one, Mapping)}
         strict = getattr(schema, "attributes", {}).get("strict", bool(columns))
-        if strict and columns and self._section.column not in columns:
-            raise self._no_column(f"it has {', '.join(sorted(columns)[:10])}")
-        return columns.get(self._section.column)
+        if strict and columns and column not in columns:
+            raise self._no_column(column, f"it has {', '.join(sorted(map(str, columns))[:10])}")
+        kind = columns.get(column)
+        return str(kind) if isinstance(kind, str) else None
 
-    def _no_column(self, what_there_is: str) -> SourceError:
-        return SourceError(f"{self} has no column {self._section.column!r}: {what_there_is}; check exclusions.column")
+    def _no_column(self, column: str, what_there_is: str) -> SourceError:
+        key = self._key.rpartition(".")[0] + ".column"
+        return SourceError(f"{self} has no column {column!r}: {what_there_is}", way_out=f"check {key}")
 
-    def _read_pieces(
-        self, collector: IdCollector, read: Callable[[IdCollector, Advance], None], progress: Advance
-    ) -> None:
-        self._scope.retry(
-            partial(off_main_thread, partial(read, collector, progress)),
+    def read(self, column: str, taker: RowTaker, progress: Advance) -> None:
+        """Hand a column of every row to `taker`; after a fault that may pass, from where it broke off.
+
+        Raises SourceError when the column is missing, or when the rows read are not as many as
+        this version holds: a short read is never a shorter table.
+        """
+        with explained(self._cluster, self._path, self._key, self._scope):
+            self._read(column, taker, progress)
+        if taker.rows != self.row_count:
+            raise SourceError(
+                f"read {taker.rows} of {self.row_count} rows; a table that is not whole is not used",
+                where=str(self),
+                way_out="the next run reads it again",
+            )
+
+    def _read(self, column: str, taker: RowTaker, progress: Advance) -> None:
+        if self.column_type(column) in _INTEGERS:
+            try:
+                self._retry(read_text, column, taker, progress)
+            except YtError as error:
+                if taker.rows or not is_refused_format(error):
+                    raise
+                # A cluster may have switched the format off; the general one is always there.
+                logger.warning("%s: reading row by row, as schemaful_dsv was refused: %s", self, describe(error))
+            else:
+                return
+        has_column = self._retry(read_rows, column, taker, progress)
+        if taker.rows and not has_column:
+            raise self._no_column(column, "no row holds it")
+
+    def _retry(self, read: Any, column: str, taker: RowTaker, progress: Advance) -> Any:
+        """Read until the last row; an attempt goes on where the one before broke off."""
+
+        def attempt() -> Any:
+            rest = yt.wrapper.TablePath(self.node, columns=[column], start_index=taker.rows)
+            return read(self._client, rest, taker, progress, check=self._scope.check)
+
+        return self._scope.retry(
+            partial(off_main_thread, attempt),
             what=f"{self}: read the rows",
             is_transient=is_transient,
             describe=describe,
-            mark=lambda: collector.rows,
+            mark=lambda: taker.rows,
         )
-
-    def _rest(self, collector: IdCollector) -> yt.wrapper.TablePath:
-        """Select our column of the locked node, from the first row that was not read yet."""
-        return yt.wrapper.TablePath(self._node, columns=[self._section.column], start_index=collector.rows)
-
-    def _read_integers(self, collector: IdCollector, progress: Advance) -> None:
-        """Read an integer column as text, which costs no Python object for each row."""
-        spelling = {"missing_value_mode": "print_sentinel", "missing_value_sentinel": _NULL.decode()}
-        form = SchemafulDsvFormat(columns=[self._section.column], attributes=spelling)
-        stream = self._client.read_table(self._rest(collector), format=form, raw=True)
-        for lines in _whole_lines(stream.chunk_iter()):
-            self._scope.check()
-            before = collector.rows
-            if not collector.add_lines(lines):
-                for line in lines.split(b"\n")[:-1]:
-                    collector.add(None if line == _NULL else line, row=collector.rows)
-            progress(collector.rows - before)
-
-    def _read_rows(self, collector: IdCollector, progress: Advance) -> None:
-        """Read a column of any kind, one Python object a row."""
-        form = YsonFormat(encoding=None)
-        column = self._section.column.encode()
-        for row in self._client.read_table(self._rest(collector), format=form):
-            self._column_seen = self._column_seen or column in row
-            collector.add(row.get(column), row=collector.rows)
-            if collector.rows % _ROWS_A_STEP == 0:
-                self._scope.check()
-                progress(_ROWS_A_STEP)
-        if collector.rows and not self._column_seen:
-            raise self._no_column("no row holds it")
-
-
-def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Gather pieces into blocks of whole lines; what came before a fault is kept.
-
-    In small pieces the ids would take several times as long to put into a set.
-    """
-    gathered: list[bytes] = []
-    size = 0
-    try:
-        for piece in pieces:
-            size += len(piece)
-            end = piece.rfind(b"\n") + 1 if size >= READ_BUFFER else 0
-            if end:
-                yield b"".join([*gathered, piece[:end]])
-                gathered, size = [piece[end:]], len(piece) - end
-            else:
-                gathered.append(piece)
-    except Exception:
-        yield _up_to_last_line(gathered)
-        raise
-    yield _up_to_last_line(gathered)
-
-
-def _up_to_last_line(pieces: list[bytes]) -> bytes:
-    whole = b"".join(pieces)
-    return whole[: whole.rfind(b"\n") + 1]
 
 
 @contextmanager
-def open_table(section: Exclusions, scope: CancelScope) -> Iterator[Table]:
-    """Lock one version of the table for the length of a block.
+def open_table(section: Exclusions, scope: CancelScope, *, path: str, key: str) -> Iterator[Table]:
+    """Lock one version of a table for the length of a block; `key` is the one of the configuration that names it.
 
     Raises SourceError that tells apart a missing table, no permission, a wrong token and a
     cluster that is away.
     """
     quiet_the_client()
-    with explained(section, scope):
-        what = f"{place(section)}: lock the table"
-        table = scope.retry(partial(Table, section, scope), what=what, is_transient=is_transient, describe=describe)
+    cluster = Cluster(section)
+    if cluster.sends_token_openly:
+        logger.warning("the YT token goes to %s over plain http, where others can read it; use https", cluster.url)
+    with explained(cluster, path, key, scope):
+        lock = partial(Table, cluster, path, scope, key=key)
+        what = f"{cluster.place(path)}: lock the table"
+        table = scope.retry(lock, what=what, is_transient=is_transient, describe=describe)
     try:
         yield table
     finally:

@@ -125,8 +125,9 @@ class YtProxy:
     def remove(self, path: str) -> None:
         self.cypress.remove(path)
 
-    def link(self, path: str, target: str) -> str:
-        return self.cypress.link(path, target)
+    def link(self, path: str, target: str, *, modified: datetime | None = None) -> str:
+        """A link, or a new one in its place; `modified` is when."""
+        return self.cypress.link(path, target, modified=modified)
 
     def deny(self, path: str, user: str | None = None) -> None:
         self.cypress.deny(path, user)

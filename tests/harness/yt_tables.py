@@ -170,9 +170,10 @@ class Cypress:
         with self.lock:
             del self._ids[self._nodes.pop(path).id]
 
-    def link(self, path: str, target: str) -> str:
+    def link(self, path: str, target: str, *, modified: datetime | None = None) -> str:
+        """Creates the link, or puts a new one in its place, as `link --force` does: a new node with its own times."""
         with self.lock:
-            node = self._add(path, "1a1", None)  # 0x1a1 = 417: EObjectType::Link
+            node = self._add(path, "1a1", modified)  # 0x1a1 = 417: EObjectType::Link
             node.target = target
             return node.id
 
@@ -269,13 +270,16 @@ class Cypress:
         return None
 
     def _by_id(self, node_id: str, tx: Tx | None) -> Node:
+        follow = not node_id.endswith("&")  # path_resolver.cpp: a link is followed also when named by its id
+        node_id = node_id.removesuffix("&")
+        node = self._ids.get(node_id)
         while tx is not None:
             if node_id in tx.snapshots:  # lives on for the transaction, also when removed
-                return tx.snapshots[node_id][0]
+                node = tx.snapshots[node_id][0]
             tx = tx.parent
-        if node_id not in self._ids:
+        if node is None:
             raise YtFault(RESOLVE_ERROR, f"No such object {node_id}")
-        return self._ids[node_id]
+        return self._by_path(node.target) if node.target and follow else node
 
     def _by_path(self, path: str) -> Node:
         follow = not path.endswith("&")  # docs: storage/links: "&" addresses the link itself
@@ -341,7 +345,8 @@ def _attributes(node: Node, version: Version | None) -> dict[str, Any]:
     if version is None and not node.target:
         return {**common, "type": "map_node"}
     if version is None:
-        return {**common, "type": "link", "target_path": node.target, "broken": False}
+        times = {"modification_time": common["creation_time"]}
+        return {**common, **times, "type": "link", "target_path": node.target, "broken": False}
     schema = yson.to_yson_type(
         [dict(column) for column in version.schema], {"strict": version.strict, "unique_keys": False}
     )

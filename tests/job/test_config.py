@@ -47,11 +47,13 @@ NO_URL = [
     "mysql://host:0/db",
     "sqlite://x",
 ]
+ODD_PROXIES = ["yt:99999", "a:80:80", "::1", "http://[::1", "a..b", ".", "yt:0", "http://yt/api", "y t", "yt\x00", "я"]
 WRONG: dict[str, list[Any]] = {
-    "exclusions.proxy": [*NO_TEXT, "http://", "ftp://hahn", "http://user:secret@hahn"],
+    "exclusions.proxy": [*NO_TEXT, "http://", "ftp://hahn", "http://user:secret@hahn", *ODD_PROXIES],
     "exclusions.path": [*NO_TEXT, "//home/list[#0:#10]", "//home/list{client_id}", "<a=b>//home/list"],
     "exclusions.column": NO_NAME,
     "exclusions.token_file": NO_TEXT,
+    "exclusions.use_hosts": [5, "yes"],
     "exclusions.file": NO_TEXT,
     "feature.name": NO_NAME,
     "modtime.property": NO_NAME,
@@ -174,7 +176,6 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path: Path, key:
         ('[exclusions]\nfile = "x"\n[databases]\nshards.1 = "sqlite:///x"', "databases: missing key dict"),
         ('[exclusions]\nfile = "x"\n[databases]\ndict = "sqlite:///x"', "databases: missing key shards"),
         (VALID.replace('file = "list.csv"', ""), "missing key exclusions.path (or exclusions.file)"),
-        (VALID.replace('file = "list.csv"', 'path = "//x"'), "missing key exclusions.proxy (or $YT_PROXY)"),
         (VALID.replace('file = "list.csv"', 'proxy = "hahn"'), "missing key exclusions.path (or exclusions.file)"),
         (
             VALID.replace('file = "list.csv"', 'file = "x"\nproxy = "hahn"'),

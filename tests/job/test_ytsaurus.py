@@ -201,29 +201,106 @@ def test_a_table_removed_while_it_is_read_is_read_to_its_end(yt_job: Job, yt: Yt
     assert yt_job.plan()["unknown"] == [1]
 
 
-def test_a_link_is_followed_to_the_table_and_its_time(yt_job: Job, yt: YtProxy) -> None:
-    yt.write("//home/sales/exclusions-2026", ids=[1], modified=MODIFIED)
-    yt.link("//home/sales/current", "//home/sales/exclusions-2026")
-    yt.link(TABLE, "//home/sales/current")
+DATES = [datetime(2026, 10, day, tzinfo=UTC) for day in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param([DATES[3], DATES[0], DATES[1]], id="the table"),
+        pytest.param([DATES[0], DATES[3], DATES[1]], id="the first link"),
+        pytest.param([DATES[0], DATES[1], DATES[3]], id="the link behind it"),
+    ],
+)
+def test_a_list_behind_links_is_as_new_as_the_latest_of_them_and_the_table(
+    yt_job: Job, yt: YtProxy, times: list[datetime]
+) -> None:
+    table, first, second = times
+    yt.write("//home/sales/exclusions-2026", ids=[1], modified=table)
+    yt.link("//home/sales/current", "//home/sales/exclusions-2026", modified=second)
+    yt.link(TABLE, "//home/sales/current", modified=first)
     yt_job.settle({1: 1})
 
     assert yt_job.chain("--force").code == 0
 
     assert yt_job.off() == {1}
     assert yt_job.plan()["exclusions"]["source"].endswith(TABLE)
-    assert yt_job.property() == "2026-10-23T10:15:00.123456Z"
+    assert yt_job.property() == "2026-10-04T00:00:00.000000Z"
+    assert yt.cypress.live_transactions == []
 
 
-def test_a_link_moved_on_while_it_is_read_gives_the_table_it_led_to(yt_job: Job, yt: YtProxy) -> None:
-    yt.write("//home/sales/old", ids=[1], modified=MODIFIED)
-    yt.write("//home/sales/new", ids=[2], modified=LATER)
-    yt.link(TABLE, "//home/sales/old")
-    yt.on("get", lambda: yt.link(TABLE, "//home/sales/new"))
+def test_a_link_on_the_way_counts_as_well(yt_job: Job, yt: YtProxy) -> None:
+    yt.write("//home/by day/2026-10-01/list", ids=[1], modified=DATES[0])
+    yt.link("//home/sales", "//home/by day/2026-10-01", modified=DATES[5])
+    yt_job.exclusions = {"proxy": yt.url, "path": "//home/sales/list"}
+    yt_job.configure()
 
     assert yt_job.diff().code == 0
 
-    assert yt_job.plan()["unknown"] == [1]
-    assert yt_job.plan()["exclusions"]["modification_time"] == "2026-10-23T10:15:00.123456Z"
+    assert yt_job.plan()["exclusions"]["modification_time"] == "2026-10-06T00:00:00.000000Z"
+
+
+def test_a_link_put_back_to_an_older_table_is_a_new_list(yt_job: Job, yt: YtProxy) -> None:
+    yt.write("//home/sales/monday", ids=[1], modified=DATES[0])
+    yt.write("//home/sales/tuesday", ids=[1, 2], modified=DATES[1])
+    yt_job.settle({1: 1, 2: 2})
+    for day, target in ((2, "tuesday"), (3, "monday")):
+        yt.link(TABLE, f"//home/sales/{target}", modified=DATES[day])
+        assert yt_job.chain("--force").code == 0
+
+    assert yt_job.off() == {1}
+    assert yt_job.property() == "2026-10-04T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize("moment", ["lock", "get"])
+def test_a_link_moved_on_while_it_is_followed_gives_one_of_the_two_with_its_own_time(
+    yt_job: Job, yt: YtProxy, moment: str
+) -> None:
+    for skip in range(8):
+        yt.heal()
+        yt.write("//home/sales/old", ids=[1], modified=DATES[0])
+        yt.write("//home/sales/new", ids=[2], modified=DATES[0])
+        yt.link(TABLE, "//home/sales/old", modified=DATES[1])
+        for _ in range(skip):
+            yt.on(moment, lambda: None)
+        yt.on(moment, lambda: yt.link(TABLE, "//home/sales/new", modified=DATES[2]))
+
+        assert yt_job.diff().code == 0
+
+        found = yt_job.plan()["unknown"], yt_job.plan()["exclusions"]["modification_time"][:10]
+        assert found in [([1], "2026-10-02"), ([2], "2026-10-03")]
+
+
+def test_a_table_overwritten_while_its_links_are_followed_is_locked_again(yt_job: Job, yt: YtProxy) -> None:
+    yt.write("//home/sales/table", ids=[1], modified=DATES[0])
+    yt.link(TABLE, "//home/sales/table", modified=DATES[5])
+    yt.on("get", lambda: None)
+    # The link is later than the second version: the first one with the time of the link would hide the second.
+    yt.on("get", lambda: yt.overwrite("//home/sales/table", ids=[2], modified=DATES[4]))
+
+    assert yt_job.diff().code == 0
+
+    assert yt_job.plan()["unknown"] == [2]
+    assert yt.cypress.live_transactions == []
+
+
+def test_links_in_a_circle_are_an_error(yt_job: Job, yt: YtProxy) -> None:
+    yt.link("//home/sales/other", TABLE)
+    yt.link(TABLE, "//home/sales/other")
+
+    result = yt_job.diff()
+
+    assert result.code == 1
+    assert_one_line(result, TABLE)
+
+
+def test_a_table_without_links_costs_no_more_requests(yt_job: Job, yt: YtProxy) -> None:
+    yt.write(TABLE, ids=[1], modified=MODIFIED)
+    yt_job.set_property("2026-10-23T10:15:00.123456Z")
+
+    assert yt_job.diff("--if-modified").code == 0
+
+    assert yt.commands == ["api", "start_transaction", "lock", "get", "abort_transaction"]
 
 
 def test_no_transaction_is_left_behind(yt_job: Job, yt: YtProxy) -> None:
@@ -406,7 +483,7 @@ def test_without_schemaful_dsv_the_rows_are_read_one_by_one(yt_job: Job, yt: YtP
     result = yt_job.diff()
 
     assert result.code == 0
-    assert "reading row by row, for schemaful_dsv was refused" in result.err
+    assert "reading row by row, as schemaful_dsv was refused" in result.err
     assert yt_job.plan()["unknown"] == [1, 3]
     assert yt_job.plan()["exclusions"]["rejected"] == [{"row": 1, "value": "0", "reason": "zero"}]
 
@@ -414,30 +491,46 @@ def test_without_schemaful_dsv_the_rows_are_read_one_by_one(yt_job: Job, yt: YtP
 # -- tokens --------------------------------------------------------------------------------------------------------
 
 
-def test_the_token_comes_from_the_environment_then_the_home_then_the_file(
+def test_the_token_comes_from_the_environment_then_the_file_that_is_named_then_the_client_s_own_places(
     yt_job: Job, yt: YtProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     yt.write(TABLE, ids=[1], modified=MODIFIED)
-    yt.tokens = {"token-1": "robot"}
-    home, file = yt_job.folder / ".yt" / "token", yt_job.folder / "secret"
+    yt.tokens = {"right": "robot"}
+    home, named, client_s = (yt_job.folder / name for name in (".yt/token", "secret", "client-s"))
     home.parent.mkdir()
-    assert "there is none, put one into $YT_TOKEN, ~/.yt/token or exclusions.token_file" in yt_job.diff().err
+
+    def refused() -> str:
+        result = yt_job.diff()
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        return result.err
+
+    assert "there is none, put one into $YT_TOKEN, exclusions.token_file, $YT_TOKEN_PATH or ~/.yt/token" in refused()
+    home.write_text("right\n")
+    assert yt_job.diff().code == 0
+    client_s.write_text("wrong\n")
+    monkeypatch.setenv("YT_TOKEN_PATH", str(client_s))
+    assert f"it was the one in {client_s}" in refused()
+    client_s.write_text("right\n")
+    assert yt_job.diff().code == 0
+    named.write_text("wrong\n")
+    yt_job.keep_list_in(yt, token_file="secret")
+    assert f"it was the one in {named}" in refused()
+    named.write_text("right\n")
+    assert yt_job.diff().code == 0
+    monkeypatch.setenv("YT_TOKEN", "wrong")
+    assert "it was the one in $YT_TOKEN" in refused()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"two words", b"two\nlines"])
+def test_a_token_that_no_header_can_carry_is_named_and_not_shown(yt_job: Job, yt: YtProxy, content: bytes) -> None:
+    (yt_job.folder / "secret").write_bytes(content)
     yt_job.keep_list_in(yt, token_file="secret")
 
-    def accepted() -> int:
-        return yt_job.diff().code
+    result = yt_job.diff()
 
-    file.write_text("token-1\n")
-    assert accepted() == 0
-    home.write_text("token-2\n")
-    assert accepted() == 1
-    home.write_bytes(b"\xff\xfe")
-    assert "cannot read the YT token" in yt_job.diff().err
-    home.write_text("token-1\n")
-    file.unlink()
-    assert accepted() == 0
-    monkeypatch.setenv("YT_TOKEN", "token-3")
-    assert accepted() == 1
+    assert result.code == 1
+    assert_one_line(result, "exclusions.token_file", "secret", "put the token there, and nothing else")
+    assert "two" not in result.err
 
 
 def test_a_diff_that_fails_leaves_no_transaction_behind(yt_job: Job, yt: YtProxy) -> None:

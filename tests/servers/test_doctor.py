@@ -198,7 +198,7 @@ def test_no_token_on_a_cluster_that_asks_for_none(sound_job: Job, yt: YtProxy) -
     yt.tokens = {}
     (line,) = warnings(sound_job)
     assert line.startswith(
-        "token      there is none, which only a cluster without authentication accepts; set $YT_TOKEN"
+        "token      there is none, which only a cluster without authentication accepts; put it into $YT_TOKEN"
     )
 
 

@@ -38,7 +38,7 @@ ARROWS = {
         "redaction",
     },
     "exclusions": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
-    "ytsaurus": {"cancel_scope", "config.settings", "core", "errors", "exclusions", "parallel", "redaction"},
+    "ytsaurus": {"cancel_scope", "config", "core", "errors", "parallel", "redaction"},
     "databases": {"cancel_scope", "config", "core", "errors", "parallel"},
     "core": {"config.settings", "errors"},
     "config": {"errors", "redaction"},

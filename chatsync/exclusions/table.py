@@ -1,0 +1,66 @@
+"""The exclusion list in a YT table: one locked version of it, whose column holds the ids."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.config.settings import Exclusions
+from chatsync.core.diff import ExclusionList, ListVersion
+from chatsync.exclusions.client_ids import IdCollector
+from chatsync.ytsaurus.columns import NULL
+from chatsync.ytsaurus.table import Table, open_table
+
+
+class ListTable:
+    """One version of a list in a table."""
+
+    def __init__(self, table: Table, column: str) -> None:
+        """Take a locked table."""
+        self._table = table
+        self._column = column
+        self.version = ListVersion(
+            source=str(table), modified=table.modified, revision=table.revision, rows=table.row_count
+        )
+
+    def kind(self) -> str:
+        """Return what the list is kept in, in words, with the column's type."""
+        column_type = self._table.column_type(self._column)
+        typed = f"of type {column_type}" if column_type else "not in its schema"
+        return f"a static table with column {self._column} {typed}"
+
+    def check_column(self) -> None:
+        """Ask the schema. Raises SourceError when it lacks the column."""
+        self._table.column_type(self._column)
+
+    def read(self, progress: Callable[[int], None]) -> ExclusionList:
+        """Read every row. Raises SourceError when the table can't be read whole."""
+        taker = _IdTaker()
+        self._table.read(self._column, taker, progress)
+        return taker.collector.finish(self.version)
+
+
+class _IdTaker:
+    """Hands the rows of a table to a collector of ids; a row's number counts from 0."""
+
+    def __init__(self) -> None:
+        self.collector = IdCollector()
+
+    @property
+    def rows(self) -> int:
+        return self.collector.rows
+
+    def take_lines(self, lines: bytes) -> None:
+        if not self.collector.add_lines(lines):
+            for line in lines.split(b"\n")[:-1]:
+                self.take(None if line == NULL else line)
+
+    def take(self, value: Any) -> None:
+        self.collector.add(value, row=self.collector.rows)
+
+
+@contextmanager
+def open_list_table(section: Exclusions, scope: CancelScope) -> Iterator[ListTable]:
+    """Lock one version of the table for the length of a block. Raises SourceError when it can't be read."""
+    with open_table(section, scope, path=section.path, key="exclusions.path") as table:
+        yield ListTable(table, section.column)

@@ -1,0 +1,131 @@
+"""The rows of one column as they come from a cluster: blocks of text lines, or values."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import yt.wrapper
+import yt.yson
+from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
+
+from chatsync.ytsaurus.client import READ_BUFFER
+from chatsync.ytsaurus.faults import understanding
+from chatsync.ytsaurus.session import AnswerError
+
+Advance = Callable[[int], None]
+Item = TypeVar("Item")
+
+# How schemaful_dsv is to spell a missing value: a backslash of the data is always doubled, so
+# this can't be confused with any cell (YTsaurus docs, "Formats").
+NULL = b"\\N"
+_ROWS_A_STEP = 10_000
+# A row of YT is 128 MB at most, an id in text some 20 bytes.
+_LONGEST_LINE = 16 * 1024 * 1024
+
+
+class RowTaker(Protocol):
+    """Whatever takes the rows. After a fault, reading goes on behind those taken."""
+
+    @property
+    def rows(self) -> int:
+        """Count the rows taken so far."""
+
+    def take_lines(self, lines: bytes) -> None:
+        r"""Take whole lines, one value each, all ended by `\n`; a missing value is NULL."""
+
+    def take(self, value: Any) -> None:
+        """Take one value: int, float, bool, bytes, list, dict, None; anything else is an odd one of YSON."""
+
+
+class WithAttributes:
+    """A value of YSON with attributes (`<a=1>7`), which is no plain value."""
+
+    def __init__(self, value: Any) -> None:
+        """Keep the value to be shown."""
+        self._value = value
+
+    def __str__(self) -> str:
+        """Show it as YSON does."""
+        return bytes(yt.yson.dumps(self._value, yson_format="text")).decode("utf-8", "replace")
+
+
+def read_text(client: Any, path: Any, taker: RowTaker, progress: Advance, *, check: Callable[[], None]) -> None:
+    """Read an integer column as text, which costs no Python object for each row."""
+    spelling = {"missing_value_mode": "print_sentinel", "missing_value_sentinel": NULL.decode()}
+    form = SchemafulDsvFormat(columns=path.attributes["columns"], attributes=spelling)
+    with understanding():
+        stream = client.read_table(path, format=form, raw=True)
+    for lines in _whole_lines(_understood(stream.chunk_iter())):
+        check()
+        before = taker.rows
+        taker.take_lines(lines)
+        progress(taker.rows - before)
+
+
+def read_rows(client: Any, path: Any, taker: RowTaker, progress: Advance, *, check: Callable[[], None]) -> bool:
+    """Read a column of any kind, one Python object a row; return whether any row has the column."""
+    column = path.attributes["columns"][0].encode()
+    has_column = False
+    with understanding():
+        rows = client.read_table(path, format=YsonFormat(encoding=None), raw=False)
+    for row in _understood(rows):
+        if not isinstance(row, dict):
+            raise AnswerError("a row that is no map")
+        has_column = has_column or column in row
+        taker.take(_plain(row.get(column)))
+        if taker.rows % _ROWS_A_STEP == 0:
+            check()
+            progress(_ROWS_A_STEP)
+    return has_column
+
+
+def _plain(value: Any) -> Any:
+    """Turn a value of YSON into a plain one. The client's booleans are integers, its texts may have attributes."""
+    if not isinstance(value, yt.yson.YsonType):
+        return value
+    if value.attributes:
+        return WithAttributes(value)
+    if isinstance(value, yt.yson.YsonBoolean):
+        return bool(value)
+    for kind in (int, float, bytes):
+        if isinstance(value, kind):
+            return kind(value)  # type: ignore[arg-type]  # of the very kind that it is
+    return None if isinstance(value, yt.yson.YsonEntity) else value
+
+
+def _understood(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield what comes from the client; what it can't read raises AnswerError."""
+    with understanding():
+        yield from items
+
+
+def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Gather pieces into blocks of whole lines; what came before a fault is kept.
+
+    In small pieces the ids would take several times as long to put into a set.
+    """
+    gathered: list[bytes] = []
+    size = 0
+    try:
+        for piece in pieces:
+            size += len(piece)
+            end = piece.rfind(b"\n") + 1 if size >= READ_BUFFER else 0
+            if end:
+                yield b"".join([*gathered, piece[:end]])
+                gathered, size = [piece[end:]], len(piece) - end
+            else:
+                gathered.append(piece)
+                _check_length(size)
+    except Exception:
+        yield _up_to_last_line(gathered)
+        raise
+    yield _up_to_last_line(gathered)
+
+
+def _check_length(size: int) -> None:
+    if size > _LONGEST_LINE:
+        raise AnswerError(f"a line of more than {_LONGEST_LINE >> 20} MB where an id is expected")
+
+
+def _up_to_last_line(pieces: list[bytes]) -> bytes:
+    whole = b"".join(pieces)
+    return whole[: whole.rfind(b"\n") + 1]

@@ -1,0 +1,195 @@
+"""What the client's errors mean: which may pass, how each is told on one line, and what to do about it."""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from typing import Any
+
+from yt.common import YtError
+from yt.packages.requests import exceptions as http
+from yt.packages.urllib3 import exceptions as pool
+from yt.wrapper.errors import YtIncorrectResponse, YtProxyUnavailable, YtTokenError
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
+from chatsync.redaction import without_secrets
+from chatsync.ytsaurus.client import Cluster
+from chatsync.ytsaurus.links import LinksMovedError
+from chatsync.ytsaurus.session import AnswerError
+from chatsync.ytsaurus.token import WAYS
+
+_CLIENT_ERRORS = (YtError, OSError, HTTPException, pool.HTTPError, AnswerError, LinksMovedError)
+# Codes of errors, from the client's own predicates (yt.common, YtError.is_…) and what its HTTP client retries.
+_RESOLVE, _AUTHENTICATION, _ACCESS_DENIED, _NO_TRANSACTION, _CHUNK_UNAVAILABLE = 500, 900, 901, 11000, 716
+_PASSING_CODES = frozenset({3, 100, 105, 108, 122, 202, 218, 712, 716, 904, 2100, 3302})
+_LASTING_CODES = frozenset({_RESOLVE, _AUTHENTICATION, _ACCESS_DENIED, _NO_TRANSACTION})
+_PASSING_ERRORS = (
+    http.ConnectionError, http.Timeout, http.ChunkedEncodingError, pool.TimeoutError, pool.ProtocolError,
+    HTTPException, ConnectionError, TimeoutError, YtIncorrectResponse, YtProxyUnavailable,
+)  # fmt: skip
+
+
+@contextmanager
+def understanding() -> Iterator[None]:
+    """Turn what the client stumbles over in an answer into an AnswerError.
+
+    The client takes much of an answer for granted, and raises KeyError, TypeError and others of
+    the kind when it is not so.
+    """
+    try:
+        yield
+    except (*_CLIENT_ERRORS, ChatsyncError):
+        raise
+    except Exception as error:
+        raise AnswerError(f"the answer is not what a YT proxy says ({type(error).__name__})") from error
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether trying again may help: a proxy away or busy, a timeout, a body cut short."""
+    if isinstance(error, AnswerError):
+        return error.is_passing
+    if isinstance(error, LinksMovedError):
+        return True
+    if isinstance(error, YtTokenError) or _codes(error) & _LASTING_CODES:
+        return False
+    if _codes(error) & _PASSING_CODES:
+        return True
+    lasts = _is_web_proxy(error) or _is_certificate(error) or _is_name(error)
+    return isinstance(error, _PASSING_ERRORS) and not lasts
+
+
+def is_refused_format(error: BaseException) -> bool:
+    """Tell whether another format of the rows may be taken: the error neither passes nor is about the table."""
+    return isinstance(error, YtError) and not is_transient(error) and not _codes(error) & _LASTING_CODES
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Go from an error to what caused it: `requests` and `urllib3` wrap one in another."""
+    seen: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            yield one
+            waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+
+
+def _is_web_proxy(error: BaseException) -> bool:
+    return any(isinstance(one, http.ProxyError | pool.ProxyError) for one in _causes(error))
+
+
+def _is_certificate(error: BaseException) -> bool:
+    return any(isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError) for one in _causes(error))
+
+
+def _is_name(error: BaseException) -> bool:
+    """Tell whether the host's name is unknown; one that can't be looked up just now may be known later."""
+    return any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_NONAME for one in _causes(error))
+
+
+def _errors_inside(error: Any) -> Iterator[Any]:
+    """Go through an error of YT and those inside it, whatever a proxy has put there."""
+    waiting, count = [error], 0
+    while waiting and count < 1000:  # noqa: PLR2004  # as deep and wide as nobody writes by hand
+        one = waiting.pop(0)
+        count += 1
+        yield one
+        inner = one.get("inner_errors") if isinstance(one, dict) else getattr(one, "inner_errors", None)
+        waiting += inner if isinstance(inner, list) else []
+
+
+def _codes(error: BaseException) -> set[int]:
+    if not isinstance(error, YtError):
+        return set()
+    found = (one.get("code") if isinstance(one, dict) else getattr(one, "code", None) for one in _errors_inside(error))
+    return {code for code in found if isinstance(code, int)}
+
+
+def describe(error: BaseException) -> str:
+    """Return an error of the client, dozens of lines with the request in them, as one line."""
+    if not isinstance(error, YtError):
+        return _one_line(_operating_system(error) or str(error) or type(error).__name__)
+    # The client's own errors are wrapped around the one that the cluster sent.
+    sent = [one.get("message") for one in _errors_inside(error) if isinstance(one, dict)]
+    texts = [text for text in (*sent, error.message, str(error)) if isinstance(text, str) and text.strip()]
+    return _one_line(texts[0] if texts else "no message")
+
+
+def _operating_system(error: BaseException) -> str:
+    """Return what the operating system or TLS says about a failed connection; empty if nothing."""
+    for one in _causes(error):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return one.verify_message
+        if isinstance(one, OSError) and one.errno and one.strerror and not isinstance(one, http.RequestException):
+            return one.strerror
+    found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+    return found[1] if found else ""
+
+
+def _one_line(text: str) -> str:
+    """Return the first line of a foreign text, cut if it is long."""
+    first = without_secrets(text).strip().splitlines()[0] if text.strip() else "no message"  # before it is cut
+    return first[:300]
+
+
+@contextmanager
+def explained(cluster: Cluster, path: str, key: str, scope: CancelScope) -> Iterator[None]:
+    """Turn the client's errors into ours; `key` is the one of the configuration that names the table."""
+    try:
+        yield
+    except ChatsyncError:
+        raise
+    except _CLIENT_ERRORS as error:
+        raise (_about_table(error, cluster, path, key) or _about_way(error, cluster, path, scope)) from error
+
+
+def _about_table(error: BaseException, cluster: Cluster, path: str, key: str) -> SourceError | None:
+    """Return what the cluster says about the table or the token; None if it says nothing about them."""
+    where, why, codes = cluster.place(path), _why(error, cluster), _codes(error)
+    if isinstance(error, YtTokenError) or _AUTHENTICATION in codes:
+        return SourceError(f"the YT token is wrong or missing: {why}", where=where, way_out=_about_token(cluster))
+    if _ACCESS_DENIED in codes:
+        way_out = "ask its owners for read access"
+        return SourceError(f"no permission to read the table: {why}", where=where, way_out=way_out)
+    if _RESOLVE in codes:
+        return SourceError(f"there is no such table: {why}", where=where, way_out=f"ask its owners, or correct {key}")
+    return None
+
+
+def _about_token(cluster: Cluster) -> str:
+    """Return which token the cluster refused."""
+    if cluster.token:
+        return f"it was the one in {cluster.token_place}, put a new one there"
+    return f"there is none, put one into {WAYS}"
+
+
+def _about_way(error: BaseException, cluster: Cluster, path: str, scope: CancelScope) -> SourceError:
+    """Return what failed between here and the table."""
+    where, why = cluster.place(path), _why(error, cluster)
+    host = cluster.asked_host or cluster.netloc
+    if _is_web_proxy(error):
+        return SourceError(f"the web proxy of $http_proxy or $https_proxy does not answer: {why}", where=where)
+    if _is_certificate(error):
+        way_out = "put the authority's certificate into $REQUESTS_CA_BUNDLE, or proxy/ca_bundle_path of ~/.yt/config"
+        return SourceError(f"the certificate of {host} is not trusted: {why}", where=where, way_out=way_out)
+    if _is_name(error):
+        way_out = "check exclusions.proxy; for the short name of a cluster set $YT_PROXY_SUFFIX"
+        return SourceError(f"the host {host} is unknown: {why}", where=where, way_out=way_out)
+    if not is_transient(error):
+        return SourceError(f"cannot read the table: {why}", where=where)
+    what = (
+        "data of the table is unavailable" if _CHUNK_UNAVAILABLE in _codes(error) else "the cluster is away or too busy"
+    )
+    heavy = host not in {"", cluster.netloc} and not isinstance(error, YtError)
+    way_out = f"if {host} cannot be reached from here, set exclusions.use_hosts = false" if heavy else ""
+    return SourceAwayError(f"{what}: {why}", where=where, gave_up=scope.gave_up, way_out=way_out)
+
+
+def _why(error: BaseException, cluster: Cluster) -> str:
+    """Return the error on one line, with the heavy proxy that it came from."""
+    is_elsewhere = cluster.asked_host not in {"", cluster.netloc}
+    return f"{cluster.asked_host}: {describe(error)}" if is_elsewhere else describe(error)

@@ -1,0 +1,108 @@
+"""The client's HTTP session, watched: what a YT proxy never does is refused before the client sees it.
+
+No redirect is followed, since the token would go along. Nothing compressed is unpacked, since none
+is asked for and a small answer could fill the memory. An answer that is held in memory has a limit.
+An error that is not one of YT (a web proxy's, a balancer's, a login page) is named as what it is.
+"""
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import yt.wrapper
+from yt.wrapper.http_helpers import _setup_new_session
+
+# Far above any answer about one table; rows are streamed and not held.
+_MAX_ANSWER = 16 * 1024 * 1024
+_PIECE = 64 * 1024
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_UNAUTHORIZED, _NOT_FOUND, _PROXY_LOGIN = 401, 404, 407
+
+
+class AnswerError(Exception):
+    """An answer that no YT proxy gives. `is_passing` tells whether trying again may help."""
+
+    def __init__(self, text: str, *, is_passing: bool = False) -> None:
+        """Say what came."""
+        super().__init__(text)
+        self.is_passing = is_passing
+
+
+class WatchedSession:
+    """Stands between the client and its session of `requests`."""
+
+    def __init__(self, session: Any) -> None:
+        """Take over the session that the client made."""
+        self._session = session
+        self._session.headers["Accept-Encoding"] = "identity"
+        self.host = ""  # the one that was asked last
+
+    def request(self, method: str, url: str, *, stream: bool = False, **options: Any) -> Any:
+        """Send a request, as the client does through `requests`."""
+        self.host = urlsplit(url).netloc
+        response = self._session.request(method, url, **{**options, "stream": True, "allow_redirects": False})
+        try:
+            _check(response, holds=not stream)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+
+def watch_session(client: yt.wrapper.YtClient) -> WatchedSession:
+    """Make the client send everything through a watched session, and return it."""
+    session = WatchedSession(_setup_new_session(client))
+    client._requests_session = session  # noqa: SLF001  # where it looks for one
+    return session
+
+
+def _check(response: Any, *, holds: bool) -> None:
+    """Raise AnswerError for an answer that a YT proxy does not give; `holds` if it's to be kept in memory."""
+    status, is_good = response.status_code, 200 <= response.status_code < 300  # noqa: PLR2004
+    if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
+        target = urlsplit(response.headers.get("Location", "")).netloc or "elsewhere"
+        raise AnswerError(f"HTTP {status}, a redirect to {target}, which is not followed; set exclusions.proxy to it")
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in {"", "identity"}:
+        raise AnswerError(f"HTTP {status} with a body in {encoding}, which was not asked for; is a web proxy between?")
+    if holds or not is_good:
+        _hold(response)
+    if is_good and "text/html" in response.headers.get("Content-Type", ""):
+        raise AnswerError(f"HTTP {status} with a web page in place of an answer; is it a login page, or a web proxy's?")
+    if not is_good and not _is_of_yt(response):
+        raise AnswerError(_about_status(status), is_passing=status in _PASSING)
+
+
+def _hold(response: Any) -> None:
+    """Read the body into memory, up to a limit."""
+    pieces, size = [], 0
+    for piece in response.iter_content(_PIECE):
+        size += len(piece)
+        if size > _MAX_ANSWER:
+            raise AnswerError(f"HTTP {response.status_code} with more than {_MAX_ANSWER >> 20} MB in answer")
+        pieces.append(piece)
+    response._content = b"".join(pieces)  # noqa: SLF001  # where `response.content` looks first
+
+
+def _is_of_yt(response: Any) -> bool:
+    """Tell whether a failure carries an error of YT, in a header or in the body."""
+    text = response.headers.get("X-YT-Error") or response.content
+    try:
+        error = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(error, dict) and isinstance(error.get("code"), int) and isinstance(error.get("message"), str)
+
+
+def _about_status(status: int) -> str:
+    reasons = {
+        _UNAUTHORIZED: "a login is asked for, but not by YT: is a web proxy or balancer between?",
+        403: "access is refused, but not by YT: is a web proxy or balancer between?",
+        _NOT_FOUND: "there is no YT proxy at this address; check exclusions.proxy",
+        _PROXY_LOGIN: "the web proxy of $http_proxy or $https_proxy asks for a login",
+    }
+    return f"HTTP {status} without an error of YT: {reasons.get(status, 'a web proxy or balancer answered for it')}"
