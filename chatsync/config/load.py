@@ -1,4 +1,4 @@
-"""The configuration file: found, read once, checked whole, frozen.
+"""The configuration file: found, read once, checked as a whole, frozen.
 
 Unknown keys, wrong types and values out of range are refused here, by name, and nowhere else.
 """
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_config(option: Path | None) -> Path:
-    """Say which file counts: the option, $CHATSYNC_CONFIG, then the two default places."""
+    """Return the file to read: the option, $CHATSYNC_CONFIG, or the first default place where there is one."""
     named = option or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
     if named:
         return named
@@ -51,16 +51,14 @@ def find_config(option: Path | None) -> Path:
         except FileNotFoundError:
             continue
         except OSError as error:
-            msg = f"configuration {place}: {error.strerror}"
-            raise ConfigError(msg) from None
+            raise ConfigError(f"configuration {place}: {error.strerror}") from None
         return place
     places = " and ".join(str(place) for place in DEFAULT_PLACES)
-    msg = f"no configuration: {places} do not exist; name one with -c FILE or ${ENVIRONMENT_VARIABLE}"
-    raise ConfigError(msg)
+    raise ConfigError(f"no configuration: {places} do not exist; name one with -c FILE or ${ENVIRONMENT_VARIABLE}")
 
 
 def load(path: Path) -> Settings:
-    """Read and check the file. Raises ConfigError naming the file and the key."""
+    """Read and check the file. Raises ConfigError that names the file and the key."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         keep_secrets_in(text)
@@ -70,14 +68,11 @@ def load(path: Path) -> Settings:
         file = msgspec.convert(filled, File, dec_hook=_custom_type)
         settings = _settings(file, path=path)
     except OSError as error:
-        msg = f"configuration {path}: {error.strerror}"
-        raise ConfigError(msg) from None
+        raise ConfigError(f"configuration {path}: {error.strerror}") from None
     except msgspec.ValidationError as error:
-        msg = f"configuration {path}: {_readable(str(error))}"
-        raise ConfigError(msg) from None
+        raise ConfigError(f"configuration {path}: {_readable(str(error))}") from None
     except ValueError as error:  # not TOML, not UTF-8, or one of the checks below
-        msg = f"configuration {path}: {error}"
-        raise ConfigError(msg) from None
+        raise ConfigError(f"configuration {path}: {error}") from None
     if exposes_password(settings):
         logger.warning(
             "configuration %s holds a password and others may read it: chmod 600, or use ${NAME}", settings.path
@@ -86,9 +81,9 @@ def load(path: Path) -> Settings:
 
 
 def metrics_file(path: Path) -> str:
-    """Read `metrics.textfile` alone, from a file that may be wrong elsewhere; empty where there is none.
+    """Return `metrics.textfile` of a file that may be wrong elsewhere; empty where there is none.
 
-    So that a run which ends with a wrong configuration is seen in the metrics too.
+    So that the metrics also show a run that ended because of a wrong configuration.
     """
     try:
         textfile = tomllib.loads(path.read_text(encoding="utf-8-sig"))["metrics"]["textfile"]
@@ -104,13 +99,12 @@ def _custom_type(kind: type, value: object) -> object:
 
 
 def _fill_in(value: Any, key: str) -> Any:
-    """Fill in variables in every string below `key`; ValueError names the key."""
+    """Fill in variables in every string below `key`. Raises ValueError that names the key."""
     if isinstance(value, Mapping):
         return {name: _fill_in(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         # TOML knows nan, and no comparison with nan is true: a limit of nan would limit nothing.
-        msg = f"{key}: expected a number, got {value}"
-        raise ValueError(msg)
+        raise ValueError(f"{key}: expected a number, got {value}")
     if isinstance(value, list):
         return [_fill_in(item, key) for item in value]
     if not isinstance(value, str):
@@ -118,25 +112,23 @@ def _fill_in(value: Any, key: str) -> Any:
     try:
         return fill_in(value)
     except ValueError as error:
-        msg = f"{key}: {error}"
-        raise ValueError(msg) from None
+        raise ValueError(f"{key}: {error}") from None
 
 
 def _refuse_unknown_keys(table: Mapping[str, Any], kind: type[Section], where: str = "") -> None:
-    """Name an unknown key together with the known one that it was probably meant to be."""
+    """Raise ValueError for an unknown key; it names the known key that was probably meant."""
     known = get_type_hints(kind)
     for key, value in table.items():
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
-            msg = f"unknown key {where}{key}; did you mean {where}{nearest}?"
-            raise ValueError(msg)
+            raise ValueError(f"unknown key {where}{key}; did you mean {where}{nearest}?")
         section = known[key]
         if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, Section):
             _refuse_unknown_keys(value, section, f"{where}{key}.")
 
 
 def _readable(message: str) -> str:
-    """Turn "Expected `int`, got `str` - at `$.limits.free`" into "limits.free: expected int, …"."""
+    """Reformat "Expected `int`, got `str` - at `$.limits.free`" as "limits.free: expected int, …"."""
     text, _, place = message.partition(" - at `$")
     key = place.rstrip("`").lstrip(".")
     text = text.replace("`", "").replace("Object missing required field", "missing key")
@@ -145,8 +137,7 @@ def _readable(message: str) -> str:
 
 def _settings(file: File, *, path: Path) -> Settings:
     if file.apply.max_lag is not None and not file.databases.replicas:
-        msg = "apply.max_lag: name the replicas to watch in databases.replicas"
-        raise ValueError(msg)
+        raise ValueError("apply.max_lag: name the replicas to watch in databases.replicas")
     base = path.absolute().parent
     return Settings(
         path=path,
@@ -165,20 +156,20 @@ def _settings(file: File, *, path: Path) -> Settings:
 
 
 def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
-    """One source, not two and not none; the proxy may come from $YT_PROXY, or later from the YT client."""
+    """Check that there is exactly one source; the proxy may come from $YT_PROXY, or later from the YT client."""
     if section.file:
         if section.path or section.proxy:
-            msg = "exclusions: file stands instead of proxy and path; give one of the two"
-            raise ValueError(msg)
+            raise ValueError("exclusions: file is used instead of proxy and path; give only one of the two")
         return msgspec.structs.replace(section, file=str(base / section.file))
     if not section.path:
         raise ValueError("missing key exclusions.path (or exclusions.file)")
     proxy = section.proxy or os.environ.get("YT_PROXY", "")
     check_cluster(proxy)
     if _RICH_PATH.search(section.path):
-        # The lock, from which on the table is read, is on the whole of it.
-        msg = "exclusions.path: expected the path of a table alone, without attributes, columns or ranges of rows"
-        raise ValueError(msg)
+        # The lock is on the whole table, and so are the row count and the read.
+        raise ValueError(
+            "exclusions.path: expected the path of a table alone, without attributes, columns or ranges of rows"
+        )
     token_file = str(base / section.token_file) if section.token_file else ""
     return msgspec.structs.replace(section, proxy=proxy, token_file=token_file)
 
@@ -191,40 +182,35 @@ def _timezone(name: str) -> tzinfo:
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (OSError, ValueError, KeyError):  # an absolute path, a folder, and a name not found
-        msg = f"modtime.timezone: no time zone {name!r}; expected a name such as Europe/Moscow"
-        raise ValueError(msg) from None
+        raise ValueError(f"modtime.timezone: no time zone {name!r}; expected a name such as Europe/Moscow") from None
 
 
 def _databases(section: DatabaseUrls, *, base: Path) -> Databases:
     shards = _shard_urls(section.shards, "databases.shards", base=base)
     if not shards:
-        msg = "databases.shards: name at least one shard"
-        raise ValueError(msg)
+        raise ValueError("databases.shards: name at least one shard")
     _refuse_doubles(shards)
     replicas = _shard_urls(section.replicas, "databases.replicas", base=base)
     stray = sorted(set(replicas) - set(shards))
     if stray:
-        msg = f"databases.replicas.{stray[0]}: there is no such shard in databases.shards"
-        raise ValueError(msg)
+        raise ValueError(f"databases.replicas.{stray[0]}: there is no such shard in databases.shards")
     return Databases(dict=_url(section.dict, "databases.dict", base=base), shards=shards, replicas=replicas)
 
 
 def _refuse_doubles(shards: Mapping[int, DatabaseUrl]) -> None:
-    """Two shards in one database are a slip of copy and paste: one shard would never be read."""
+    """Raise ValueError for two shards with one URL, an error of copy and paste: one shard would never be read."""
     first: dict[str, int] = {}
     for shard, url in shards.items():
         other = first.setdefault(str(url), shard)
         if other != shard:
-            msg = f"databases.shards.{shard}: the same database as shard {other}, {url}"
-            raise ValueError(msg)
+            raise ValueError(f"databases.shards.{shard}: the same database as shard {other}, {url}")
 
 
 def _shard_urls(table: Mapping[str, str], key: str, *, base: Path) -> dict[int, DatabaseUrl]:
     urls = {}
     for name, url in table.items():
         if name not in map(str, range(_MAX_SHARD + 1)):
-            msg = f"{key}.{name}: a shard is named by its number in shard_client_id, 0 to {_MAX_SHARD}"
-            raise ValueError(msg)
+            raise ValueError(f"{key}.{name}: a shard is named by its number in shard_client_id, 0 to {_MAX_SHARD}")
         urls[int(name)] = _url(url, f"{key}.{name}", base=base)
     return dict(sorted(urls.items()))
 
@@ -233,12 +219,11 @@ def _url(url: str, key: str, *, base: Path) -> DatabaseUrl:
     try:
         return parse_url(url, base=base)
     except ValueError as error:
-        msg = f"{key}: {error}"
-        raise ValueError(msg) from None
+        raise ValueError(f"{key}: {error}") from None
 
 
 def exposes_password(settings: Settings) -> bool:
-    """Tell whether the file holds a password and others than its owner may read it."""
+    """Tell whether the file holds a password and users other than its owner may read it."""
     urls = [settings.databases.dict, *settings.databases.shards.values(), *settings.databases.replicas.values()]
     readable = settings.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
     return bool(readable) and any(url.password_is_literal for url in urls)

@@ -1,4 +1,4 @@
-"""Database addresses: how a URL in the configuration is read without ever showing its secrets."""
+"""URLs of databases: how they are parsed, without ever showing a secret."""
 
 import os
 import re
@@ -11,14 +11,29 @@ from chatsync.redaction import keep_secret
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _LOGIN_IN_FILE = re.compile(r":/{1,3}[^\s:/@\"']*:(.+)@")
-# A password may hold an "@", a "/" or a "?" as well; what follows it may not, but for the values of the query.
+# A password may hold an "@", a "/" or a "?" as well. What follows it may not, except the values of the query.
 _ADDRESS = re.compile(
     r"(?:(?P<login>.*?)@)?(?P<server>[^@/?]+)/(?P<schema>[^@/?]+)(?:\?(?P<query>(?:\w+=.*)?))?", re.DOTALL
 )
 _PATH_OPTIONS = ("ssl_ca", "ssl_cert", "ssl_key")
 _LIST_OPTIONS = ("tls_versions", "tls_ciphersuites")
-# With these the driver hands over something else than numbers and texts.
-_REFUSED_OPTIONS = ("raw", "use_unicode", "converter_class")
+# Beside the URL's own parts these would lead to another database, or open as another user, than the URL shows.
+_ADDRESS_OPTIONS = frozenset({
+    "host", "port", "unix_socket", "user", "password", "passwd", "password1", "password2", "password3",
+    "database", "db", "dsn", "dns_srv", "failover", "option_files", "option_groups", "read_default_file",
+})  # fmt: skip
+# With these the driver returns something else than numbers and texts, or connections that were used before.
+_ROW_OPTIONS = frozenset({
+    "raw", "use_unicode", "converter_class", "converter_str_fallback", "buffered", "autocommit", "client_flags",
+    "pool_name", "pool_size", "pool_reset_session",
+})  # fmt: skip
+# With these a server could ask for files of this machine.
+_FILE_OPTIONS = frozenset({"allow_local_infile", "allow_local_infile_in_path"})
+_REFUSED_OPTIONS = {
+    **dict.fromkeys(_ADDRESS_OPTIONS, "write it into the URL itself: mysql://USER:PASSWORD@HOST:PORT/SCHEMA"),
+    **dict.fromkeys(_ROW_OPTIONS, "this program sets how rows are read; remove the option"),
+    **dict.fromkeys(_FILE_OPTIONS, "this program sends no files; remove the option"),
+}
 _MYSQL = "mysql"
 _SQLITE = "sqlite"
 _MYSQL_PORT = 3306
@@ -31,7 +46,7 @@ Option = str | int | bool | list[str]
 
 
 class Secret:
-    """A text that prints as `***` wherever it ends up; `reveal()` is called by drivers only."""
+    """A text that prints as `***`; only code that passes it to a driver calls `reveal()`."""
 
     def __init__(self, value: str) -> None:
         """Hide `value`, here and in whatever leaves the program."""
@@ -43,7 +58,7 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
-        """Show nothing of it."""
+        """Return three stars."""
         return "***"
 
     __str__ = __repr__
@@ -63,25 +78,21 @@ class DatabaseUrl:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether this is a file of the embedded default."""
+        """Whether this is an SQLite file."""
         return not self.host
 
     def __str__(self) -> str:
-        """Name the database for people and for the plan's fingerprint: no user, no secret."""
+        """Return the name for messages and for the plan's fingerprint, without user and secrets."""
         return self.database if self.is_sqlite else f"{self.host}:{self.port}/{self.database}"
 
 
 def fill_in(text: str) -> str:
-    """Put environment variables in for `${NAME}`.
-
-    Raises ValueError naming the first one that is not set.
-    """
+    """Replace each `${NAME}` by the environment variable. Raises ValueError that names one that is not set."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
         if name not in os.environ:
-            msg = f"the environment variable {name} is not set"
-            raise ValueError(msg)
+            raise ValueError(f"the environment variable {name} is not set")
         return os.environ[name]
 
     return _VARIABLE.sub(value, text)
@@ -97,21 +108,20 @@ def keep_secrets_in(text: str) -> None:
 
 
 def _part(text: str) -> str:
-    """Read one part of a split URL: percent-escapes are the file's, variables are taken as is."""
+    """Decode one part of a split URL: percent-escapes in the file count, those in a variable's value don't."""
     pieces = _VARIABLE.split(text)
     return "".join(fill_in("${" + piece + "}") if at % 2 else unquote(piece) for at, piece in enumerate(pieces))
 
 
 def parse_url(url: str, *, base: Path) -> DatabaseUrl:
-    """Split `url` first and fill in variables after, so that a password may hold any character.
+    """Split `url`, and only then fill in variables, so that a password may hold any character.
 
     `base` is the folder that relative paths start from. Raises ValueError; its text never
     repeats the URL, which may hold a password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in (_MYSQL, _SQLITE):
-        msg = "expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA or sqlite:///FILE"
-        raise ValueError(msg)
+        raise ValueError("expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA or sqlite:///FILE")
     if scheme == _SQLITE:
         return _sqlite(rest, base=base)
     return _mysql(rest, base=base)
@@ -120,16 +130,14 @@ def parse_url(url: str, *, base: Path) -> DatabaseUrl:
 def _sqlite(rest: str, *, base: Path) -> DatabaseUrl:
     path = _part(rest.removeprefix("/"))
     if not rest.startswith("/") or not path or "?" in rest:
-        msg = "expected sqlite:///FILE (relative to the configuration file) or sqlite:////FILE"
-        raise ValueError(msg)
+        raise ValueError("expected sqlite:///FILE (relative to the configuration file) or sqlite:////FILE")
     return DatabaseUrl(database=str((base / path).resolve()))
 
 
 def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
     split = _ADDRESS.fullmatch(rest)
     if split is None:
-        msg = "a mysql:// URL needs a host and a schema: mysql://USER:PASSWORD@HOST:PORT/SCHEMA"
-        raise ValueError(msg)
+        raise ValueError("a mysql:// URL needs a host and a schema: mysql://USER:PASSWORD@HOST:PORT/SCHEMA")
     user, colon, password = (split["login"] or "").partition(":")
     host, port = _host_and_port(_part(split["server"]))
     return DatabaseUrl(
@@ -149,19 +157,17 @@ def _host_and_port(server: str) -> tuple[str, int]:
     host, _, port = rest.partition(":")
     port = port or str(_MYSQL_PORT)
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT):
-        msg = "the port of a mysql:// URL is a number from 1 to 65535"
-        raise ValueError(msg)
+        raise ValueError("the port of a mysql:// URL is a number from 1 to 65535")
     return bracketed.removeprefix("[") or host, int(port)
 
 
 def _options(query: str, *, base: Path) -> dict[str, Option]:
-    """Read the driver's options; numbers and true/false take their own types."""
+    """Parse the driver's options; numbers and true/false get their own types."""
     options: dict[str, Option] = {}
     for name, raw in parse_qsl(query, keep_blank_values=True):
         value = _option(name, raw)
         if name in _REFUSED_OPTIONS:
-            msg = f"{name}: this program reads rows in its own way; leave the option out"
-            raise ValueError(msg)
+            raise ValueError(f"option {name}: {_REFUSED_OPTIONS[name]}")
         if name in _PATH_OPTIONS:
             path = (base / value).absolute()
             if not path.is_file():  # the driver would go on without it

@@ -43,7 +43,11 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
             database=url.database,
         ),
         # Last, whatever the URL says: in autocommit a batch that must not be committed could not be rolled back.
-        connect_args={**_driver_options(url, patience=patience), "autocommit": not writable},
+        connect_args={
+            **_driver_options(url, patience=patience),
+            "autocommit": not writable,
+            "allow_local_infile": False,
+        },
         poolclass=NullPool,
         pool_reset_on_return=None,  # none is used again, and a lost one can't be rolled back
         hide_parameters=True,
@@ -68,8 +72,7 @@ def _refuse_plain_text(cursor: Any, url: DatabaseUrl) -> None:
     cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
     row = cursor.fetchone()
     if not row or not row[1]:
-        msg = f"{url}: the server does not speak TLS, but its URL in [databases] has ssl_ca"
-        raise DatabaseError(msg)
+        raise DatabaseError(f"{url}: the server does not speak TLS, but its URL in [databases] has ssl_ca")
 
 
 def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
@@ -82,7 +85,9 @@ def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
         "collation": "utf8mb4_general_ci",
     }
     if "ssl_ca" in url.options:
-        options["ssl_verify_cert"] = True  # a CA that nothing is checked against protects nobody
+        # Both, unless the URL says otherwise. With them the driver demands TLS, the right authority and the right
+        # host before it sends the login; with a CA alone it would log in to a server that offers no TLS.
+        options |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
     return {**options, **url.options}
 
 

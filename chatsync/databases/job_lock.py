@@ -65,8 +65,7 @@ class ServerLock:
         """Take the lock at once or raise BusyError; a server that refuses locks is a DatabaseError."""
         got = self._database.do(self._get, what="take the lock of the job (GET_LOCK)")
         if got is None:
-            msg = f"{self._database}: GET_LOCK failed; without it two applies could run at once"
-            raise DatabaseError(msg)
+            raise DatabaseError(f"{self._database}: GET_LOCK failed; without it two applies could run at once")
         if not got:
             raise BusyError(f"another apply is running: {self._holder()}; nothing was written")
         logger.info("lock taken: %s on %s", self._values["name"], self._database)
@@ -121,20 +120,17 @@ class FileLock:
         try:
             file = self._path.open("a+", encoding="utf-8")
         except OSError as error:
-            msg = f"cannot open the lock file {self._path}: {error.strerror}"
-            raise OutputError(msg) from None
+            raise OutputError(f"cannot open the lock file {self._path}: {error.strerror}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "an unnamed process"
             file.close()
-            msg = f"another apply is running: {holder} holds {self._path}; nothing was written"
-            raise BusyError(msg) from None
+            raise BusyError(f"another apply is running: {holder} holds {self._path}; nothing was written") from None
         except OSError as error:
             file.close()
-            msg = f"cannot lock the file {self._path}: {error.strerror}"
-            raise OutputError(msg) from None
+            raise OutputError(f"cannot lock the file {self._path}: {error.strerror}") from None
         with contextlib.suppress(OSError):  # on a full disk: who holds it is then not told
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")

@@ -179,7 +179,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path: Path, key:
         (VALID.replace('file = "list.csv"', 'proxy = "hahn"'), "missing key exclusions.path (or exclusions.file)"),
         (
             VALID.replace('file = "list.csv"', 'file = "x"\nproxy = "hahn"'),
-            "exclusions: file stands instead of proxy and path; give one of the two",
+            "exclusions: file is used instead of proxy and path; give only one of the two",
         ),
         (VALID.replace("shards.2", "shards.two"), "databases.shards.two: a shard is named by its number"),
         (VALID.replace("shards.2", "shards.256"), "databases.shards.256: a shard is named by its number"),
@@ -343,6 +343,23 @@ def test_options_take_the_types_that_the_driver_asks_for() -> None:
     split = parse_url("mysql://host/db?tls_versions=TLSv1.2,TLSv1.3&compress=true&connection_timeout=5", base=Path("/"))
 
     assert split.options == {"tls_versions": ["TLSv1.2", "TLSv1.3"], "compress": True, "connection_timeout": 5}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "host=other", "port=3307", "unix_socket=/run/mysqld.sock", "user=root", "password=hunter2", "passwd=hunter2",
+        "password2=hunter2", "database=ppc2", "db=ppc2", "dsn=x", "dns_srv=true", "failover=x", "option_files=my.cnf",
+        "read_default_file=my.cnf", "allow_local_infile=true", "allow_local_infile_in_path=/", "autocommit=true",
+        "pool_size=3",
+    ],
+)  # fmt: skip
+def test_an_option_that_leads_elsewhere_or_opens_a_door_is_refused(option: str) -> None:
+    """`?database=ppc2` made shard 1 and shard 2 one schema, under two names."""
+    with pytest.raises(ValueError, match=rf"^option {option.partition('=')[0]}: ") as refused:
+        parse_url(f"mysql://user:x@host/ppc1?ssl_disabled=true&{option}", base=Path("/"))
+
+    assert "hunter2" not in str(refused.value)
 
 
 def test_a_secret_prints_as_stars() -> None:

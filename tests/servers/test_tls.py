@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness.job import Job
+from tests.harness.rogue import RogueServer
 from tests.harness.schema import create_world
 from tests.harness.servers import Server
 
@@ -41,7 +42,7 @@ def strict(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("strict")
-@pytest.mark.parametrize("more", ["", "&ssl_verify_identity=true"])
+@pytest.mark.parametrize("more", ["", "&ssl_verify_identity=false"])
 def test_the_right_authority(tls_job: Job, server: Server, more: str) -> None:
     configure(tls_job, f"ssl_ca={server.ca}{more}")
 
@@ -51,7 +52,7 @@ def test_the_right_authority(tls_job: Job, server: Server, more: str) -> None:
     assert tls_job.off() == {1, 2}
 
 
-@pytest.mark.parametrize("more", ["", "&ssl_verify_identity=true"])
+@pytest.mark.parametrize("more", ["", "&ssl_verify_identity=false"])
 def test_the_wrong_authority(tls_job: Job, server: Server, more: str) -> None:
     configure(tls_job, f"ssl_ca={server.wrong_ca}{more}")
 
@@ -65,23 +66,24 @@ def test_the_wrong_authority(tls_job: Job, server: Server, more: str) -> None:
 
 
 def test_a_certificate_for_another_host(tmp_path: Path) -> None:
-    """The authority is the right one, the name is not: only ssl_verify_identity minds."""
+    """The authority is the right one, the name is not: refused, unless the URL says otherwise."""
     with Server(certificate_for=["elsewhere.example"]) as server:
         world: World = create_world(server, shards=1)
         job = Job(tmp_path, world)
         job.settle({1: 1})
         job.list([1])
-        configure(job, f"ssl_ca={server.ca}&ssl_verify_identity=true")
-        strict = job.diff()
         configure(job, f"ssl_ca={server.ca}")
+        strict = job.diff()
+        configure(job, f"ssl_ca={server.ca}&ssl_verify_identity=false")
         lax = job.diff()
 
         assert (strict.code, lax.code) == (1, 0)
         assert strict.err.count("\n") == 1
 
 
-def test_a_server_without_tls(tmp_path: Path) -> None:
-    """Where a CA is named, plain text is refused: somebody in between could ask for it."""
+@pytest.mark.parametrize("more", ["", "&ssl_verify_identity=false"])
+def test_a_server_without_tls(tmp_path: Path, more: str) -> None:
+    """Where a CA is named, plain text is refused: a machine in the middle could ask for it."""
     server = Server()
     server.options = ("--skip-ssl",) if server.is_mariadb else ("--tls-version=",)
     with server:
@@ -91,7 +93,7 @@ def test_a_server_without_tls(tmp_path: Path) -> None:
         job.list([1])
         plain = job.diff()
         job.plan_file.unlink(missing_ok=True)
-        configure(job, f"ssl_ca={server.ca}")
+        configure(job, f"ssl_ca={server.ca}{more}")
         asked = job.diff()
 
         assert plain.code == (0 if server.is_mariadb else 1)  # MySQL takes no password in plain text
@@ -109,3 +111,33 @@ def test_a_ca_file_that_is_not_there(tls_job: Job) -> None:
 
     assert result.code == 2
     assert ": ssl_ca: there is no file" in result.err
+
+
+@pytest.mark.parametrize("plugin", ["mysql_clear_password", "sha256_password", "caching_sha2_password"])
+def test_a_machine_in_the_middle_gets_no_login(tls_job: Job, server: Server, plugin: str) -> None:
+    """It offers no TLS and asks for the password in clear, or under a key of its own."""
+    with RogueServer(plugin=plugin) as rogue:
+        url = rogue.url(f"?ssl_ca={server.ca}")
+        tls_job.configure(databases={"dict": url, "shards": {"1": url}}, run={"retry_timeout": "0.1s"})
+
+        result = tls_job.diff()
+
+        assert result.code == 1
+        assert "SSL is required but the server doesn't support it" in result.err
+        assert rogue.connections
+        assert [packet for packet in rogue.received if b"chatsync" in packet or len(packet) > 36] == []
+
+
+def test_a_server_that_asks_for_a_file_gets_none(tls_job: Job) -> None:
+    """The answer to any statement may be: send me this file (LOAD DATA LOCAL)."""
+    secret = tls_job.folder / "secret"
+    secret.write_text("the private key")
+    with RogueServer(file=str(secret)) as rogue:
+        databases = {"dict": rogue.url(), "shards": {"1": rogue.url()}}
+        tls_job.configure(databases=databases, run={"retry_timeout": "0.1s"})
+
+        result = tls_job.diff()
+
+        assert result.code == 1
+        assert any(b"S" in packet for packet in rogue.received)  # a statement came
+        assert not any(b"private key" in packet for packet in rogue.received)
