@@ -116,7 +116,7 @@ def variable_in_an_option_of_the_driver(job: Job) -> None:
 
 def password_as_an_option(job: Job) -> None:
     job.configure(
-        run=SHORT, databases={"dict": f"mysql://anna@127.0.0.1:1/ppc?password=x{PASSWORD.replace('&', '')}&x=1"}
+        run=SHORT, databases={"dict": f"mysql://anna@127.0.0.1:1/ppc?passwd=x{PASSWORD.replace('&', '')}&x=1"}
     )
 
 
