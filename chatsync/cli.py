@@ -23,7 +23,7 @@ SECTIONS = {
     "The main job": {
         "diff": "Show what would change, or write it to a plan.",
         "apply": "Make the changes of a plan.",
-        "set-modtime": "Record a list as synced, or switch the job off and on.",
+        "set-modtime": "Mark a list as synced, or switch the job off and on.",
     },
     "For people": {
         "show": "Print a plan and whether apply would take it.",

@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 @click.command()
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to FILE.")
-@click.option("--if-modified", is_flag=True, help="Read nothing big when the mod-time says: synced, or disabled.")
+@click.option(
+    "--if-modified", is_flag=True, help="Skip the comparison if the list is already synced or the job is disabled."
+)
 @format_option("table", "json", "csv")
 @limit_option
 @click.option("--exit-code", is_flag=True, help=f"Exit with {ExitCode.DIFFERENCE} when there is a difference.")
@@ -44,20 +46,13 @@ def diff(
     """
     invocation: Invocation = ctx.obj
     with invocation.begin() as (settings, scope):
-        off: dict[int, int] = {}
-        plan, state = make_plan(
-            settings,
-            scope,
-            trace_id=invocation.trace_id,
-            if_modified=if_modified,
-            progress=progress_bar,
-            count_off=off.__setitem__,
-        )
-        invocation.note(metrics.of_diff(plan, now=state.now, off=off))
+        made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified, progress=progress_bar)
+        plan, state = made.plan, made.state
+        invocation.note(metrics.of_diff(plan, now=state.now, off=made.off))
         if plan_file:
             save(plan, plan_file)
             logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})
-        against = objections(plan, settings, now=datetime.now(UTC), state=state)
-        click.echo(diff_report(plan, objections=against, modtime=state, output_format=output_format, limit=limit))
+        found = objections(plan, settings, now=datetime.now(UTC), state=state)
+        click.echo(diff_report(plan, objections=found, modtime=state, output_format=output_format, limit=limit))
     if exit_code and plan.changes:
         ctx.exit(ExitCode.DIFFERENCE)

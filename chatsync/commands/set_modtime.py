@@ -1,4 +1,4 @@
-"""`chatsync set-modtime`: record a list as synced, or switch the job off and on."""
+"""`chatsync set-modtime`: mark a list as synced, or switch the job off and on."""
 
 import logging
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import click
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.modtime import DISABLED_FOREVER, NEVER
-from chatsync.core.objections import check_age, check_feature_id, check_target, check_verdict
+from chatsync.core.objections import plan_objections, raise_first
 from chatsync.core.plan import Plan, Verdict
 from chatsync.core.times import format_time, parse_time
 from chatsync.invocation import Invocation
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
     "plan_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The list's time in this plan, once its changes are seen in the databases.",
+    help="Mark the list of this plan as synced, if all of the plan is in the databases.",
 )
 @click.option("--disable", is_flag=True, help="Switch the job off: 9999-12-31.")
 @click.option("--reset", is_flag=True, help="Let the next run sync again: 1970-01-01.")
@@ -41,11 +41,10 @@ def set_modtime(
     """
     invocation.is_step = plan_file is not None
     if sum((time is not None, plan_file is not None, disable, reset)) != 1:
-        msg = "give one of TIME, --plan, --disable and --reset"
-        raise click.UsageError(msg)
+        raise click.UsageError("give one of TIME, --plan, --disable and --reset")
     with invocation.begin() as (settings, scope):
         if plan_file:
-            click.echo(_record(load(plan_file), settings, scope, invocation))
+            click.echo(_mark(load(plan_file), settings, scope, invocation))
         else:
             value = _operators_time(time, settings, disable=disable)
             click.echo(_set(value, settings, scope))
@@ -58,12 +57,12 @@ def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> d
     try:
         return parse_time(text, timezone=settings.timezone)
     except ValueError:
-        msg = f"{text!r} is not an ISO 8601 time such as 2026-11-23T10:15:00Z or 2026-11-23"
-        raise click.BadParameter(msg, param_hint="TIME") from None
+        wrong = f"{text!r} is not an ISO 8601 time such as 2026-11-23T10:15:00Z or 2026-11-23"
+        raise click.BadParameter(wrong, param_hint="TIME") from None
 
 
 def _set(value: datetime, settings: Settings, scope: CancelScope) -> str:
-    from chatsync.databases.dict_database import DictDatabase  # late: see _record
+    from chatsync.databases.dict_database import DictDatabase  # late: see _mark
 
     with DictDatabase(settings, scope, writable=True) as dict_database:
         dict_database.set_modtime(value)
@@ -71,26 +70,14 @@ def _set(value: datetime, settings: Settings, scope: CancelScope) -> str:
     return f"mod-time set to {format_time(value)}"
 
 
-def _record(plan: Plan, settings: Settings, scope: CancelScope, invocation: Invocation) -> str:
-    """Move the mod-time to the plan's list, last of all, when everything else is known to be there."""
+def _mark(plan: Plan, settings: Settings, scope: CancelScope, invocation: Invocation) -> str:
+    """Mark the plan's list as synced, and return what was done."""
     invocation.trace_id = plan.trace_id
-    check_target(plan, feature=settings.feature.name, databases=settings.databases)
-    check_age(plan, now=datetime.now(UTC), max_age=settings.limits.plan_max_age)
-    check_verdict(plan)
+    raise_first(plan_objections(plan, settings, now=datetime.now(UTC)))
     if plan.verdict is Verdict.NOT_MODIFIED:
-        return "nothing to record: the list was not modified since the last sync"
-    # Late: a run with nothing to do pays for no driver.
-    from chatsync.databases.dict_database import DictDatabase
-    from chatsync.sync.mark_synced import check_changes_are_there
+        return "nothing to mark: the list was not modified since the last sync"
+    from chatsync.sync.mark_synced import mark_synced  # late: a run with nothing to do needs no driver
 
-    with DictDatabase(settings, scope, writable=True) as dict_database:
-        dict_database.check_enabled()
-        check_feature_id(plan, dict_database.state().feature_id)
-        check_changes_are_there(plan, settings, scope)
-        moved = dict_database.advance_modtime(plan.list_time, seen=plan.seen_modtime)
+    moved = mark_synced(plan, settings, scope)
     invocation.note(metrics.of_modtime(plan.list_time, now=datetime.now(UTC)))
-    value = format_time(plan.list_time)
-    done = f"mod-time {'moved to' if moved else 'is already'} {value}"
-    event = {"changes": plan.changes, "modtime": value}
-    logger.info("%s: all %d changes are in place, %s", settings.modtime.property, plan.changes, done, extra=event)
-    return done
+    return f"mod-time {'moved to' if moved else 'is already'} {format_time(plan.list_time)}"

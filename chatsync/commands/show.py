@@ -26,6 +26,6 @@ def show(invocation: Invocation, plan_file: Path, output_format: str, limit: int
     settings = invocation.settings()
     plan = load(plan_file)
     now = datetime.now(UTC)
-    against = objections(plan, settings, now=now, state=None)
+    found = objections(plan, settings, now=now, state=None)
     modtime = StoredModTime(modtime=plan.seen_modtime, last_change=None, now=now)
-    click.echo(diff_report(plan, objections=against, modtime=modtime, output_format=output_format, limit=limit))
+    click.echo(diff_report(plan, objections=found, modtime=modtime, output_format=output_format, limit=limit))

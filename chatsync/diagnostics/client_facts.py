@@ -7,7 +7,7 @@ from pyroaring import BitMap64
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.client_sets import storable
-from chatsync.core.objections import refusals
+from chatsync.core.objections import limit_objections
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import homes_over
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused
@@ -15,7 +15,8 @@ from chatsync.diagnostics.history import client_changes, listed_since
 from chatsync.diagnostics.survey import Survey
 from chatsync.errors import RecordError
 from chatsync.progress import Progress
-from chatsync.sync.records import Record, Records
+from chatsync.sync.record import Record
+from chatsync.sync.records import Records
 
 
 def gather(
@@ -99,4 +100,4 @@ def _refusals(survey: Survey) -> tuple[str, ...]:
     """Return why the next run would change nothing at all; nothing when it would."""
     if survey.plan is None:
         return tuple(str(error) for part, error in survey.errors.items() if part != "records")
-    return tuple(map(str, refusals(survey.plan, survey.settings.limits)))
+    return tuple(objection.reason for objection in limit_objections(survey.plan, survey.settings.limits))

@@ -10,7 +10,7 @@ from chatsync.core.diff import ListVersion
 from chatsync.core.modtime import DictState, ModTimeState, modtime_state
 from chatsync.core.results import Action
 from chatsync.diagnostics.history import ClientChange
-from chatsync.sync.records import Record
+from chatsync.sync.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from chatsync.core.results import Action
 from chatsync.core.times import short_span
-from chatsync.sync.records import Outcome, Record
+from chatsync.sync.record import Outcome, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +58,14 @@ def listed_since(records: Iterable[Record], asked: BitMap64) -> dict[int, Record
 Shown = tuple[Record, ClientChange | None]
 
 _COLUMNS = (
-    "run", "outcome", "exit_code", "started", "ended", "turned_off", "turned_on", "already", "missing",
+    "run", "outcome", "exit_code", "started", "ended", "turned_off", "turned_on", "already", "failed",
     "user", "host", "pid", "command", "trace_id", "undo_of", "feature", "list", "list_modified", "error",
 )  # fmt: skip
 _CLIENT_COLUMNS = ("client_action", "client_certain")
-_TABLE = ("run", "outcome", "turned\noff", "turned\non", "missing", "took", "by", "undo of")
-_NUMBERS = ("turned\noff", "turned\non", "missing", "took")
+_TABLE = ("run", "outcome", "turned\noff", "turned\non", "failed", "took", "by", "undo of")
+_NUMBERS = ("turned\noff", "turned\non", "failed", "took")
 # Left out of the table where no run has a value.
-_OPTIONAL = ("missing", "undo of")
+_OPTIONAL = ("failed", "undo of")
 _TO_THE_SECOND = len("20261123T103000")
 
 
@@ -140,7 +140,7 @@ def _counts(record: Record) -> tuple[object, object, object]:
 
 def _flat(run: Shown) -> dict[str, Any]:
     record, change = run
-    off, on, missing = (None if count == "?" else count for count in _counts(record))
+    off, on, failed = (None if count == "?" else count for count in _counts(record))
     values = {
         "run": record.id,
         "outcome": record.outcome.value,
@@ -150,7 +150,7 @@ def _flat(run: Shown) -> dict[str, Any]:
         "turned_off": off,
         "turned_on": on,
         "already": None if record.is_open else record.count("already"),
-        "missing": missing,
+        "failed": failed,
         "user": record.user,
         "host": record.host,
         "pid": record.pid,

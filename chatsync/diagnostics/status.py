@@ -12,13 +12,14 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Limits, Settings
 from chatsync.core.client_sets import total
 from chatsync.core.modtime import ModTimeState, disabled_message, older_message, waiting_since
-from chatsync.core.objections import refusals
+from chatsync.core.objections import limit_objections
 from chatsync.core.plan import Plan
 from chatsync.core.times import short_span, short_time
 from chatsync.diagnostics.survey import Survey
 from chatsync.errors import ChatsyncError
 from chatsync.progress import Progress
-from chatsync.sync.records import Outcome, Record, Records
+from chatsync.sync.record import Outcome, Record
+from chatsync.sync.records import Records
 
 _LAST_RUNS = 5
 # As long as `check` waits before it warns.
@@ -100,8 +101,8 @@ def _about_list_alone(status: Status, limits: Limits) -> Iterator[str]:
 
 
 def _about_changes(status: Status, plan: Plan, limits: Limits) -> Iterator[str]:
-    for refusal in refusals(plan, limits):
-        yield f"apply would refuse a plan made now: {refusal}"
+    for objection in limit_objections(plan, limits):
+        yield f"apply would refuse a plan made now: {objection.reason}"
     if plan.changes and status.meaning is ModTimeState.SYNCED:
         counts = f"{total(plan.turn_off)} clients are to be turned off and {total(plan.turn_on)} on"
         yield f"synced by the mod-time, but {counts}; a run without --if-modified does it, `chatsync diff` shows them"

@@ -37,11 +37,11 @@ def look(settings: Settings, scope: CancelScope, *, thresholds: Thresholds, drif
     source, modified, counts = version.source, version.modified, None
     if drift and not failures:
         try:
-            plan, state = make_plan(settings, scope, trace_id=trace_id, if_modified=False, progress=progress_bar)
+            made = make_plan(settings, scope, trace_id=trace_id, if_modified=False, progress=progress_bar)
         except ChatsyncError as error:
             failures = [failure(error)]
         else:
-            modified, counts = plan.list_time, diff_counts(plan)
+            state, modified, counts = made.state, made.plan.list_time, diff_counts(made.plan)
     state_file = StateFile(settings.monitoring.state_file)
     since = waiting(source=source, modified=modified, state=state, former=state_file.read())
     state_file.write(since)

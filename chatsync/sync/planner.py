@@ -1,8 +1,9 @@
-"""Making a plan: read both sides, compare, and say what came of it. Writes nothing."""
+"""Making a plan: read both sides and compare them. Writes nothing."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -23,29 +24,27 @@ from chatsync.exclusions import ListSource, open_list
 from chatsync.parallel import SideBySide
 from chatsync.progress import Progress
 
-CountOff = Callable[[int, int], None]
-
 logger = logging.getLogger(__name__)
 
 
-def _nobody_asks(_shard: int, _count: int) -> None:
-    pass
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A plan, with what the dict database said at the start and how many clients are off on each shard.
+
+    `off` is empty where the shards were not read.
+    """
+
+    plan: Plan
+    state: DictState
+    off: Mapping[int, int]
 
 
 def make_plan(
-    settings: Settings,
-    scope: CancelScope,
-    *,
-    trace_id: str,
-    if_modified: bool,
-    progress: Progress,
-    count_off: CountOff = _nobody_asks,
-) -> tuple[Plan, DictState]:
+    settings: Settings, scope: CancelScope, *, trace_id: str, if_modified: bool, progress: Progress
+) -> Planned:
     """Compare the list with the feature state and make a plan of the difference.
 
-    With `if_modified` nothing big is read when the mod-time says that the list is synced or the
-    job disabled. `count_off` is told each shard that was read and how many are off there. Returns
-    the plan and what the dict database said when it was begun.
+    With `if_modified` the comparison is skipped if the list is already synced or the job is disabled.
     """
     with DictDatabase(settings, scope) as dict_database:
         state = dict_database.state()
@@ -55,19 +54,18 @@ def make_plan(
             skip = _verdict_unread(source.version, state) if if_modified else None
             if skip is not None:
                 plan = _plan(settings, source.version, state, None, _no_diff(settings), verdict=skip, trace_id=trace_id)
+                off: IdsByShard = {}
             else:
                 shards = shards or _read_shards(settings, scope, state.feature_id)
                 listed = _read_list(source, progress)
                 off = shards.results(scope)
-                for shard, ids in off.items():
-                    count_off(shard, len(ids))
                 plan = compare(settings, scope, state, listed, off, trace_id=trace_id)
     except ChatsyncError as error:
         if shards is not None:
-            shards.cancel(scope, error)  # nothing will be compared any more
+            shards.cancel(scope, error)  # there will be no comparison
         raise
     _log(plan)
-    return plan, state
+    return Planned(plan=plan, state=state, off={shard: len(ids) for shard, ids in off.items()})
 
 
 def compare(
@@ -79,7 +77,7 @@ def compare(
 
 
 def _log(plan: Plan) -> None:
-    """Say what the diff found; null counts stand for sides that were not read."""
+    """Log what the diff found; null counts stand for sides that were not read."""
     counts = {
         "clients": plan.exclusions.clients,
         "off": plan.off_now,
@@ -94,7 +92,7 @@ def _log(plan: Plan) -> None:
 
 
 def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
-    """Tell what the mod-time alone decides; None when both sides must be read."""
+    """Return the verdict that the mod-time alone gives; None when both sides must be read."""
     known = {
         ModTimeState.DISABLED: Verdict.DISABLED,
         ModTimeState.SYNCED: Verdict.NOT_MODIFIED,
@@ -104,8 +102,8 @@ def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
 
 
 def _no_diff(settings: Settings) -> Diff:
-    nobody = {shard: BitMap64() for shard in settings.databases.shards}
-    return Diff(off_now=0, turn_off=nobody, turn_on=nobody)
+    none = {shard: BitMap64() for shard in settings.databases.shards}
+    return Diff(off_now=0, turn_off=none, turn_on=none)
 
 
 def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, BitMap64]:

@@ -1,4 +1,4 @@
-"""Keeping the record of one apply while it runs."""
+"""Writing the record of one apply while it runs."""
 
 import getpass
 import logging
@@ -6,7 +6,8 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,16 +18,17 @@ from chatsync.core.results import Action, ShardResult, Tally
 from chatsync.core.times import format_time
 from chatsync.errors import ChatsyncError, ExitCode, OutputError, UnfinishedError
 from chatsync.redaction import without_secrets
-from chatsync.sync.records import ActionRecord, Outcome, Record, Records, ShardRecord, run_id
+from chatsync.sync.record import ActionRecord, Outcome, Record, ShardRecord, run_id
+from chatsync.sync.records import Records
 
 logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes one run's record at its start and at its end; without `records.dir` it does nothing."""
+    """Writes the record of one run at its start and at its end; without `records.dir` it does nothing."""
 
     def __init__(self, settings: Settings, plan: Plan) -> None:
-        """Note who runs what where, and since when. Nothing is written yet."""
+        """Note the start of the run, by which user, on which host and with which command. Writes nothing yet."""
         self._records = Records(settings.records)
         started = datetime.now(UTC)
         self._record = Record(
@@ -46,26 +48,45 @@ class Recorder:
             plan=plan,
         )
 
-    def start(self) -> None:
+    @contextmanager
+    def recording(self, results: Sequence[ShardResult]) -> Iterator[None]:
+        """Keep the record of the run inside the block, which fills `results` and raises UnfinishedError, or nothing.
+
+        A record that can't be written at the end is an error of its own, or is added to that of the run.
+        """
+        if not self._records.kept:
+            yield
+            return
+        self._start()
+        try:
+            yield
+        except UnfinishedError as error:
+            try:
+                self._end(results, error)
+            except OutputError as problem:
+                raise UnfinishedError(f"{error}; and {problem}", reason=error.reason) from error
+            raise
+        try:
+            self._end(results, None)
+        except OutputError as problem:
+            done = f"all {self._record.plan.changes} changes are in place, but this run's record is not: {problem}"
+            unknown = "history, explain and apply --undo will not know the run; the mod-time was not moved"
+            raise OutputError(f"{done}; {unknown}; see to records.dir, the next run does the rest") from problem
+
+    def _start(self) -> None:
         """Write the record before the first batch, so that a run that is killed leaves one too.
 
-        If that fails the run goes on: at its end there is a second chance, and an error.
+        If that fails the run goes on: writing the record at the end may still work, or is an error then.
         """
-        if not self._records.kept or not self._record.plan.changes:
+        if not self._record.plan.changes:
             return
         try:
             self._records.write(self._record)
         except OutputError as error:
             logger.warning("%s; the run goes on", error)
 
-    def end(self, results: Sequence[ShardResult], error: UnfinishedError | None) -> ChatsyncError | None:
-        """Write down what was done and how the run ended; a run that changed nothing leaves no record.
-
-        Returns the error that the command is to end with once it has shown its results: `error`,
-        or an OutputError when the record can't be written, or both in one.
-        """
-        if not self._records.kept:
-            return error
+    def _end(self, results: Sequence[ShardResult], error: UnfinishedError | None) -> None:
+        """Write what was done and how the run ended; a run that changed nothing leaves no record."""
         record = msgspec.structs.replace(
             self._record,
             outcome=_outcome(error),
@@ -74,27 +95,15 @@ class Recorder:
             ended=format_time(datetime.now(UTC)),
             shards={result.shard: _shard_record(result) for result in results},
         )
-        try:
-            if any(record.touched(action) for action in Action):
-                self._records.write(record)
-                logger.info("record %s written", self._records.path(record.id), extra={"run": record.id})
-            else:
-                self._records.remove(record.id)
-        except OutputError as problem:
-            if error is None:
-                done = f"all {record.plan.changes} changes are in place, but this run's record is not: {problem}"
-                unknown = "history, explain and apply --undo will not know the run; the mod-time was not moved"
-                return OutputError(f"{done}; {unknown}; see to records.dir, the next run goes on from here")
-            error.args = (f"{error}; and {problem}",)
+        if any(record.touched(action) for action in Action):
+            self._records.write(record)
+            logger.info("record %s written", self._records.path(record.id), extra={"run": record.id})
         else:
-            self._prune()
-        return error
-
-    def _prune(self) -> None:
+            self._records.remove(record.id)
         try:
             self._records.prune(now=datetime.now(UTC))
-        except ChatsyncError as error:
-            logger.warning("old records stay: %s", error)
+        except ChatsyncError as problem:
+            logger.warning("old records stay: %s", problem)
 
 
 def _outcome(error: UnfinishedError | None) -> Outcome:
@@ -129,5 +138,5 @@ def _user() -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Write a command line as it was typed, without the program's path and without passwords."""
+    """Return a command line as it was typed, without the path of the program and without passwords."""
     return without_secrets(shlex.join(["chatsync", *arguments[1:]]))

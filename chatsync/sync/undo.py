@@ -20,7 +20,7 @@ from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import OutOfDateError, RecordError
-from chatsync.sync.records import Record
+from chatsync.sync.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

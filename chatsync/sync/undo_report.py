@@ -8,7 +8,7 @@ from chatsync.core.client_sets import total
 from chatsync.core.objections import Objection
 from chatsync.core.results import Action
 from chatsync.core.times import short_time
-from chatsync.sync.records import Record
+from chatsync.sync.record import Record
 from chatsync.sync.report import DEFAULT_LIMIT, answer_line, client_tables, few, totals_table
 from chatsync.sync.undo import Undo
 

@@ -80,7 +80,7 @@ def broken_config(job: Job) -> None:
 
 REFUSALS: list[tuple[Callable[[Job], None], int, str]] = [
     (broken_config, 2, "limits.free: expected int >= 0"),
-    (too_much, 3, "refused, nothing was written: turning on 1 clients (1) is over limits.turn_on_max = 0; --force"),
+    (too_much, 3, "refused, nothing was written: turning on 1 client (1) is over limits.turn_on_max = 0; --force"),
     (wrong_list, 3, "of limits.must_contain (1): it is the wrong list; no option lifts this"),
     (empty_list, 3, "holds no client (0 rows): all 13 that are off would be turned on; --allow-empty lifts it"),
     (edit, 4, "its sha256 does not match"),
@@ -133,7 +133,7 @@ def test_1_a_shard_that_cannot_be_written_and_the_others_are(planned: Job) -> No
     assert (3, 30, FEATURE_ID, 0) in planned.rows()
     assert 1 in planned.off()
     assert result.out.splitlines()[-1].split() == ["total", "2", "1", "0", "0", "1"]
-    assert "1 changes missing on shard 1" in result.err.splitlines()[-1]
+    assert "1 change failed on shard 1" in result.err.splitlines()[-1]
     assert planned.process("set-modtime", "--plan", "plan.json").code == 4
     assert planned.property() is None
 

@@ -109,10 +109,10 @@ def test_a_list_that_was_put_back_is_older_and_never_applied_by_itself(switched:
     shown = switched.diff()
     assert "list is older by 2 d 12 h" in shown.out
     assert "apply will refuse this:\n  exit 4: the plan is out of date: its list is of" in shown.out
-    refused = switched.apply()
-    assert (refused.code, switched.set_modtime().code) == (4, 4)
-    assert "by the mod-time one of 2026-10-01T00:00:00.000000Z is synced" in refused.err
-    assert "if the older list is the right one, `chatsync set-modtime --reset` lets the next run" in refused.err
+    for refused in (switched.apply(), switched.set_modtime()):
+        assert refused.code == 4
+        assert "by the mod-time one of 2026-10-01T00:00:00.000000Z is synced" in refused.err
+        assert "if the older list is the right one, `chatsync set-modtime --reset` lets the next run" in refused.err
     assert switched.off() == {2}
 
     assert switched.run("set-modtime", "--reset").code == 0

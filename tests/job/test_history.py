@@ -145,7 +145,7 @@ def test_json(recorded_job: Job) -> None:
         "turned_off": 0,
         "turned_on": 1,
         "already": 0,
-        "missing": 0,
+        "failed": 0,
         "feature": "checked_support_chat",
         "list": str(recorded_job.list_file),
         "list_modified": "2023-11-14T22:13:21.000000Z",
@@ -176,12 +176,12 @@ def test_an_undo_names_the_run(recorded_job: Job) -> None:
 
 def test_a_run_that_failed_says_why(recorded_job: Job) -> None:
     rewrite(
-        recorded_job, runs(recorded_job)[0], outcome="failed", exit_code=1, error="1 changes missing on shard 4: gone"
+        recorded_job, runs(recorded_job)[0], outcome="failed", exit_code=1, error="1 change failed on shard 4: gone"
     )
 
     out = recorded_job.run("history").out
 
-    assert f"\n\n{short(recorded_job)[0]}: 1 changes missing on shard 4: gone\n" in out
+    assert f"\n\n{short(recorded_job)[0]}: 1 change failed on shard 4: gone\n" in out
 
 
 def test_a_run_that_was_killed(recorded_job: Job) -> None:

@@ -115,7 +115,7 @@ def test_a_list_without_a_known_client_is_the_wrong_list(job: Job) -> None:
 
     result = job.apply("--force", "--allow-empty")
 
-    reason = "the list lacks 1 clients of limits.must_contain (3): it is the wrong list; no option lifts this"
+    reason = "the list lacks 1 client of limits.must_contain (3): it is the wrong list; no option lifts this"
     assert f"exit 3: {reason}" in made.out
     assert (result.code, result.err) == (3, f"chatsync: refused, nothing was written: {reason}\n")
 

@@ -70,9 +70,9 @@ def test_one_search_for_the_trace_id_tells_the_story_of_the_chain(job: Job) -> N
         "diff: changes, clients 2, off 2, turn off 1, turn on 1, unknown 0, rejected 0",
         f"plan written to {job.plan_file}",
         "lock taken: ",
-        "shard 2: turned off 0, turned on 1, already so 0, missing 0, after ",
-        "shard 3: turned off 1, turned on 0, already so 0, missing 0, after ",
-        "apply: turned off 1, turned on 1, already so 0, missing 0, after ",
+        "shard 2: turned off 0, turned on 1, already so 0, failed 0, after ",
+        "shard 3: turned off 1, turned on 0, already so 0, failed 0, after ",
+        "apply: turned off 1, turned on 1, already so 0, failed 0, after ",
         f": all 2 changes are in place, mod-time moved to {job.property()}",
     ):
         assert [part in message for message in said].count(True) == 1, part

@@ -17,8 +17,9 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Records as Section
 from chatsync.config.settings import Seconds
 from chatsync.errors import RecordError, StoppedError
+from chatsync.sync.record import from_document, run_id, to_document
 from chatsync.sync.recorder import command_line
-from chatsync.sync.records import Records, from_document, run_id, to_document
+from chatsync.sync.records import Records
 from tests.harness.examples import action
 from tests.harness.job import RECORDS, Job
 
@@ -186,7 +187,7 @@ def test_both_failures_are_told(recorded: Job) -> None:
 
     assert result.code == 1
     last = result.err.splitlines()[-1]
-    assert "1 changes missing on shard 2" in last
+    assert "1 change failed on shard 2" in last
     assert "cannot write" in last
 
 

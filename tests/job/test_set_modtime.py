@@ -89,7 +89,7 @@ def test_a_list_that_was_not_modified_moves_nothing(planned: Job) -> None:
     result = planned.set_modtime()
 
     assert (result.code, planned.property()) == (0, "2026-09-22 00:00:00")
-    assert result.out == "nothing to record: the list was not modified since the last sync\n"
+    assert result.out == "nothing to mark: the list was not modified since the last sync\n"
 
 
 def test_the_feature_was_made_anew_since(planned: Job) -> None:

@@ -189,7 +189,7 @@ def test_a_run_that_failed(known: Job) -> None:
     (warning,) = document(known)["warnings"]
 
     assert warning.startswith(
-        f"the last run that changed anything, {known.records()[0]['id']}, failed: 1 changes missing"
+        f"the last run that changed anything, {known.records()[0]['id']}, failed: 1 change failed"
     )
 
 

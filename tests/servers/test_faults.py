@@ -79,9 +79,9 @@ def test_the_other_shards_are_applied_and_the_next_run_completes_it(wide_job: Jo
     assert [shards[name]["changed"] for name in "1234"] == [0, 2, 0, 2]
     assert [shards[name]["failed"] for name in "1234"] == [2, 0, 2, 0]
     last = result.err.splitlines()[-1]
-    assert last.startswith("chatsync: 2 changes missing on shard 1: shard 1 (127.0.0.1:")
-    assert "| 2 changes missing on shard 3: shard 3 (127.0.0.1:" in last
-    assert last.endswith("4 of 8 changes are in place, the mod-time was not moved, the next run goes on from here")
+    assert last.startswith("chatsync: 2 changes failed on shard 1: shard 1 (127.0.0.1:")
+    assert "| 2 changes failed on shard 3: shard 3 (127.0.0.1:" in last
+    assert last.endswith("4 of 8 changes are in place, the mod-time was not moved, the next run does the rest")
     second_server.start()
     assert wide_job.off() == {3, 4, 7, 8}
     assert wide_job.set_modtime().code == 4
@@ -101,7 +101,7 @@ def test_a_shard_that_dies_in_a_batch_has_none_of_it(wide_job: Job, wide_world: 
         _, err = process.communicate(timeout=60)
 
     assert process.returncode == 1
-    assert "2 changes missing on shard 1" in err
+    assert "2 changes failed on shard 1" in err
     second_server.start()
     assert wide_job.off() & {1, 2} == set()
     assert wide_job.chain().code == 0
@@ -308,7 +308,7 @@ def test_a_shard_that_freezes_in_a_batch(wide_job: Job, second_server: Server) -
 
     assert code == 1
     assert "the deadline passed" in err
-    assert "2 changes missing on shard 1" in err
+    assert "2 changes failed on shard 1" in err
     assert seconds < 12
     second_server.thaw()
     assert wide_job.off() == {3, 4, 7, 8}
@@ -423,8 +423,8 @@ def test_a_signal_lets_the_batch_in_hand_end(eight_job: Job, wired: Wired, numbe
     assert eight_job.off() == {1, 2}
     assert json.loads(out)["shards"]["1"]["changed"] == 2
     assert err == (
-        f"chatsync: stopped by {name} | 2 changes missing on shard 2 | 2 changes missing on shard 3 | 2 changes "
-        "missing on shard 4; 2 of 8 changes are in place, the mod-time was not moved, the next run goes on from here\n"
+        f"chatsync: stopped by {name} | 2 changes failed on shard 2 | 2 changes failed on shard 3 | 2 changes "
+        "failed on shard 4; 2 of 8 changes are in place, the mod-time was not moved, the next run does the rest\n"
     )
     assert eight_job.chain().code == 0
     assert eight_job.off() == ALL
@@ -569,6 +569,6 @@ def test_a_bug_on_one_shard_hides_nothing_of_the_others(eight_job: Job, monkeypa
     assert result.code == 1
     assert "KeyError: 'not thought of'" in result.err  # with its traceback, in the log
     assert result.err.splitlines()[-1].startswith(
-        "chatsync: 2 changes missing on shard 2: shard 2: a bug: KeyError('not thought of'); 6 of 8 changes"
+        "chatsync: 2 changes failed on shard 2: shard 2: a bug: KeyError('not thought of'); 6 of 8 changes"
     )
     assert eight_job.off() == ALL - {3, 4}

@@ -144,8 +144,8 @@ def test_between_two_batches(batch_job: Job, wired: Wired, disable: Callable[[],
     assert result.err == (
         f"chatsync: the job is disabled until further notice by its mod-time, {DISABLED}; "
         "`chatsync set-modtime --reset` switches it on again | "
-        f"{6 - done} changes missing on shard 1; {done} of 6 changes are in place, "
-        "the mod-time was not moved, the next run goes on from here\n"
+        f"{6 - done} changes failed on shard 1; {done} of 6 changes are in place, "
+        "the mod-time was not moved, the next run does the rest\n"
     )
     assert batch_job.off() == {7, *range(1, 1 + done)}
     assert batch_job.property() == DISABLED

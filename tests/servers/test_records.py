@@ -101,7 +101,7 @@ def test_a_commit_that_was_never_heard_of_is_not_forgotten(half_way: Job, wired:
     result = half_way.apply()
 
     assert result.code == 1
-    assert "3 changes missing on shard 1, 2 of them perhaps done, as the answer to a commit was lost" in result.err
+    assert "3 changes failed on shard 1, 2 of them perhaps done, as the answer to a commit was lost" in result.err
     assert half_way.off() == {1, 2}
     wired.wires["ppc1"].forget()
     (record,) = half_way.records()
@@ -121,7 +121,7 @@ def test_the_error_of_one_shard_is_not_the_story_of_all(wired_job: Job, wired: W
     assert wired_job.apply().code == 5
 
     (record,) = wired_job.records()
-    assert "missing on shard" in record["error"]
+    assert "failed on shard" in record["error"]
     assert "missing on shard" not in record["shards"]["1"]["error"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Limits
-from chatsync.core.objections import ALLOW_EMPTY, FORCE, check_limits, refusals
+from chatsync.core.objections import ALLOW_EMPTY, FORCE, limit_objections, raise_first
 from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict
 
 TO_TURN_ON = 1_000_000
@@ -36,7 +36,7 @@ def plan(off_now: int, *, turn_off: int = 0, turn_on: int = 0, unknown: int = 0,
 
 def broken(plan: Plan, **limits: Any) -> list[str]:
     """Name the keys of the limits that a plan breaks, in the order of the reasons."""
-    reasons = [str(refusal) for refusal in refusals(plan, Limits(**limits))]
+    reasons = [objection.reason for objection in limit_objections(plan, Limits(**limits))]
     return [word.removeprefix("limits.") for reason in reasons for word in reason.split() if word.startswith("limits.")]
 
 
@@ -151,7 +151,7 @@ def test_unknown_clients(unknown: int, keys: list[str]) -> None:
 def test_a_plan_that_was_not_read_breaks_no_limit() -> None:
     unread = msgspec.structs.replace(plan(0, clients=None, rows=None), verdict=Verdict.NOT_MODIFIED, off_now=None)
 
-    assert refusals(unread, Limits(must_contain=(1,))) == []
+    assert limit_objections(unread, Limits(must_contain=(1,))) == []
 
 
 # -- what lifts them --
@@ -165,7 +165,7 @@ def everything_wrong() -> tuple[Plan, Limits]:
 def refusal(*options: str) -> str:
     wrong, limits = everything_wrong()
     with pytest.raises(Exception, match="refused") as caught:
-        check_limits(wrong, limits, lifting=options)
+        raise_first(limit_objections(wrong, limits, lifting=options))
     return str(caught.value)
 
 
