@@ -72,7 +72,7 @@ class Contests:
         """Run the chain on a list that is synced."""
         world = self._worlds.get("tenth", self._part(0.1))
         steps = ["diff --if-modified --plan noop.json", "apply --plan noop.json", "set-modtime --plan noop.json"]
-        chain = [f"{CHATSYNC} -c {shlex.quote(str(world.config))} {step}" for step in steps]
+        chain = [f"{shlex.quote(CHATSYNC)} -c {shlex.quote(str(world.config))} {step}" for step in steps]
         yield Contest(
             name="noop",
             what="whole chain, nothing to do",

@@ -1,5 +1,6 @@
 """`chatsync demo`: write a small world into a folder and run the job on it."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -41,8 +42,15 @@ def demo(folder: Path) -> None:
     _show_and_run([*base, "set-modtime", "--plan", str(plan)])
     _show_and_run([*base, "diff"])
     click.echo()
-    program = shlex.join(["chatsync" if shutil.which("chatsync") else sys.argv[0], *base[1:]])
+    program = shlex.join([*_this_program(), *base[1:]])
     click.echo(_NEXT.format(chatsync=program, folder=shlex.quote(str(folder)), client=UNLISTED_CLIENT), nl=False)
+
+
+def _this_program() -> list[str]:
+    """Return the start of a command line that runs this program from the user's shell."""
+    if shutil.which("chatsync"):
+        return ["chatsync"]
+    return [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) else [sys.executable, "-m", "chatsync"]
 
 
 def _show_and_run(command: list[str]) -> None:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class Forks:
     """Starts commands and waits for them; `with Forks(job) as forks: forks.run("diff")`."""
 
-    def __init__(self, job: Job) -> None:
-        self.output = job.folder / "output"
+    def __init__(self, job: Job, name: str = "output") -> None:
+        self.output = job.folder / name
         self._config = job.config
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.harness.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

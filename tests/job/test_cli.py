@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -140,7 +141,7 @@ def test_apply_without_a_plan_does_not_ask_when_there_is_nothing_to_do(job: Job)
 
 
 def test_without_a_standard_output_the_plan_is_written_all_the_same(job: Job) -> None:
-    line = f"{COMMAND[0]} -m chatsync -c {job.config} diff --plan {job.plan_file} >&-"
+    line = shlex.join([*COMMAND, "-c", str(job.config), "diff", "--plan", str(job.plan_file)]) + " >&-"
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False, cwd=job.folder)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -150,8 +151,8 @@ def test_without_a_standard_output_the_plan_is_written_all_the_same(job: Job) ->
 def test_without_a_standard_error_the_job_runs_all_the_same(job: Job) -> None:
     job.settle({1: 1})
     job.list([1])
-    program = f"{COMMAND[0]} -m chatsync -c {job.config}"
-    steps = [f"{program} {step} --plan {job.plan_file} 2>&-" for step in ("diff", "apply --force", "set-modtime")]
+    program = shlex.join([*COMMAND, "-c", str(job.config)])
+    steps = [f"{program} {step} --plan plan.json 2>&-" for step in ("diff", "apply --force", "set-modtime")]
 
     done = subprocess.run(["/bin/sh", "-c", " && ".join(steps)], capture_output=True, check=False, cwd=job.folder)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,8 @@ def shell(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, input="y\n", capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_demo_ends_in_sync_and_what_it_says_next_works(tmp_path: Path) -> None:
+def test_the_demo_ends_in_sync_and_what_it_says_next_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # not installed: the demo names the way in which it was started
     demo = run(tmp_path, "demo", "a world")
 
     assert (demo.returncode, demo.stderr) == (0, "")
@@ -33,9 +33,7 @@ def test_the_demo_ends_in_sync_and_what_it_says_next_works(tmp_path: Path) -> No
     assert "In sync: nothing to change." in demo.stdout
 
     _, _, following = demo.stdout.partition("Try next:\n")
-    program = f"{COMMAND[0]} -m chatsync -c"
-    lines = [re.sub(r"\S*chatsync\S* -c", program, line.strip()) for line in following.splitlines() if line]
-    ended = {line: shell(tmp_path, line) for line in lines}
+    ended = {line: shell(tmp_path, line) for line in following.splitlines() if line}
     assert len(ended) >= 4
     assert [done.stdout for done in ended.values() if "apply will make 1 change." in done.stdout]
     assert {line: done.stderr for line, done in ended.items() if done.returncode} == {}

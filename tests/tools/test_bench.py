@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def test_a_command_that_fails_ends_the_bench_with_its_output(tmp_path: Path) -> 
 
 def test_costs_are_of_the_command_and_its_children(tmp_path: Path) -> None:
     bench = measure.Bench(tmp_path, server=None)
-    child = f"{sys.executable} -c 'x = b\"x\" * 100_000_000; sum(range(1_000_000))'"
+    child = f"{shlex.quote(sys.executable)} -c 'x = b\"x\" * 100_000_000; sum(range(1_000_000))'"
 
     found = bench.run(measure.Command(argv=["bash", "-c", f"{child}; true"]))
 
