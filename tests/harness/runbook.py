@@ -40,7 +40,7 @@ PLANS = ("/var/lib/chatsync/plan.json", "/tmp/plan.json")
 FIRST_CLIENT = 1_000_000
 OFF = 612
 ALIKE = 0.4
-RUN_ID = re.compile(r"\b[0-9a-f]{8}\b")
+RUN_ID = re.compile(r"\b\d{8}T\d{6}(?:\.\d+)?(?:Z-[0-9a-f]{8})?")
 
 Command = tuple[str, list[str]]
 
@@ -66,7 +66,7 @@ class Scene:
         self.job, self.wired, self.yt = job, wired, yt
         self._plan = PLANS[0]
         self.cluster = "hahn"
-        self.run_id = ""  # what a command that names a run was given
+        self.run_id = self.named = ""  # the last run as the history showed it, and as a command was given it
         yt.write(TABLE + "_archive", ids=[])  # a neighbour in the same folder
         self.now = datetime.now(UTC).replace(microsecond=191990)
         self.clients = sorted(random.Random(1).sample(range(FIRST_CLIENT, 9 * FIRST_CLIENT), 1500))  # noqa: S311
@@ -101,6 +101,8 @@ class Scene:
         """Run a command line of the page; return its output, on both streams, under the names of the page."""
         out = io.StringIO()
         self._run(shlex.split(line)[1:], out)
+        if found := RUN_ID.search(out.getvalue()):
+            self.run_id = found[0]
         return self._renamed(out.getvalue()).splitlines()
 
     def _run(self, arguments: list[str], out: io.StringIO) -> int:
@@ -112,7 +114,7 @@ class Scene:
             mock.patch.object(sys, "stdin", Yes(out)),
             mock.patch.object(sys, "argv", ["chatsync", *arguments]),
             mock.patch.object(socket, "gethostname", return_value="jobs1"),
-            mock.patch.dict(os.environ, {"LOGNAME": "chatsync", "YT_TOKEN": "token", "COLUMNS": "120"}),
+            mock.patch.dict(os.environ, {"LOGNAME": "chatsync", "YT_TOKEN": "AQAD-q-secret", "COLUMNS": "120"}),
         ):
             return cli.run(["-c", str(self.job.config), *words])
 
@@ -121,8 +123,8 @@ class Scene:
             self._plan = word
             return str(self.job.plan_file)
         if RUN_ID.fullmatch(word):
-            self.run_id = max(self.job.records_folder.glob("*.json")).stem[-8:]
-            return self.run_id
+            self.named = self.run_id
+            return self.named
         return word
 
     def _renamed(self, text: str) -> str:
@@ -289,7 +291,8 @@ def played(heading: str, scene: Scene) -> Iterator[tuple[str, list[str], list[st
 
 # What is another one each time.
 VARYING = [
-    (re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}|\b[0-9a-f]{8}\b"), "RUN"),
+    (RUN_ID, "RUN"),
+    (re.compile(r"\b[0-9a-f]{8}\b"), "TRACE"),
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d+)?)?(?:Z| UTC)?"), "TIME"),
     (re.compile(r"\blag=\d+s"), "lag=SPAN"),
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:s|min|h|d|m)\b(?: \d+ (?:s|min|h))?"), "SPAN"),
@@ -349,7 +352,7 @@ def main() -> None:
                 for command, page, printed in played(heading, scene):
                     print("\n".join([f"$ {command}", *printed]))  # noqa: T201
                     before = "\n".join([f"$ {command}", *page])
-                    typed = RUN_ID.sub(scene.run_id, command)
+                    typed = RUN_ID.sub(scene.named, command)
                     after = "\n".join([f"$ {typed}", *updated(page, printed)])
                     at = text.index(before, text.index(f"## {heading}"))
                     text = text[:at] + after + text[at + len(before) :]
