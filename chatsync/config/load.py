@@ -27,14 +27,17 @@ from chatsync.config.settings import (
     Section,
     Settings,
 )
-from chatsync.config.urls import DatabaseUrl, check_cluster, fill_in, keep_secrets_in, parse_url
+from chatsync.config.urls import DatabaseUrl, check_cluster, fill_in, keep_secrets_in, parse_url, valid_text
 from chatsync.errors import ConfigError
+from chatsync.redaction import without_secrets
 
 ENVIRONMENT_VARIABLE = "CHATSYNC_CONFIG"
 DEFAULT_PLACES = (Path("chatsync.toml"), Path("/etc/chatsync/chatsync.toml"))
 
 _RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
 
+_MAX_KEY = 60
+_MAX_MESSAGE = 500
 _MAX_SHARD = 255  # shard_client_id.shard is a TINYINT UNSIGNED
 
 logger = logging.getLogger(__name__)
@@ -69,10 +72,12 @@ def load(path: Path) -> Settings:
         settings = _settings(file, path=path)
     except OSError as error:
         raise ConfigError(f"configuration {path}: {error.strerror}") from None
+    except RecursionError:
+        raise ConfigError(f"configuration {path}: its values are nested too deep") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration {path}: {_readable(str(error))}") from None
     except ValueError as error:  # not TOML, not UTF-8, or one of the checks below
-        raise ConfigError(f"configuration {path}: {error}") from None
+        raise ConfigError(f"configuration {path}: {_shortened(str(error))}") from None
     if exposes_password(settings):
         logger.warning(
             "configuration %s holds a password and others may read it: chmod 600, or use ${NAME}", settings.path
@@ -88,7 +93,7 @@ def metrics_file(path: Path) -> str:
     try:
         textfile = tomllib.loads(path.read_text(encoding="utf-8-sig"))["metrics"]["textfile"]
         return _path(fill_in(textfile), base=path.absolute().parent)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return ""
 
 
@@ -110,7 +115,7 @@ def _fill_in(value: Any, key: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return fill_in(value)
+        return valid_text(fill_in(value))
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
 
@@ -120,11 +125,18 @@ def _refuse_unknown_keys(table: Mapping[str, Any], kind: type[Section], where: s
     known = get_type_hints(kind)
     for key, value in table.items():
         if key not in known:
+            key = _shortened(key, _MAX_KEY)  # noqa: PLW2901  # the nearest key to a very long one would take minutes
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise ValueError(f"unknown key {where}{key}; did you mean {where}{nearest}?")
         section = known[key]
         if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, Section):
             _refuse_unknown_keys(value, section, f"{where}{key}.")
+
+
+def _shortened(text: str, length: int = _MAX_MESSAGE) -> str:
+    """Return a text that fits on a line. It is cleaned first, as a half of a secret is not recognised any more."""
+    text = " ".join(without_secrets(text).split())
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _readable(message: str) -> str:

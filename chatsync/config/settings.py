@@ -16,6 +16,7 @@ from msgspec import Meta
 from chatsync.config.urls import DatabaseUrl
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_MAX_LENGTH = 60  # characters
 _LONGEST = 36_500 * _UNITS["d"]
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
 
@@ -26,7 +27,7 @@ class Seconds(float):
     @classmethod
     def parse(cls, text: object) -> "Seconds":
         """Read a duration. Raises ValueError for anything else, and for no time at all."""
-        if not isinstance(text, str) or not _DURATION.fullmatch(text):
+        if not isinstance(text, str) or len(text) > _MAX_LENGTH or not _DURATION.fullmatch(text):
             raise ValueError('expected a duration such as "90s", "20m" or "1h30m"')
         parts = re.findall(r"([\d.]+)([smhdw])", text)
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -98,6 +98,13 @@ def fill_in(text: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def valid_text(text: str) -> str:
+    """Return a text that files, databases and the cluster can take. Raises ValueError for any other."""
+    if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode("utf-8")):
+        raise ValueError("expected a text without NUL in valid UTF-8")
+    return text
+
+
 def keep_secrets_in(text: str) -> None:
     """Register the passwords of all URLs in the text of a configuration, wherever in it they stand."""
     for line in text.splitlines():
@@ -110,7 +117,8 @@ def keep_secrets_in(text: str) -> None:
 def _part(text: str) -> str:
     """Decode one part of a split URL: percent-escapes in the file count, those in a variable's value don't."""
     pieces = _VARIABLE.split(text)
-    return "".join(fill_in("${" + piece + "}") if at % 2 else unquote(piece) for at, piece in enumerate(pieces))
+    filled = (fill_in("${" + piece + "}") if at % 2 else unquote(piece) for at, piece in enumerate(pieces))
+    return valid_text("".join(filled))
 
 
 def parse_url(url: str, *, base: Path) -> DatabaseUrl:
@@ -185,7 +193,7 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
 
 def _option(name: str, raw: str) -> str:
     """Fill in one option's value. What came from a variable, and any password, is never shown."""
-    value = fill_in(raw)
+    value = valid_text(fill_in(raw))
     if value != raw or "pass" in name:
         keep_secret(value)
     for variable in _VARIABLE.findall(raw):
