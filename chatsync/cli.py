@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from chatsync import __version__, logs, redaction
 from chatsync.errors import ChatsyncError, CheckStatus, ExitCode
@@ -66,9 +67,10 @@ class Commands(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
-def _keep_log_format(ctx: click.Context, _option: click.Parameter, value: str) -> None:
+def _keep_log_format(ctx: click.Context, option: click.Parameter, value: str) -> None:
     """Remember the format as soon as it is read: a wrong command name is told in it already."""
-    ctx.ensure_object(Invocation).log_format = value
+    if ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:  # click may parse a second time
+        ctx.ensure_object(Invocation).log_format = value
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -22,7 +22,7 @@ def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(without_secrets(content).encode())
+            file.write(without_secrets(content).encode("utf-8", "backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

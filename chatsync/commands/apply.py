@@ -1,5 +1,7 @@
 """`chatsync apply`: make the changes of a plan."""
 
+import logging
+import sys
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,8 @@ from chatsync.monitoring import metrics
 from chatsync.progress import progress_bar
 from chatsync.sync.plan_file import load
 from chatsync.sync.report import diff_report, results_report
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -69,7 +73,7 @@ def apply(
         invocation.trace_id = plan.trace_id
         raise_first(objections(plan, settings, now=datetime.now(UTC), lifting=lifting))
         if not plan_file and not yes and plan.changes:
-            click.confirm("Apply these changes?", abort=True, err=True)
+            _ask(invocation)
         _apply(plan, invocation, settings, scope, output_format=output_format)
 
 
@@ -81,7 +85,7 @@ def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope,
     invocation.note(metrics.of_diff(made.plan, now=made.state.now, off=made.off))
     found = objections(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
     report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)
-    click.echo(report, err=True)
+    _show(report, invocation)
     raise_first(found)
     return made.plan
 
@@ -98,9 +102,27 @@ def _plan_of_undo(
     record = Records(settings.records).find(undone)
     undo, state = make_undo(record, settings, scope, trace_id=invocation.trace_id)
     found = objections(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
-    click.echo(undo_report(undo, record, objections=found), err=True)
+    _show(undo_report(undo, record, objections=found), invocation)
     raise_first(found)
     return undo.plan
+
+
+def _show(report: str, invocation: Invocation) -> None:
+    """Show what is to be applied on standard error; where that is a log in JSON, as a field of one event."""
+    if invocation.log_format == "json":
+        logger.info("the changes to apply", extra={"report": report})
+    else:
+        click.echo(report, err=True)
+
+
+def _ask(invocation: Invocation) -> None:
+    """Ask whether to go on; a log in JSON gets the question as an event. Raises Abort unless the answer is yes."""
+    if invocation.log_format != "json":
+        click.confirm("Apply these changes?", abort=True, err=True)
+        return
+    logger.warning("Apply these changes? Answer y or n on standard input, or use --yes")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise click.Abort
 
 
 def _apply(plan: Plan, invocation: Invocation, settings: Settings, scope: CancelScope, *, output_format: str) -> None:

@@ -7,7 +7,7 @@ with sorted keys, no white space and non-ASCII characters escaped.
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,7 +17,7 @@ from pyroaring import BitMap64
 from chatsync.config.settings import Count, Databases
 from chatsync.core.client_sets import MAX_CLIENT_ID, MAX_LIST_ID, total
 from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected
-from chatsync.core.times import format_time
+from chatsync.core.times import format_time, read_time
 
 VERSION = 1
 
@@ -84,17 +84,17 @@ class Plan(_Part, frozen=True, kw_only=True):
     @property
     def made_at(self) -> datetime:
         """When `diff` made the plan."""
-        return _utc(self.created_at)
+        return read_time(self.created_at)
 
     @property
     def list_time(self) -> datetime:
         """The modification time of the list."""
-        return _utc(self.exclusions.modification_time)
+        return read_time(self.exclusions.modification_time)
 
     @property
     def seen_modtime(self) -> datetime | None:
         """The mod-time that `diff` saw; None where there was none."""
-        return None if self.modtime is None else _utc(self.modtime)
+        return None if self.modtime is None else read_time(self.modtime)
 
     @property
     def was_read(self) -> bool:
@@ -105,18 +105,6 @@ class Plan(_Part, frozen=True, kw_only=True):
     def changes(self) -> int:
         """How many clients the plan turns off or on."""
         return total(self.turn_off) + total(self.turn_on)
-
-
-def _utc(text: str) -> datetime:
-    value = datetime.fromisoformat(text)
-    if value.tzinfo is None:
-        msg = f"a time without an offset: {text}"
-        raise ValueError(msg)
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        msg = f"a time beyond all calendars: {text}"
-        raise ValueError(msg) from None
 
 
 def list_part(version: ListVersion, listed: ExclusionList | None, must_contain: tuple[int, ...]) -> PlanExclusions:

@@ -28,6 +28,17 @@ def parse_time(text: str, *, timezone: tzinfo) -> datetime:
         return _LATEST if value.year > 1 else _EARLIEST
 
 
+def read_time(text: str) -> datetime:
+    """Read a time that `format_time` wrote to a plan, a record or a state file. Raises ValueError for any other."""
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError(f"a time without an offset: {text}")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"a time beyond all calendars: {text}") from None
+
+
 def format_time(value: datetime) -> str:
     """Write a time as it stands in plans and in the property: `2026-11-23T10:15:00.123456Z`."""
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -5,6 +5,7 @@ A round trip for each thing that it is told, for each shard of each run: only wh
 
 import contextlib
 import logging
+import os
 from typing import Any
 from urllib.parse import quote
 
@@ -106,7 +107,9 @@ _warned: list[bool] = []
 def _sqlite_engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
     engine = sa.create_engine(
         # mode=rw: a file that is not there is an error, not a new empty database.
-        sa.URL.create("sqlite", database=f"file:{quote(url.database)}", query={"mode": "rw", "uri": "true"}),
+        sa.URL.create(
+            "sqlite", database=f"file:{quote(os.fsencode(url.database))}", query={"mode": "rw", "uri": "true"}
+        ),
         connect_args={"check_same_thread": False},
         poolclass=NullPool,
         hide_parameters=True,

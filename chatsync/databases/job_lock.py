@@ -6,11 +6,13 @@ the operating system frees in the same way. The lock is never waited for.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import IO, Protocol, Self
 
@@ -118,7 +120,7 @@ class FileLock:
     def __enter__(self) -> Self:
         """Take the lock at once or raise BusyError."""
         try:
-            file = self._path.open("a+", encoding="utf-8")
+            file = self._open()
         except OSError as error:
             raise OutputError(f"cannot open the lock file {self._path}: {error.strerror}") from None
         try:
@@ -138,6 +140,16 @@ class FileLock:
         self._file = file
         logger.info("lock taken: %s", self._path)
         return self
+
+    def _open(self) -> IO[str]:
+        """Open the lock file, which is a file of its own: a link would lead to one that is not ours to write."""
+        number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        file = os.fdopen(number, "r+", encoding="utf-8", errors="replace")
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            file.close()
+            raise OSError(errno.ELOOP, "it is a link or no regular file; remove it")
+        return file
 
     def __exit__(self, *_exception: object) -> None:
         """Free the lock by closing its file."""

@@ -191,5 +191,10 @@ def _csv(runs: Sequence[Shown], client: int | None) -> str:
     columns = _COLUMNS if client is None else _COLUMNS + _CLIENT_COLUMNS
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_flat(run) for run in runs)
+    writer.writerows({key: _harmless(value) for key, value in _flat(run).items()} for run in runs)
     return out.getvalue().removesuffix("\n")
+
+
+def _harmless(value: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

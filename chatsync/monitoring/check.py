@@ -2,7 +2,6 @@
 
 import json
 import logging
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.diff import ListVersion
 from chatsync.core.modtime import DictState
-from chatsync.core.times import format_time
+from chatsync.core.times import format_time, read_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, OutputError
@@ -93,11 +92,11 @@ class StateFile:
             return None
         try:
             kept = json.loads(self._path.read_bytes())
-            modtime = None if kept["modtime"] is None else datetime.fromisoformat(kept["modtime"])
-            return Waiting(source=kept["list"], modtime=modtime, since=datetime.fromisoformat(kept["since"]))
+            modtime = None if kept["modtime"] is None else read_time(kept["modtime"])
+            return Waiting(source=kept["list"], modtime=modtime, since=read_time(kept["since"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             logger.warning("%s is no memory of a check: %s; see monitoring.state_file", self._path, error)
             return None
 

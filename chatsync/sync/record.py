@@ -17,6 +17,7 @@ from pyroaring import BitMap64
 from chatsync.core import plan as plans
 from chatsync.core.plan import Plan
 from chatsync.core.results import Action
+from chatsync.core.times import read_time
 from chatsync.sync import plan_file
 
 VERSION = 1
@@ -91,12 +92,12 @@ class Record(_Part, frozen=True, kw_only=True):
     @property
     def began(self) -> datetime:
         """When the run began to write."""
-        return datetime.fromisoformat(self.started)
+        return read_time(self.started)
 
     @property
     def finished(self) -> datetime | None:
         """When the run ended; None while it is `started`."""
-        return datetime.fromisoformat(self.ended) if self.ended else None
+        return read_time(self.ended) if self.ended else None
 
     @property
     def is_open(self) -> bool:
