@@ -5,6 +5,7 @@ import logging
 import math
 import queue
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -80,11 +81,13 @@ class CancelScope:
         """Handle signals and the deadline inside the block; main thread only. What is ignored (nohup) stays ignored."""
         handled = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._on_signal) for number in (*handled, signal.SIGALRM)}
-        signal.setitimer(signal.ITIMER_REAL, max(self.remaining, 0.001))
+        hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
         try:
+            signal.setitimer(signal.ITIMER_REAL, max(self.remaining, 0.001))
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            sys.unraisablehook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -105,6 +108,13 @@ class CancelScope:
             self._stop(self._late())
         if not self._shielded:
             self.check()
+
+    def _raise_again(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Repeat what a signal raised inside a destructor, where Python drops it."""
+        if lost.exc_value is self._reason:
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+        else:
+            sys.__unraisablehook__(lost)
 
     def _late(self) -> DeadlineError:
         return DeadlineError(f"the deadline passed: run.deadline = {format_seconds(self.deadline)}")

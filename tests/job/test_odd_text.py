@@ -235,7 +235,9 @@ def test_the_lock_file_is_no_link(job: Job, hard: bool) -> None:
 
 
 @pytest.mark.parametrize("deadline", ["0.0001s", "0.001s", "0.01s", "0.03s"])
-@pytest.mark.parametrize("command", [("diff",), ("apply", "--yes"), ("set-modtime", "--reset"), ("status",), ("check",)])
+@pytest.mark.parametrize(
+    "command", [("diff",), ("apply", "--yes"), ("set-modtime", "--reset"), ("status",), ("check",)]
+)
 def test_a_deadline_of_next_to_nothing(job: Job, deadline: str, command: tuple[str, ...]) -> None:
     job.configure(run={"deadline": deadline})
     job.settle({1: 1})

@@ -411,7 +411,10 @@ def test_trying_again_counts_from_the_first_fault_and_from_each_step_forward(
 # -- signals --
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])
+STOPPING = [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT"), (signal.SIGHUP, "SIGHUP")]
+
+
+@pytest.mark.parametrize(("number", "name"), STOPPING)
 def test_a_signal_lets_the_batch_in_hand_end(eight_job: Job, wired: Wired, number: int, name: str) -> None:
     process: subprocess.Popen[str]
     wired.wires["ppc1"].before("^INSERT", lambda: process.send_signal(number))
@@ -442,7 +445,7 @@ def test_a_signal_in_the_last_batch_stops_the_chain_all_the_same(eight_job: Job,
     assert eight_job.off() == ALL
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_diff_at_once_even_while_a_server_keeps_it_waiting(
     server_job: Job, server: Server, number: int
 ) -> None:
