@@ -47,25 +47,25 @@ def _may_use_servers(item: pytest.Item) -> bool:
 
 
 def pytest_configure() -> None:
-    # SIGTERM ends the run as Ctrl-C does: fixtures clean up after themselves.
+    # SIGTERM ends the run like Ctrl-C, so that fixtures clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stay_on_this_machine()
 
 
 def stay_on_this_machine() -> None:
-    """Let no test look up or reach another machine.
+    """Fail every look-up of, and connection to, another machine.
 
-    Not by an audit hook: Python 3.11 asks it whenever a thread sets its trace function, and while it runs, no other
-    thread can set its own. Under coverage that kills threads as they start, now and then.
+    An audit hook would not do: Python 3.11 calls it whenever a thread sets its trace function, and meanwhile no other
+    thread can set its own, which under coverage sometimes ends a thread at its start.
     """
     connect, look_up = socket.socket.connect, socket.getaddrinfo
 
     def check(host: object) -> None:
         if host not in LOCAL:
-            raise RuntimeError(f"a test reached for {host!r}; tests use no network")
+            raise RuntimeError(f"a test tried to reach {host!r}; tests use no network")
 
     def connect_here(self: socket.socket, address: Any) -> None:
-        if isinstance(address, tuple):  # else the path of a socket
+        if isinstance(address, tuple):  # otherwise it is the path of a Unix socket
             check(address[0])
         connect(self, address)
 
@@ -73,14 +73,14 @@ def stay_on_this_machine() -> None:
         check(host)
         return look_up(host, *args, **kwargs)
 
-    patch = pytest.MonkeyPatch()  # for the whole run: nothing undoes it
+    patch = pytest.MonkeyPatch()  # for the whole run: it is never undone
     patch.setattr(socket.socket, "connect", connect_here)
     patch.setattr(socket, "getaddrinfo", look_up_here)
 
 
 @pytest.fixture(autouse=True)
-def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the tests from seeing how this machine is set up."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hide how this machine is configured from the tests."""
     for name in [name for name in os.environ if name.startswith(("CHATSYNC_CONFIG", "YT_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -88,14 +88,14 @@ def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 @pytest.fixture(autouse=True)
 def no_server_without_the_marker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse also a server that a test, or a process of its own, asks for while it runs."""
+    """Refuse also a server that a running test, or a process that it starts, asks for."""
 
     def refuse(_: Server) -> None:
         raise RuntimeError(f"{request.node.nodeid} uses a server: move it to tests/servers, or mark it `servers`")
 
     if not _may_use_servers(request.node):
         monkeypatch.setenv("CHATSYNC_TEST_MYSQLD", "/no/server/without/the/marker/servers")
-        monkeypatch.setattr(Server, "recover", refuse)  # one that runs already, for another test
+        monkeypatch.setattr(Server, "recover", refuse)  # for a server that another test has started
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +112,7 @@ def second_running_server() -> Iterator[Server]:
 
 @pytest.fixture
 def server(running_server: Server) -> Server:
-    """One server for the whole run, alive again if the last test killed or froze it."""
+    """One server for the whole run; it is started again if the last test killed or froze it."""
     running_server.recover()
     return running_server
 
@@ -130,7 +130,7 @@ def made_world(running_server: Server) -> World:
 
 
 @pytest.fixture
-def world(server: Server, made_world: World) -> World:  # noqa: ARG001 - the server has to be there
+def world(server: Server, made_world: World) -> World:  # noqa: ARG001 - the server must be running
     """Empty databases `ppcdict` and `ppc1` .. `ppc4` on one server."""
     made_world.clear()
     return made_world
@@ -138,19 +138,19 @@ def world(server: Server, made_world: World) -> World:  # noqa: ARG001 - the ser
 
 @pytest.fixture
 def wide_world(server: Server, second_server: Server) -> World:
-    """The same on two servers: `ppcdict`, `ppc2` and `ppc4` on the first, `ppc1` and `ppc3` on the second."""
+    """The same databases on two servers: `ppcdict`, `ppc2` and `ppc4` on the first, `ppc1` and `ppc3` on the second."""
     return create_world(server, second_server)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.servers)])
 def any_databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
-    """Empty databases of each kind in turn."""
+    """Empty databases, first in SQLite files and then on a server."""
     return SqliteFiles(tmp_path) if request.param == "sqlite" else request.getfixturevalue("world")
 
 
 @pytest.fixture
 def yt() -> Iterator[YtProxy]:
-    """A YT cluster, empty."""
+    """An empty YT cluster."""
     with YtProxy() as proxy:
         yield proxy
 
@@ -163,7 +163,7 @@ def job(tmp_path: Path) -> Job:
 
 @pytest.fixture
 def wired(world: World) -> Iterator[Wired]:
-    """The databases of `world`, each behind a wire that the test can listen on and cut."""
+    """The databases of `world`, each behind a wire on which the test can read statements and interrupt them."""
     with Wired(world) as databases:
         yield databases
 

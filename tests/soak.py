@@ -1,12 +1,16 @@
-"""A soak: random cycles of the main job with faults, each held against an oracle. `make soak`.
+"""A soak: random cycles of the main job with faults and outside actions, each held against an oracle. `make soak`.
 
-Each cycle edits the list and toggles rows by hand, runs the chain with a fault in its way, sees that whatever
-was written is right, then runs the chain with nothing in its way and sees that all of it is there.
+A cycle with a fault edits the list and toggles rows by hand, runs the chain with the fault in its way, sees that
+whatever was written is right, then runs the chain with nothing in its way and sees that all of it is there.
+A cycle with an outside action (another chain, an operator, the product) is a schedule of `tests.harness.schedules`,
+in a world of its own; `--schedules` runs as many of those alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import os
 import signal
 import tempfile
@@ -22,13 +26,14 @@ import click
 from tests.harness.cycles import NO_LIMITS, Cycles
 from tests.harness.forks import Forks
 from tests.harness.job import DISABLED, TABLE, Job
+from tests.harness.schedules import Schedules
 from tests.harness.schema import create_world
 from tests.harness.servers import Server
 from tests.harness.wire import Wired
 from tests.harness.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.harness.wire import Wire
 
@@ -46,7 +51,6 @@ class Soak:
         self.exits: Counter[str] = Counter()
         self.half_way = 0
         self.rows = 0
-        self.fault = ""
         self._wires = wired.wires
         self._yt = yt
         self._second = second
@@ -70,11 +74,15 @@ class Soak:
     def cycle(self) -> None:
         """Run the chain with a fault, and then without."""
         self.cycles.change()
-        self.fault = self.cycles.chance.choice(list(self._acts))
-        self._acts[self.fault]()
+        fault = self.cycles.chance.choice(list(self._acts))
+        self.faults[fault] += 1
+        with named(f"after {fault}"):
+            self._run(fault)
+
+    def _run(self, fault: str) -> None:
+        self._acts[fault]()
         code = self._chain()
         self._clear()
-        self.faults[self.fault] += 1
         self.exits[str(code)] += 1
         changed = self.cycles.check_nothing_wrong()
         if code == 0 or self.cycles.is_recorded():
@@ -128,8 +136,9 @@ class Soak:
         self.cycles.job.set_property(DISABLED)
 
 
-def soak(cycles: int, seed: int) -> Soak:
-    """Make a world on two servers behind wires, and run the cycles in it."""
+@contextlib.contextmanager
+def faults(seed: int) -> Iterator[Soak]:
+    """Make a world on two servers behind wires, with its list in YT, for cycles with faults."""
     with (
         Server() as first,
         Server() as second,
@@ -143,14 +152,56 @@ def soak(cycles: int, seed: int) -> Soak:
         job.keep_list_in(yt)
         job.configure(limits=NO_LIMITS, apply={"batch_size": 4, "parallel_shards": 2}, run={"retry_timeout": "20s"})
         with Forks(job) as forks:
-            run = Soak(Cycles(job, world, forks, seed=seed, yt=yt), wired, yt, second, starter)
-            for number in range(1, cycles + 1):
-                try:
-                    run.cycle()
-                except BaseException:
-                    click.echo(f"in cycle {number} of seed {seed}, after {run.fault}", err=True)
-                    raise
-        return run
+            yield Soak(Cycles(job, world, forks, seed=seed, yt=yt), wired, yt, second, starter)
+
+
+@contextlib.contextmanager
+def schedules(seed: int) -> Iterator[Schedules]:
+    """Make a world on two servers behind wires for schedules."""
+    with (
+        Server() as first,
+        Server() as second,
+        Wired(world := create_world(first, second)) as wired,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        job = Job(Path(folder), wired)
+        with Forks(job) as forks, Forks(job, "others") as others:
+            yield Schedules(job, wired, world, forks, others, seed=seed)
+
+
+def cycle_all(cycles: int, seed: int) -> str:
+    """Run cycles, each with a fault or an outside action, and return what happened."""
+    with faults(seed) as soak, schedules(seed) as stage:
+        chance = soak.cycles.chance
+        for number in range(1, cycles + 1):
+            with named(f"in cycle {number} of seed {seed}"):
+                if chance.random() < 0.5:
+                    soak.cycle()
+                else:
+                    stage.run_somewhere(chance.choice(list(stage.actions)))
+    return (
+        f"{cycles} cycles, {soak.rows} rows changed; faults: {told(soak.faults)}; chains ended with: "
+        f"{told(soak.exits)}; stopped half-way: {soak.half_way}; outside actions: {told(stage.outcomes)}"
+    )
+
+
+def run_schedules(count: int, seed: int) -> str:
+    """Run each outside action in turn at random statements, and return what happened."""
+    with schedules(seed) as stage:
+        for number, name in zip(range(count), itertools.cycle(stage.actions), strict=False):
+            with named(f"in schedule {number + 1} of seed {seed}"):
+                stage.run_somewhere(name)
+    return f"{count} schedules at {stage.statements} statements: {told(stage.outcomes)}"
+
+
+@contextlib.contextmanager
+def named(place: str) -> Iterator[None]:
+    """Name the place of an error, which may be a Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        click.echo(place, err=True)
+        raise
 
 
 def told(counts: Counter[str]) -> str:
@@ -160,15 +211,14 @@ def told(counts: Counter[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cycles", type=int, default=200)
+    parser.add_argument("--schedules", type=int, help="run so many schedules, and no cycles")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     began = time.monotonic()
-    run = soak(arguments.cycles, arguments.seed)
-    click.echo(
-        f"soak: {arguments.cycles} cycles, seed {arguments.seed}, {time.monotonic() - began:.0f} s, {run.rows} rows "
-        f"changed; faults: {told(run.faults)}; chains ended with: {told(run.exits)}; stopped half-way: {run.half_way}; "
-        "wrong or missing in the end: 0"
-    )
+    work, count = (run_schedules, arguments.schedules) if arguments.schedules else (cycle_all, arguments.cycles)
+    happened = work(count, arguments.seed)
+    seconds = f"{time.monotonic() - began:.0f} s"
+    click.echo(f"soak: seed {arguments.seed}, {seconds}, {happened}; wrong or missing in the end: 0")
 
 
 if __name__ == "__main__":

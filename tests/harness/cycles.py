@@ -1,4 +1,4 @@
-"""A world that changes at random, cycle by cycle, and an oracle that says what must come of it."""
+"""A world that changes at random, cycle by cycle, and an oracle that knows the right result."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Cycles:
         return [client for client, home in self._homes.items() if home == shard]
 
     def change(self) -> None:
-        """Edit the list, and toggle some rows by hand, as support does."""
+        """Edit the list and toggle some rows by hand, as support does."""
         share = self.chance.choice([0.1, 0.5, 0.9])
         self._listed = {client for client in self._homes if self.chance.random() < share}
         cells = [*self._listed, *STRANGERS, *list(self._listed)[:3]]
@@ -84,7 +84,7 @@ class Cycles:
         return row if feature != FEATURE_ID else (shard, client, feature, int(client not in self._listed))
 
     def check_nothing_wrong(self) -> int:
-        """See that every row is as it was or as it must be; returns how many were changed."""
+        """Check that every row is as it was or as it must be; return how many were changed."""
         rows = self.rows()
         allowed = self._before | self._wanted()
         if rows - allowed or {row[:3] for row in self._before} - {row[:3] for row in rows}:
@@ -92,12 +92,12 @@ class Cycles:
         return len(rows - self._before)
 
     def _wanted(self) -> set[Row]:
-        """Say what every row must be in the end: the rows there were, and one for each listed client."""
+        """Return every row as it must be in the end: the rows that existed, and one for each listed client."""
         kept = {self._target(row) for row in self._before}
         return kept | {(self._homes[client], client, FEATURE_ID, 0) for client in self._listed}
 
     def check_done(self) -> None:
-        """See that every row is as it must be, that there is no other, and that the mod-time says so."""
+        """Check that every row is as it must be, that there is no other, and that the mod-time is the list's."""
         rows = self.rows()
         if rows != self._wanted():
             raise DisagreementError(
@@ -123,7 +123,7 @@ class Cycles:
         return 0
 
     def finish(self) -> None:
-        """Run the main job with nothing in its way, and see that it has done all."""
+        """Run the main job without a fault, and check that everything is done."""
         wait_until(lambda: self.job.dict_sql("SELECT IS_FREE_LOCK(%s)", LOCK) == [(1,)])
         if code := self.chain():
             raise DisagreementError(f"the chain ended with {code}: {self.forks.output.read_text()}")

@@ -1,6 +1,6 @@
-"""Real processes of chatsync, started quickly: forked from one that has imported everything already.
+"""Real processes of chatsync that start quickly: forked from one that has imported everything already.
 
-A start takes some 10 ms instead of 0.7 s, so that a test can afford to kill hundreds.
+A start takes about 10 ms instead of 0.7 s, so that a test can kill hundreds.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Forks:
 
     def kill(self, pid: int) -> int:
         """Kill (SIGKILL) and wait."""
-        os.kill(pid, signal.SIGKILL)  # until it is waited for, the id is its own
+        os.kill(pid, signal.SIGKILL)  # until it is waited for, its id is not given to another process
         return self.wait(pid)
 
     def _ask(self, question: dict[str, Any]) -> int:
@@ -76,7 +76,7 @@ class Forks:
 
 
 def child(arguments: list[str], output: Path | str) -> None:
-    """Be the program: its own output, signals as a shell sets them."""
+    """Run the command line in the forked process: with its own output, and signals as a shell sets them."""
     from chatsync import cli  # imported before the fork
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -106,5 +106,5 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     serve()

@@ -1,7 +1,7 @@
 """A configured job: a folder with a configuration, an exclusion list, and databases to sync.
 
-Tests change the world through the verbs here, run commands in this process (`run`, quick) or as
-a real process (`process`, where it matters), and look at the whole answer.
+Tests change the world with the methods here, run commands in this process (`run`, quick) or in a
+process of their own (`process`, where it matters), and check the whole answer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RECORDS = {"dir": "records"}
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 COMMAND = [sys.executable, "-m", "chatsync"]
 
-# For a process that can't write files: coverage would be the first to fail.
+# For a process that cannot write files: coverage would fail first.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 
 Rows = list[tuple[Any, ...]]
@@ -121,7 +121,7 @@ class Job:
         self.config.chmod(0o600)
 
     def keep_list_in(self, yt: YtProxy, **keys: Any) -> None:
-        """Configure the table `tests.harness.yt_proxy` has at TABLE as the list, from now on."""
+        """Take the list from TABLE in the YT stand-in (`tests.harness.yt_proxy`) from now on."""
         self.exclusions = {"proxy": yt.url, "path": TABLE, **keys}
         self.configure()
 
@@ -139,7 +139,7 @@ class Job:
         return self.databases.sql(f"ppc{shard}", statement, *args)
 
     def settle(self, clients: Mapping[int, int]) -> None:
-        """Let clients live on shards: {client: shard}."""
+        """Give clients a home shard: {client: shard}."""
         for client, shard in clients.items():
             self.dict_sql("INSERT INTO shard_client_id (ClientID, shard) VALUES (%s, %s)", client, shard)
 
@@ -149,7 +149,7 @@ class Job:
         self.shard_sql(shard, "INSERT INTO clients_features VALUES (%s, %s, %s)", client, feature, enabled)
 
     def settle_off(self, clients: Mapping[int, int]) -> None:
-        """Let clients live on shards, with the feature off."""
+        """Give clients a home shard, and a row there that turns the feature off."""
         self.settle(clients)
         for client, shard in clients.items():
             self.row(shard, client, 0)
@@ -163,11 +163,11 @@ class Job:
         }
 
     def off(self) -> set[int]:
-        """Read who is off."""
+        """Read which clients are off."""
         return {client for _, client, feature, enabled in self.rows() if feature == FEATURE_ID and not enabled}
 
     def set_property(self, value: str | None) -> None:
-        """Write the mod-time as an operator would by hand; None removes it."""
+        """Write the mod-time as an operator would, by hand; None removes it."""
         self.dict_sql("DELETE FROM ppc_properties WHERE name = %s", PROPERTY)
         if value is not None:
             self.dict_sql("INSERT INTO ppc_properties (name, value) VALUES (%s, %s)", PROPERTY, value)
@@ -209,11 +209,11 @@ class Job:
         return self.run("apply", "--plan", str(self.plan_file), *options)
 
     def set_modtime(self, *options: str) -> Result:
-        """Record the plan in `plan_file`."""
+        """Mark the list of the plan in `plan_file` as synced."""
         return self.run("set-modtime", "--plan", str(self.plan_file), *options)
 
     def chain(self, *apply_options: str) -> Result:
-        """Run the main job as cron does: each step only when the one before went well."""
+        """Run the main job as cron does: each step only if the one before ended with 0."""
         result = self.diff("--if-modified")
         result = result if result.code else self.apply(*apply_options)
         return result if result.code else self.set_modtime()

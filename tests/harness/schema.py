@@ -1,4 +1,4 @@
-"""The tables of the interface's section 2, with the user that has just the grants written there."""
+"""The tables that the job works on, and a database user with exactly the grants that it needs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CREATE INDEX feature_id ON clients_features (feature_id);
 
 @dataclass(frozen=True)
 class World:
-    """Databases `ppcdict` and `ppc1` .. `ppcN`, on one server or dealt out to several."""
+    """Databases `ppcdict` and `ppc1` to `ppcN`, on one server or spread over several."""
 
     servers: Sequence[Server]
     shards: int
@@ -85,7 +85,10 @@ class World:
         return {"ppcdict": MYSQL_DICT} | {f"ppc{shard}": MYSQL_SHARD for shard in range(1, self.shards + 1)}
 
     def clear(self) -> None:
-        """Empty all tables, and end what chatsync's user left open. DELETE: TRUNCATE of a small table takes longer."""
+        """Empty all tables and close the connections that chatsync's user left open.
+
+        With DELETE, as TRUNCATE of a small table takes longer.
+        """
         for server in self.servers:
             server.disconnect(USER)
         for database, tables in self.tables().items():
@@ -95,7 +98,7 @@ class World:
 
 
 def create_world(*servers: Server, shards: int = 4) -> World:
-    """Make the databases, tables, and the user with its grants; databases of these names are dropped first."""
+    """Create the databases, their tables, and the user with its grants. Existing ones are dropped first."""
     world = World(servers, shards)
     for server in servers:
         server.sql(f"CREATE USER IF NOT EXISTS {USER} IDENTIFIED BY %s", args=[PASSWORD])
@@ -110,7 +113,7 @@ def create_world(*servers: Server, shards: int = 4) -> World:
 
 
 def create_sqlite(folder: Path, shards: int = 4) -> dict[str, Path]:
-    """Make the same as SQLite files, `ppcdict.db` and `ppc1.db` .. `ppcN.db`; returns them by database."""
+    """Create the same tables in SQLite files, `ppcdict.db` and `ppc1.db` to `ppcN.db`; return the files by database."""
     scripts = {"ppcdict": SQLITE_DICT} | {f"ppc{shard}": SQLITE_SHARD for shard in range(1, shards + 1)}
     files = {database: folder / f"{database}.db" for database in scripts}
     for database, script in scripts.items():

@@ -1,6 +1,6 @@
-"""A MariaDB or MySQL server of one's own, to try things on: in a temporary folder, on a free port of 127.0.0.1.
+"""A private MariaDB or MySQL server for tests: in a temporary folder, on a free port of 127.0.0.1.
 
-`CHATSYNC_TEST_MYSQLD` names the server's binary; without it, the first `mariadbd` or `mysqld` found is taken.
+`CHATSYNC_TEST_MYSQLD` names the server's binary; without it, the first `mariadbd` or `mysqld` found is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ POLL_SECONDS = 0.02
 START_SECONDS = 60
 STOP_SECONDS = 30
 
-# Quick: a commit has to survive kill(), not a power cut, so the log is written at each commit and synced now and then.
+# For speed: a commit must survive kill(), but not a power cut, so the log is written at each commit and synced later.
 SETTINGS = (
     "--character-set-server=utf8mb4",
     "--innodb-buffer-pool-size=64M",
@@ -46,7 +46,7 @@ SETTINGS = (
 
 
 class Server:
-    """One server with its data; `with Server() as server:` starts it, and removes everything at the end."""
+    """One server with its data; `with Server() as server:` starts it and removes everything at the end."""
 
     def __init__(self, *options: str, certificate_for: Sequence[str] = (ADDRESS, "localhost")) -> None:
         self.options = options
@@ -58,7 +58,7 @@ class Server:
         self.wrong_ca = self.folder / "wrong-ca.pem"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        self._one_at_a_time = threading.RLock()  # a test may kill from a timer, and start again right after
+        self._one_at_a_time = threading.RLock()  # a test may kill it in a timer thread and start it again at once
         try:
             self.binary = find_binary()
             self.is_mariadb = "MariaDB" in subprocess.check_output([self.binary, "--version"], text=True)
@@ -80,12 +80,12 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.remove()
 
-    # The verbs.
+    # -- what a test does with it --
 
     def start(self) -> None:
-        """Start, or start again: the same port, the same data. Returns when the server answers.
+        """Start (again) on the same port with the same data. Returns when the server answers.
 
-        Call it from a thread that lives on, as Linux takes the end of that thread for the parent's.
+        Call it from a thread that stays alive: for Linux, the end of that thread is the end of the parent.
         """
         command = [self.binary, "--no-defaults", *self._common(), *self._network(), *SETTINGS, *self.options]
         with self._one_at_a_time, self.log.open("ab") as log:
@@ -101,11 +101,11 @@ class Server:
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop answering, with all connections left open; even a new one is accepted, by the kernel."""
+        """Stop answering but keep all connections open; the kernel accepts even new ones."""
         self._running().send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Go on after `freeze()`."""
+        """Continue after `freeze()`."""
         self._running().send_signal(signal.SIGCONT)
 
     def remove(self) -> None:
@@ -115,16 +115,16 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def recover(self) -> None:
-        """Be there again, whatever was done to it."""
+        """Start or continue, whatever a test did to it."""
         if self.process is None:
             self.start()
         else:
             self.thaw()
 
     def disconnect(self, user: str) -> None:
-        """End all connections of a user, and so their transactions and locks."""
+        """Close all connections of a user, and with them their transactions and locks."""
         for (connection,) in self.sql("SELECT id FROM information_schema.processlist WHERE user = %s", args=[user]):
-            with suppress(mysql.connector.Error):  # gone by itself
+            with suppress(mysql.connector.Error):  # it has ended by itself
                 self.sql(f"KILL {connection}")
 
     def sql(self, statement: str, *, database: str = "", args: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -150,10 +150,10 @@ class Server:
         """Return the address of a database, as a configuration file has it."""
         return f"mysql://{quote(user, safe='')}:{quote(password, safe='')}@{ADDRESS}:{self.port}/{database}"
 
-    # How they do it.
+    # -- how it is done --
 
     def _common(self) -> list[str]:
-        # A server that starts clears away all temporary tables in its tmpdir, in /tmp also those of others.
+        # A server that starts deletes all temporary tables in its tmpdir: in /tmp also those of other servers.
         folders = [f"--datadir={self.data}", f"--tmpdir={self.folder}"]
         return [*folders, *(["--user=root"] if os.geteuid() == 0 else [])]
 
@@ -188,7 +188,7 @@ class Server:
             raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
     def _drop_default_users(self) -> None:
-        """Keep root by the Unix socket only; an anonymous user of localhost would shadow ours there."""
+        """Keep only root by the Unix socket; an anonymous user of localhost would be taken instead of ours."""
         for user, host in self.sql(
             "SELECT user, host FROM mysql.user WHERE user = '' OR (user = 'root' AND host <> 'localhost')"
         ):
@@ -216,7 +216,7 @@ class Server:
         with self._one_at_a_time:
             process = self._running()
             process.send_signal(how)
-            process.send_signal(signal.SIGCONT)  # a frozen one would never hear the first
+            process.send_signal(signal.SIGCONT)  # a frozen server would never receive the first signal
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -237,12 +237,12 @@ def find_binary() -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port on which nothing listens now."""
     with socket.create_server((ADDRESS, 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def dies_with_parent(command: list[str]) -> list[str]:
-    """Have Linux kill the command when this process ends, even by SIGKILL. Elsewhere, hope."""
+    """On Linux, let the kernel kill the command when this process ends, even by SIGKILL."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else command

@@ -1,9 +1,9 @@
-"""A wire to a MySQL server that a test can listen on and cut: real client, real server, exact moments.
+"""A wire between client and MySQL server on which a test acts at an exact statement. Client and server are real.
 
 It relays the protocol of MySQL and MariaDB and knows just enough of it to read the statements that pass
 (MySQL Internals, "Text Protocol": a packet is a length of three bytes, a sequence number, and its body;
 0x03 is COM_QUERY). What a test planned for a statement happens before the statement reaches the server,
-or after the server has answered and before the client hears of it.
+or after the server has answered and before the client receives the answer.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 COM_QUERY = 3
 NO_ATTRIBUTES = b"\x00\x01"  # what MySQL 8 and its driver put before a statement ("Query Attributes")
 FOREVER = -1
-# The end of a transaction of ours; the driver's own, when it sets up a connection, is in capitals.
+# The commit of one of our transactions; the driver's own, while it sets up a connection, is in capitals.
 COMMIT = "^commit$"
 
 
 @dataclass
 class Planned:
-    """What is to happen at the statements that match: the `skip`th and later, `left` times."""
+    """What to do at the statements that match: skip the first `skip`, then do it `left` times."""
 
     statement: re.Pattern[str]
     skip: int
@@ -55,7 +55,7 @@ class Wire:
         self._is_mariadb = is_mariadb
         self._server = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        # Without TLS: what it can't read it can't act on.
+        # Without TLS, as the wire must be able to read the statements.
         self._port = self._listener.getsockname()[1]
         place = parts.netloc.rpartition(":")[0] + f":{self._port}"
         self.url = urlunsplit(parts._replace(netloc=place, query="ssl_disabled=true"))
@@ -88,23 +88,23 @@ class Wire:
         self._plans.append(Planned(re.compile(statement), skip, times, before=callback))
 
     def after(self, statement: str, callback: Callable[[], object], *, skip: int = 0, times: int = 1) -> None:
-        """Call when the server has answered a statement and the client has not heard it yet."""
+        """Call when the server has answered a statement and the client has not received the answer yet."""
         self._plans.append(Planned(re.compile(statement), skip, times, after=callback))
 
     def lose_answer(self, statement: str, *, skip: int = 0, times: int = 1) -> None:
-        """Let the server do a statement, and cut the line instead of telling the client."""
+        """Let the server run a statement, then close the connection instead of passing the answer on."""
         self._plans.append(Planned(re.compile(statement), skip, times, cut=True))
 
     def refuse(self, statement: str, number: int, message: str, *, skip: int = 0, times: int = 1) -> None:
-        """Answer a statement with an error in the server's stead."""
+        """Answer a statement with an error instead of passing it to the server."""
         self._plans.append(Planned(re.compile(statement), skip, times, error=(number, message)))
 
     def forget(self) -> None:
-        """Plan nothing any more."""
+        """Drop all plans."""
         self._plans.clear()
 
     def hang_up(self) -> None:
-        """Cut every line that is open now."""
+        """Close every open connection."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -118,9 +118,9 @@ class Wire:
             threading.Thread(target=self._relay, args=(client,), daemon=True).start()
 
     def _log_in_with_tls(self) -> None:
-        """Let MySQL remember the password: only then does it take it over a line without TLS."""
+        """Log in once with TLS: MySQL accepts a password without TLS only when it has it in its cache."""
         host, port = self._server
-        with contextlib.suppress(mysql.connector.Error):  # a server that is away stays away
+        with contextlib.suppress(mysql.connector.Error):  # the server may be down
             mysql.connector.connect(host=host, port=port, connection_timeout=5, **self._login).close()
 
     def _relay(self, client: socket.socket) -> None:
@@ -129,7 +129,7 @@ class Wire:
         try:
             server = socket.create_connection(self._server)
         except OSError:
-            client.close()  # as refused as it gets once the wire has picked up
+            client.close()  # the wire has accepted already, so it can no longer refuse
             return
         self._open |= {client, server}
         answers = _Answers(server, client)
@@ -140,7 +140,7 @@ class Wire:
                     pass
             for end in (client, server):
                 with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)  # close() alone says nothing while a thread still reads
+                    end.shutdown(socket.SHUT_RDWR)  # close() alone is not seen by a thread that still reads
         self._open -= {client, server}
 
     def _send(self, packet: bytes, client: socket.socket, server: socket.socket, answers: _Answers) -> bool:
@@ -181,7 +181,7 @@ class Wire:
 
 
 class _Answers:
-    """Relays what the server says, but for the answer that is held back."""
+    """Relays the server's answers, except one that is held back."""
 
     def __init__(self, server: socket.socket, client: socket.socket) -> None:
         self._server = server
@@ -191,7 +191,7 @@ class _Answers:
         self._drop = False
 
     def hold(self) -> threading.Event:
-        """Keep the next answer; the event says that it is there."""
+        """Hold the next answer back; the event is set when it has arrived."""
         self._released.clear()
         self._arrived = threading.Event()
         return self._arrived
@@ -217,7 +217,7 @@ class _Answers:
 
 
 def read_packet(connection: socket.socket) -> bytes:
-    """Read one packet with its header; nothing when the other end has hung up."""
+    """Read one packet with its header; empty if the other end has closed the connection."""
     header = _read(connection, 4)
     return header + _read(connection, int.from_bytes(header[:3], "little")) if header else b""
 
@@ -272,7 +272,7 @@ class Wired:
 
 @contextlib.contextmanager
 def locked_row(server: Server, database: str, client: int) -> Iterator[Callable[[], None]]:
-    """Hold a lock on the rows of a client, as another program would; what is yielded lets go of it."""
+    """Hold a lock on the rows of a client, as another program would; yields the function that releases it."""
     with contextlib.closing(server.connect(database)) as holder, contextlib.closing(holder.cursor()) as cursor:
         cursor.execute("SET autocommit = 0")
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # this row and no gaps
@@ -282,13 +282,13 @@ def locked_row(server: Server, database: str, client: int) -> Iterator[Callable[
 
 
 def wait_for_statement(server: Server, pattern: str) -> None:
-    """Return as soon as the server is at work on a statement, such as one that waits for a lock."""
+    """Return as soon as the server runs a statement, such as one that waits for a lock."""
     running = "SELECT id FROM information_schema.processlist WHERE info LIKE %s AND id <> CONNECTION_ID()"
     wait_until(lambda: server.sql(running, args=[pattern]))
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 30) -> None:
-    """Return as soon as a condition holds that something else brings about."""
+    """Return as soon as a condition holds; raise TimeoutError if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
