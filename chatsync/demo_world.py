@@ -1,6 +1,8 @@
 """The demo's world: a dict database, four shards and an exclusion list, small but believable."""
 
+import os
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +33,12 @@ _TO_TURN_OFF, _TO_TURN_ON = 57, 31
 _UNKNOWN, _DUPLICATES = 9, 14
 _BAD_ROWS = ("n/a", "-17", "12.5", "client 4711", "0")
 
+_LIST_AGE = 15 * 60  # seconds
+
 _CONFIG = f"""\
 [exclusions]
 file = "exclusions.csv"
+settle = "0.01s"  # the default of 10s would keep you from editing this list and reading it at once
 
 [feature]
 name = "{FEATURE}"
@@ -62,7 +67,10 @@ def write_world(folder: Path) -> Path:
         homes = _homes(chance)
         off = set(chance.sample(sorted(homes), _OFF))
         _write_databases(folder, homes, off, chance)
-        (folder / "exclusions.csv").write_text(_exclusions(homes, off, chance), encoding="utf-8")
+        list_file = folder / "exclusions.csv"
+        list_file.write_text(_exclusions(homes, off, chance), encoding="utf-8")
+        modified = time.time() - _LIST_AGE
+        os.utime(list_file, (modified, modified))
         config = folder / "chatsync.toml"
         config.write_text(_CONFIG, encoding="utf-8")
     except OSError as error:

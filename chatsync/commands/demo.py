@@ -18,7 +18,7 @@ That was the main job: the list and the databases agree, and the mod-time says s
   {chatsync} status
   {chatsync} history
   {chatsync} doctor
-  echo {client} >> {folder}/exclusions.csv && {chatsync} diff
+  echo {client},try >> {folder}/exclusions.csv && {chatsync} diff
   {chatsync} apply
   {chatsync} explain {client}
   {chatsync} set-modtime --disable && {chatsync} diff --if-modified

@@ -69,6 +69,9 @@ class Exclusions(Section, frozen=True, kw_only=True):
         "a list in a file, instead of `proxy` and `path`: a CSV with a header, or one id a line; "
         "its modification time is that of the file",
     ] = ""
+    settle: Annotated[
+        Seconds, "a list in a file is not read until it has not changed for this long: it may be half of an upload"
+    ] = Seconds.parse("10s")
 
 
 class Feature(Section, frozen=True, kw_only=True):

@@ -59,11 +59,11 @@ class IdCollector:
     def add(self, value: Any, *, row: int) -> None:
         """Take the cell of one row; `row` is the number that people know the row by."""
         found = client_id(value)
-        if isinstance(found, int):
-            self._ids.add(found)
-            self._valid += 1
-        else:
-            self._reject(value, found, row)
+        if isinstance(found, str):
+            self.reject(value, found, row=row)
+            return
+        self._ids.add(found)
+        self._valid += 1
         self.rows += 1
 
     def add_lines(self, lines: bytes) -> bool:
@@ -79,10 +79,12 @@ class IdCollector:
         self.rows += ids.total
         return True
 
-    def _reject(self, value: Any, reason: str, row: int) -> None:
+    def reject(self, value: Any, reason: str, *, row: int) -> None:
+        """Take one row that holds no id, whatever is in its cells."""
         self._rejected_count += 1
         if len(self._rejected) < _REJECTED_KEPT:
             self._rejected.append(Rejected(row=row, value=_shown(value), reason=reason))
+        self.rows += 1
 
     def finish(self, version: ListVersion) -> ExclusionList:
         """Return what was collected as this version of the list."""

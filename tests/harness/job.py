@@ -35,6 +35,9 @@ RECORDS = {"dir": "records"}
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 COMMAND = [sys.executable, "-m", "chatsync"]
 
+# Lists are written by the test that reads them.
+SETTLE = "0.000001s"
+
 # For a process that cannot write files: coverage would fail first.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 
@@ -97,7 +100,7 @@ class Job:
         self.plan_file = folder / "plan.json"
         self.records_folder = folder / "records"  # once configured: records={"dir": "records"}
         self.environment: dict[str, str] = {}
-        self.exclusions: Mapping[str, Any] = {"file": str(self.list_file)}
+        self.exclusions: Mapping[str, Any] = {"file": str(self.list_file), "settle": SETTLE}
         self.shards = sorted(map(int, databases.shard_urls))
         for number, name in ((FEATURE_ID, FEATURE), (OTHER_FEATURE_ID, "another_feature")):
             self.dict_sql(

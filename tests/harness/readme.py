@@ -67,7 +67,9 @@ def demo_output() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         text = demo_process()
         text = text.replace(f"{Path(folder).resolve()}/", "/home/you/chatsync/")
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, \d+ s ago", "2026-11-23 10:15:00 UTC, 1 s ago", text)
+    text = re.sub(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, \d+ min \d+ s ago", "2026-11-23 10:15:00 UTC, 15 min 1 s ago", text
+    )
     text = re.sub(r"newer by \d+ d \d+ h", "newer by 312 d 0 h", text)
     text = re.sub(r"moved to \S+", "moved to 2026-11-23T10:15:00.123456Z", text)
     return dict(part.split("\n", 1) for part in text.split("\n$ ")[1:])

@@ -55,6 +55,7 @@ WRONG: dict[str, list[Any]] = {
     "exclusions.token_file": NO_TEXT,
     "exclusions.use_hosts": [5, "yes"],
     "exclusions.file": NO_TEXT,
+    "exclusions.settle": NO_DURATION,
     "feature.name": NO_NAME,
     "modtime.property": NO_NAME,
     "modtime.timezone": [*NO_TEXT, "", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "+03:00"],

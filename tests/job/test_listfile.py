@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.settings import Exclusions
+from chatsync.config.settings import Exclusions, Seconds
 from chatsync.errors import SourceError
 from chatsync.exclusions.file import open_file
+from tests.harness.job import SETTLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +43,31 @@ FORMS: dict[str, tuple[bytes, list[int], Rejections]] = {
     "commas and newlines in a cell": (b'comment,client_id\n"a, b",1\n"a\nb",2\n', [1, 2], []),
     "leading zeros": (b"client_id\n007\n", [7], []),
     "largest": (b"client_id\n9223372036854775807\n", [2**63 - 1], []),
+    "header behind blank lines": (BOM + b"\n \r\nclient_id,comment\n1,a\n", [1], []),
+    "ids behind blank lines": (b"\n\n1\nx\n", [1], [(4, "x", "not an integer")]),
+    "spaces of other kinds": ("client_id\n\xa01\n2\u2003\n".encode(), [1, 2], []),
+    "spaces of other kinds, several columns": ('client_id,a\n\xa01,x\n"2\u2003",x\n'.encode(), [1, 2], []),
+    "a quote far behind": (b'client_id\n1\n2\n"3"\n4\n', [1, 2, 3, 4], []),
+    "an id inside a cell of text": (b'client_id\n"a\n7\nb"\n1\n', [1], [(4, "a?7?b", "not an integer")]),
+    "a header of several lines": (b'"client\n2026",client_id\nx,1\n', [1], []),
+    "rows that don't fit the header": (
+        b"comment,client_id,day\nRomashka,1,mon\nRomashka, 12,1030,tue\n1,5\nx\n\n,,\n",
+        [1],
+        [
+            (3, "Romashka, 12,1030,tue", "4 cells, the header has 3"),
+            (4, "1,5", "2 cells, the header has 3"),
+            (5, "x", "1 cell, the header has 3"),
+            (7, "", "null"),
+        ],
+    ),
+    "more cells than one": (
+        b"client_id\n1\n12,5\n2,\n",
+        [1],
+        [
+            (3, "12,5", "2 cells, the header has 1"),
+            (4, "2,", "2 cells, the header has 1"),
+        ],
+    ),
     "nothing at all": (b"", [], []),
     "header alone": (b"client_id\n", [], []),
     "header of several columns alone": (b"client_id,comment\n", [], []),
@@ -62,7 +91,7 @@ FORMS: dict[str, tuple[bytes, list[int], Rejections]] = {
     "several columns, no ids": (
         b'comment,client_id\na,1\nb,\nc\n"d\ne",x\n',
         [1],
-        [(3, "", "null"), (4, "None", "null"), (6, "x", "not an integer")],
+        [(3, "", "null"), (4, "c", "1 cell, the header has 2"), (6, "x", "not an integer")],
     ),
     "long": (b"client_id\n" + b"9" * 10**6 + b"\n", [], [(2, "9" * 60 + "…", "too large")]),
     "long, several columns": (b"a,client_id\nx," + b"y" * 10**6, [], [(2, "y" * 60 + "…", "not an integer")]),
@@ -131,7 +160,7 @@ def test_a_line_keeps_its_number_beyond_the_first_megabytes(job: Job) -> None:
 
 def test_another_column(job: Job) -> None:
     job.list_file.write_text("client_id,ClientID\n1,2\n")
-    job.configure(exclusions={"file": str(job.list_file), "column": "ClientID"})
+    job.configure(exclusions={**job.exclusions, "column": "ClientID"})
 
     assert job.diff().code == 0
     assert job.plan()["unknown"] == [2]
@@ -149,20 +178,35 @@ def test_a_header_without_the_column_is_an_error_and_no_empty_list(job: Job, hea
     assert not job.plan_file.exists()
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"client_id\r1\r2\r", id="old Mac line ends"),
-        pytest.param("client_id\r\n1\r\n".encode("utf-16"), id="UTF-16"),
-    ],
-)
-def test_a_file_of_another_kind_is_said_to_be_one(job: Job, content: bytes) -> None:
+OTHER_KINDS: dict[str, tuple[bytes, str]] = {
+    "old Mac line ends": (b"client_id\r1\r2\r", "line 1: not CSV: "),
+    "UTF-16 with CRLF": ("client_id\r\n1\r\n".encode("utf-16"), "is text in UTF-16 (first bytes ff fe), not CSV"),
+    "UTF-16 with LF": ("client_id\n1\n".encode("utf-16"), "is text in UTF-16 (first bytes ff fe), not CSV"),
+    "UTF-16 without a mark": ("client_id\n1\n".encode("utf-16-le"), "holds NUL bytes, as text in UTF-16 does"),
+    "gzip": (gzip.compress(b"client_id\n1\n"), "is a gzip file (first bytes 1f 8b), not CSV; unpack it"),
+    "xlsx": (b"PK\x03\x04\x14\0", "an Excel workbook (.xlsx) (first bytes 50 4b 03 04), not CSV; save the sheet"),
+    "semicolons": (b"client_id;comment\n1;a\n", "its header is separated by semicolons; save it as CSV with commas"),
+    "tabs": (b"comment\tclient_id\na\t1\n", "its header is separated by tabs; save it as CSV with commas"),
+    "quoted names": (b'"client_id"|"comment"\n"1"|"a"\n', "its header is separated by vertical bars"),
+    "JSON": (b'[{"client_id": 1}]', "looks like JSON, not CSV"),
+    "a web page": (b"\n<!DOCTYPE html><p>log in</p>", "looks like HTML or XML, not CSV"),
+    "a column named twice": (b"client_id,client_id\n1,2\n", "has more than one column 'client_id'"),
+    "a quote in the header": (b'"client_id\n' + b"1\n" * 1000, "line 1: not CSV: a quote that is not closed"),
+    "a line without an end": (b"client_id\n" + b"1" * (17 << 20), "a line of more than 16 MB, so it is no list of ids"),
+    "a cell without an end": (b'a,client_id\n"' + b"1,1\n" * (5 << 20), "not CSV: field larger than field limit"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), OTHER_KINDS.values(), ids=OTHER_KINDS)
+def test_a_file_of_another_kind_is_said_to_be_one(job: Job, content: bytes, message: str) -> None:
+    job.settle_off({1: 1})
     job.list_file.write_bytes(content)
 
     result = job.diff()
 
     assert (result.code, result.err.count("\n")) == (1, 1)
-    assert "line 1: not CSV: " in result.err
+    assert message in result.err
+    assert "--" not in result.err
     assert not job.plan_file.exists()
 
 
@@ -198,16 +242,44 @@ def test_the_file_has_its_time_to_the_microsecond(job: Job) -> None:
 def test_a_file_written_to_while_it_is_read_is_an_error_unless_replaced_whole(tmp_path: Path, change: str) -> None:
     path = tmp_path / "list.csv"
     path.write_text("client_id\n1\n2\n")
-    section = Exclusions(file=str(path))
+    section = Exclusions(file=str(path), settle=Seconds.parse(SETTLE))
 
     with open_file(section, CancelScope(deadline=60, retry_timeout=1)) as opened:
         if change == "appended":
             with path.open("a") as file:
                 file.write("3\n")
-            with pytest.raises(SourceError, match="was written to while it was read"):
+            with pytest.raises(SourceError, match="it changed while it was read"):
                 opened.read(lambda _: None)
         else:
             newer = tmp_path / "newer"
             newer.write_text("client_id\n3\n")
             newer.replace(path)
             assert list(opened.read(lambda _: None).ids) == [1, 2]
+
+
+@pytest.mark.parametrize("away", [1, -1])
+def test_a_file_that_changed_just_now_is_not_read_yet(job: Job, away: int) -> None:
+    job.configure(exclusions={"file": str(job.list_file), "settle": "1m"})
+    moment = time.time()
+    os.utime(job.list_file, (moment - away * 30, moment - away * 30))
+
+    results = [job.diff(), job.diff("--if-modified"), job.run("status")]
+
+    assert [result.code for result in results] == [1, 1, 1]
+    advice = "it changed within the last 1m (exclusions.settle) and may not be complete yet; the next run reads it"
+    assert results[0].err == results[1].err == f"chatsync: list {job.list_file}: {advice}\n"
+    assert advice in results[2].out + results[2].err
+    assert not job.plan_file.exists()
+
+    os.utime(job.list_file, (moment - away * 90, moment - away * 90))
+    assert job.diff().code == 0
+
+
+def test_a_path_with_a_nul_byte_is_an_error(job: Job) -> None:
+    job.configure(exclusions={"file": "a\0b"})
+
+    result = job.diff()
+
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "cannot read the list" in result.err
+    assert "\0" not in result.err

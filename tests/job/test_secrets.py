@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness.job import TABLE, Job, Result
+from tests.harness.job import SETTLE, TABLE, Job, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def planted(job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
     job.environment["OPTION"] = VARIABLE
     job.list_file = job.folder / f"https:/anna:{PASSWORD.replace('/', '-')}@list.csv"
     job.list_file.parent.mkdir()
-    job.exclusions = {"file": str(job.list_file)}
+    job.exclusions = {"file": str(job.list_file), "settle": SETTLE}
     job.settle({1: 1, 2: 2})
     job.row(2, 2, 0)
     job.list([1, URL, f"x{PASSWORD}"])

@@ -1,0 +1,165 @@
+"""A CSV file with a header, or a file of one id a line: its header, and the ids in its rows.
+
+Millions of ids in a file of one column are read by the megabyte; everything else goes through a
+CSV reader, row by row. Both have the same rules: a row with more or fewer cells than the header is
+rejected, blanks around a cell don't count, blank lines are no rows.
+"""
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from chatsync.errors import SourceError
+from chatsync.exclusions.client_ids import IdCollector
+from chatsync.exclusions.file_kinds import check_kind, wrong_delimiter
+
+_PIECE = 4 * 1024 * 1024
+# No cell and no line that a person means is as long; without a bound a file without line ends would fill the memory.
+_LONGEST = 16 * 1024 * 1024
+_MOST_HEADER_LINES = 100
+_ROWS_A_STEP = 10_000
+_BOM = b"\xef\xbb\xbf"
+# A first line that looks like a name is a header; an id, or a broken one such as "n/a", is data.
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """Where the ids are in a row, how many cells a row has, and where in the file the rows begin."""
+
+    column: int = 0
+    width: int = 1
+    offset: int
+    lines: int
+
+
+def find_header(file: IO[bytes], column: str, *, where: str) -> Header:
+    """Read the header, which may stand behind blank lines; a file without one is one id a line.
+
+    Raises SourceError when the header lacks the column or names it twice, and for a file of another
+    kind than text.
+    """
+    file.seek(0)
+    check_kind(file.read(_PIECE), where=where)
+    file.seek(0)
+    offset, blank, first = 0, 0, file.readline(_LONGEST)
+    while first and not first.removeprefix(_BOM).strip():
+        offset, blank, first = file.tell(), blank + 1, file.readline(_LONGEST)
+    reader = csv.reader(_header_lines(first, file, where))
+    csv.field_size_limit(_LONGEST)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise _not_csv(where, blank + 1, error) from None
+    if column in names:
+        if names.count(column) > 1:
+            raise SourceError(f"{where} has more than one column {column!r}: which one holds the ids is unclear")
+        lines = blank + reader.line_num
+        return Header(column=names.index(column), width=len(names), offset=file.tell(), lines=lines)
+    _check_no_header(names, first.removeprefix(_BOM).decode("utf-8", "replace").strip(), column, where)
+    return Header(offset=offset, lines=blank)
+
+
+def _header_lines(first: bytes, file: IO[bytes], where: str) -> Iterator[str]:
+    """Yield the lines that a header may have: a name in quotes may hold a line end."""
+    yield first.removeprefix(_BOM).decode("utf-8", "replace")
+    for _ in range(_MOST_HEADER_LINES):
+        yield file.readline(_LONGEST).decode("utf-8", "replace")
+    raise SourceError(f"{where}, line 1: not CSV: a quote that is not closed")
+
+
+def _check_no_header(names: list[str], first: str, column: str, where: str) -> None:
+    """Raise SourceError if the first line is a header without the column: then the rows can't be understood."""
+    delimiter = wrong_delimiter(first, column)
+    if delimiter:
+        raise SourceError(f"{where}: its header is separated by {delimiter}", way_out="save it as CSV with commas")
+    if len(names) > 1 or (names and _NAME.fullmatch(names[0])):
+        what = f"{where} has no column {column!r}: its header is {first[:100]!r}"
+        raise SourceError(what, way_out="check exclusions.column")
+
+
+class RowReader:
+    """Hands the cells of every row behind the header to a collector of ids."""
+
+    def __init__(
+        self, header: Header, collector: IdCollector, *, where: str, check: Callable[[], None], progress: Advance
+    ) -> None:
+        """Start before the first row. `check` is called now and then and may raise; `progress` is told of rows."""
+        self._header = header
+        self._collector = collector
+        self._where = where
+        self._check = check
+        self._progress = progress
+        self._line = header.lines  # the last line that was taken
+
+    def read(self, file: IO[bytes]) -> None:
+        """Read to the end of the file. Raises SourceError for what is not CSV."""
+        file.seek(self._header.offset)
+        blocks = _blocks(file, self._where)
+        for block in blocks:
+            self._check()
+            if self._header.width > 1 or b'"' in block:
+                # From here on a cell may hold line ends, so lines are no rows any more.
+                self._read_csv(itertools.chain([block], blocks))
+                return
+            before = self._collector.rows
+            self._read_lines(block.replace(b"\r\n", b"\n"))
+            self._progress(self._collector.rows - before)
+
+    def _read_lines(self, lines: bytes) -> None:
+        """Take lines of one cell each."""
+        before = self._collector.rows
+        if self._collector.add_lines(lines):
+            self._line += self._collector.rows - before
+            return
+        for text in lines.decode("utf-8", "replace").split("\n")[:-1]:
+            self._line += 1
+            if text.strip():
+                self._take(text.split(","), self._line)
+
+    def _read_csv(self, blocks: Iterator[bytes]) -> None:
+        texts = (io.StringIO(block.decode("utf-8", "replace"), newline="\n") for block in blocks)
+        # Strict, as a quote that is never closed would swallow the rows after it.
+        reader = csv.reader(itertools.chain.from_iterable(texts), strict=True)
+        collector = self._collector
+        try:
+            for row in reader:
+                if not row or (len(row) == 1 and not row[0].strip()):
+                    continue
+                self._take(row, self._line + reader.line_num)
+                if collector.rows % _ROWS_A_STEP == 0:
+                    self._check()
+                    self._progress(_ROWS_A_STEP)
+        except csv.Error as error:
+            raise _not_csv(self._where, self._line + reader.line_num, error) from None
+
+    def _take(self, cells: list[str], line: int) -> None:
+        """Take one row; one that does not fit the header can't say which of its cells is the id."""
+        if len(cells) == self._header.width:
+            self._collector.add(cells[self._header.column].strip(), row=line)
+        else:
+            cell_count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+            self._collector.reject(",".join(cells), f"{cell_count}, the header has {self._header.width}", row=line)
+
+
+def _blocks(file: IO[bytes], where: str) -> Iterator[bytes]:
+    r"""Yield the rest of a file in blocks of whole lines, all ended by `\n`, without a byte order mark."""
+    rest = b""
+    while piece := file.read(_PIECE):
+        lines, newline, rest = (rest + piece).rpartition(b"\n")
+        if newline:
+            yield (lines + newline).removeprefix(_BOM)
+        if len(rest) > _LONGEST:
+            raise SourceError(f"{where}: a line of more than {_LONGEST >> 20} MB, so it is no list of ids")
+    if rest:
+        yield rest.removeprefix(_BOM) + b"\n"
+
+
+def _not_csv(where: str, line: int, error: csv.Error) -> SourceError:
+    return SourceError(f"{where}, line {line}: not CSV: {error}; its lines must end in LF or CRLF, its text be UTF-8")
