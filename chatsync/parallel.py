@@ -40,6 +40,15 @@ def _ended(task: Callable[[], Value]) -> Ended[Value]:
         return Ended(error=error)
 
 
+def _start(work: Callable[[], None]) -> None:
+    """Start a thread that can't keep the process alive."""
+    try:
+        threading.Thread(target=work, daemon=True).start()
+    except RuntimeError as error:
+        way_out = "raise the limits on tasks and memory (ulimit -u, -v; the cgroup's)"
+        raise ChatsyncError(f"no thread can be started: {error}", way_out=way_out) from None
+
+
 def off_main_thread(task: Callable[[], Value]) -> Value:
     """Run a task that may hang in a driver so that the main thread can still handle signals.
 
@@ -50,7 +59,7 @@ def off_main_thread(task: Callable[[], Value]) -> Value:
     if threading.current_thread() is not threading.main_thread():
         return task()
     done: queue.SimpleQueue[Ended[Value]] = queue.SimpleQueue()
-    threading.Thread(target=lambda: done.put(_ended(task)), daemon=True).start()
+    _start(lambda: done.put(_ended(task)))
     return done.get().unwrap()
 
 
@@ -65,8 +74,13 @@ class SideBySide(Generic[Key, Value]):
         self._waiting = deque(tasks.items())
         self._unfinished = dict.fromkeys(tasks)
         self._done: queue.SimpleQueue[tuple[Key, Ended[Value]]] = queue.SimpleQueue()
-        for _ in range(min(workers, len(tasks))):
-            threading.Thread(target=self._work, daemon=True).start()
+        for number in range(min(workers, len(tasks))):
+            try:
+                _start(self._work)
+            except ChatsyncError as error:
+                if not number:
+                    self._fail_all(error)
+                break  # those that run do the work of all
 
     def _work(self) -> None:
         while True:
@@ -75,6 +89,10 @@ class SideBySide(Generic[Key, Value]):
             except IndexError:
                 return
             self._done.put((key, _ended(task)))
+
+    def _fail_all(self, error: ChatsyncError) -> None:
+        while self._waiting:
+            self._done.put((self._waiting.popleft()[0], Ended(error=error)))
 
     def outcomes(self, scope: CancelScope) -> Iterator[tuple[Key, Ended[Value]]]:
         """Yield each task's outcome as it ends.

@@ -148,8 +148,12 @@ class ShardDatabase:
             rows = self._on_these(connection, statement=_ROWS, feature_id=feature_id, ids=ids, lock=True)
             todo = change(connection, feature_id, ids, dict(rows))
             committing.difference_update(todo)  # an earlier commit of theirs did not go through
-            may_commit()
-            committing.update(todo)
+            committing.update(todo)  # before the check: what is allowed now may be committed at any later moment
+            try:
+                may_commit()
+            except BaseException:
+                committing.difference_update(todo)
+                raise
             return todo
 
         todo = self.database.do(batch, what=f"write a batch of {len(ids)} client{'' if len(ids) == 1 else 's'}")

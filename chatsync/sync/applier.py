@@ -20,7 +20,7 @@ from chatsync.databases.shard_database import ShardDatabase
 from chatsync.errors import ChatsyncError, OutOfDateError, StoppedError, UnfinishedError
 from chatsync.parallel import SideBySide
 from chatsync.progress import Advance, Progress
-from chatsync.sync.guard import Guard
+from chatsync.sync.guard import Guard, ShardGuard
 from chatsync.sync.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ def apply_plan(
         guard = Guard(plan=plan, lock=lock, scope=scope)
         guard.may_begin()
         check_homes(plan, settings=settings, scope=scope)
-        results += [nothing_done(plan, shard) for shard in settings.databases.shards]
         # Once something may be written, a signal must not prevent the record from being written.
-        with scope.shielded(), Recorder(settings, plan).recording(results):
+        with scope.shielded(), Recorder(settings, plan, guard).recording(results):
+            results += [nothing_done(plan, shard) for shard in settings.databases.shards]
             with progress("applying", plan.changes) as advance:
                 _write_all(plan, settings, scope, guard=guard, results=results, advance=advance)
             _check_finished(plan, results, reason=guard.reason)
@@ -77,13 +77,15 @@ def _write_all(
     lock or a moved mod-time ends every shard after the batch that it is writing.
     """
     by_shard = {result.shard: result for result in results}
-    write = partial(_write_shard, plan=plan, settings=settings, scope=scope, guard=guard, advance=advance)
+    guards = {shard: ShardGuard(guard, result) for shard, result in by_shard.items() if result.failed}
+    write = partial(_write_shard, plan=plan, settings=settings, scope=scope, advance=advance)
     tasks: dict[int, Callable[[], None]] = {
-        shard: partial(write, result) for shard, result in by_shard.items() if result.failed
+        shard: partial(write, by_shard[shard], guard=guards[shard]) for shard in guards
     }
     began = time.monotonic()
     for shard, outcome in SideBySide(tasks, workers=settings.apply.parallel_shards).outcomes(scope):
         result = by_shard[shard]
+        guards[shard].take()
         if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
             logger.error("shard %d: a bug", shard, exc_info=outcome.error)
             result.error = ChatsyncError(f"shard {shard}: a bug: {outcome.error!r}")
@@ -94,7 +96,7 @@ def _write_all(
 
 
 def _write_shard(
-    result: ShardResult, *, plan: Plan, settings: Settings, scope: CancelScope, guard: Guard, advance: Advance
+    result: ShardResult, *, plan: Plan, settings: Settings, scope: CancelScope, guard: ShardGuard, advance: Advance
 ) -> None:
     first = True
     with (
@@ -114,7 +116,7 @@ def _write_shard(
                     may_commit=guard.may_commit,
                     committing=tally.in_doubt,
                 )
-                tally.add(written)
+                guard.count(tally, written)
                 advance(len(batch))
                 first = False
 

@@ -3,12 +3,16 @@
 import math
 import threading
 import time
+from datetime import UTC, datetime
+
+from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.core.objections import raise_first, state_objections
 from chatsync.core.plan import Plan
+from chatsync.core.results import ShardResult, Tally, Written
 from chatsync.databases.job_lock import JobLock
-from chatsync.errors import ChatsyncError
+from chatsync.errors import ChatsyncError, DeadlineError
 
 # A check made less than this long ago is good enough to start a batch; before a commit there is a new one.
 _RECENT_SECONDS = 0.1
@@ -18,7 +22,8 @@ class Guard:
     """Decides whether a batch may start and, just before its commit, whether it may still be committed.
 
     The lock must be held, and the feature and the mod-time must be what `diff` saw. Only a commit is
-    allowed after a request to stop. The first refusal holds for all shards.
+    allowed after a request to stop. The first refusal holds for all shards. `dict_now` is the dict
+    database's time at the last check.
     """
 
     def __init__(self, *, plan: Plan, lock: JobLock, scope: CancelScope) -> None:
@@ -30,6 +35,7 @@ class Guard:
         self._begun = self._answered = 0
         self._answered_at = -math.inf
         self._refusal: ChatsyncError | None = None
+        self.dict_now = datetime.now(UTC)
 
     @property
     def reason(self) -> ChatsyncError | None:
@@ -59,9 +65,47 @@ class Guard:
             if self._refusal is None and self._answered <= came:
                 self._begun += 1
                 try:
-                    raise_first(state_objections(self._plan, self._lock.check()))
+                    state = self._lock.check()
+                    self.dict_now = state.now
+                    raise_first(state_objections(self._plan, state))
                 except ChatsyncError as error:
                     self._refusal = error
                 self._answered, self._answered_at = self._begun, time.monotonic()
         if self._refusal is not None:
             raise self._refusal
+
+
+class ShardGuard:
+    """The guard of one shard's thread, until its result is taken: from then on nothing is committed or counted.
+
+    A thread that is given up after the deadline may still wait for its server. What it may have committed
+    by then is in doubt, and it commits nothing more.
+    """
+
+    def __init__(self, guard: Guard, result: ShardResult) -> None:
+        """Take the guard of the run and the result that the thread fills."""
+        self.may_begin = guard.may_begin
+        self._guard = guard
+        self._result = result
+        self._one_at_a_time = threading.Lock()
+        self._is_taken = False
+
+    def may_commit(self) -> None:
+        """Raise the reason why the batch may not be committed."""
+        self._guard.may_commit()
+        with self._one_at_a_time:
+            if self._is_taken:
+                raise DeadlineError("the deadline passed before the commit")
+
+    def count(self, tally: Tally, written: Written) -> None:
+        """Count one batch that was committed."""
+        with self._one_at_a_time:
+            if not self._is_taken:
+                tally.add(written)
+
+    def take(self) -> None:
+        """Close the result: whoever reads it now reads all that was committed, or may have been."""
+        with self._one_at_a_time:
+            self._is_taken = True
+            for tally in self._result.tallies.values():
+                tally.in_doubt = BitMap64(tally.in_doubt)  # the thread may still clear its own

@@ -6,9 +6,10 @@ import os
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -18,6 +19,7 @@ from chatsync.core.results import Action, ShardResult, Tally
 from chatsync.core.times import format_time
 from chatsync.errors import ChatsyncError, ExitCode, OutputError, UnfinishedError
 from chatsync.redaction import without_secrets
+from chatsync.sync.guard import Guard
 from chatsync.sync.record import ActionRecord, Outcome, Record, ShardRecord, run_id
 from chatsync.sync.records import Records
 
@@ -27,10 +29,14 @@ logger = logging.getLogger(__name__)
 class Recorder:
     """Writes the record of one run at its start and at its end; without `records.dir` it does nothing."""
 
-    def __init__(self, settings: Settings, plan: Plan) -> None:
-        """Note the start of the run, by which user, on which host and with which command. Writes nothing yet."""
+    def __init__(self, settings: Settings, plan: Plan, guard: Guard) -> None:
+        """Note the start of the run, by which user, on which host and with which command. Writes nothing yet.
+
+        The times are the dict database's, as one clock for all machines; `guard` has just asked for it.
+        """
         self._records = Records(settings.records)
-        started = datetime.now(UTC)
+        started = guard.dict_now
+        self._started, self._began = started, time.monotonic()
         self._record = Record(
             id=run_id(started, plan.trace_id),
             trace_id=plan.trace_id,
@@ -57,7 +63,8 @@ class Recorder:
         if not self._records.kept:
             yield
             return
-        self._start()
+        if self._record.plan.changes:
+            self._start()
         try:
             yield
         except UnfinishedError as error:
@@ -76,23 +83,23 @@ class Recorder:
     def _start(self) -> None:
         """Write the record before the first batch, so that a run that is killed leaves one too.
 
-        If that fails the run goes on: writing the record at the end may still work, or is an error then.
+        A run that could not say what it did is refused: `apply --undo` would not know it.
         """
-        if not self._record.plan.changes:
-            return
         try:
             self._records.write(self._record)
         except OutputError as error:
-            logger.warning("%s; the run goes on", error)
+            way_out = "nothing was written to any shard; make records.dir writable for this user"
+            raise OutputError(f"the record of this run can't be started: {error.what}", way_out=way_out) from None
 
     def _end(self, results: Sequence[ShardResult], error: UnfinishedError | None) -> None:
         """Write what was done and how the run ended; a run that changed nothing leaves no record."""
+        now = self._started + timedelta(seconds=time.monotonic() - self._began)
         record = msgspec.structs.replace(
             self._record,
             outcome=_outcome(error),
             error=str(error) if error else None,
             exit_code=int(error.exit_code) if error else ExitCode.OK,
-            ended=format_time(datetime.now(UTC)),
+            ended=format_time(now),
             shards={result.shard: _shard_record(result) for result in results},
         )
         if any(record.touched(action) for action in Action):
@@ -101,7 +108,8 @@ class Recorder:
         else:
             self._records.remove(record.id)
         try:
-            self._records.prune(now=datetime.now(UTC))
+            # By the clock that is behind: one that has jumped ahead must not make all records old.
+            self._records.prune(now=min(now, datetime.now(UTC)))
         except ChatsyncError as problem:
             logger.warning("old records stay: %s", problem)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chatsync.config.settings import Records as Section
 from chatsync.errors import ConfigError, OutputError, RecordError, UnknownRunError
-from chatsync.files import write_whole
+from chatsync.files import remove_leftovers, write_whole
 from chatsync.sync import plan_file
 from chatsync.sync.record import Record, from_document, is_run_id, run_time, to_document
 
@@ -88,7 +88,7 @@ class Records:
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; see records.dir") from None
+            raise OutputError(f"cannot write {path}: {error.strerror}", way_out="see records.dir") from None
         write_whole(path, plan_file.in_json(to_document(record)))
 
     def remove(self, run: str) -> None:
@@ -104,3 +104,4 @@ class Records:
         for run in self.runs():
             if run.partition("-")[0] < oldest:
                 self.remove(run)
+        remove_leftovers(self.folder, "*.json")

@@ -8,8 +8,10 @@ import os
 import re
 import signal
 import socket
+import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +26,7 @@ from tests.harness.examples import action
 from tests.harness.job import RECORDS, Job
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from pathlib import Path
 
     from tests.harness.job import Databases
@@ -165,30 +168,29 @@ def test_a_signal_between_the_last_batch_and_the_record_is_a_wish() -> None:
 # -- records that can't be written --
 
 
-def test_a_record_that_cannot_be_written_hides_nothing(recorded: Job) -> None:
+@pytest.mark.parametrize("plan", [True, False])
+def test_a_record_that_cannot_be_started_stops_the_run_before_its_first_write(recorded: Job, plan: bool) -> None:
     recorded.configure(records={"dir": "missing/records"}, limits=LIMITS)
-
-    result = recorded.run("apply", "--yes", "--format", "json")
-
-    assert result.code == 1
-    assert result.json["shards"]["1"]["changed"] == 2
-    last = result.err.splitlines()[-1]
-    assert last.startswith("chatsync: all 3 changes are in place, but this run's record is not: cannot write ")
-    assert re.search(r"/missing/records/.*\.json: No such file or directory.*; see to records.dir", last)
-    assert recorded.off() == {1, 2, 3}
-
-
-def test_both_failures_are_told(recorded: Job) -> None:
-    recorded.configure(records={"dir": "missing/records"}, limits=LIMITS)
+    before = recorded.rows()
     recorded.diff()
-    recorded.shard_sql(2, "DROP TABLE clients_features")
 
-    result = recorded.apply()
+    result = recorded.apply() if plan else recorded.run("apply", "--yes", "--format", "json")
 
-    assert result.code == 1
+    assert (result.code, result.out, recorded.rows()) == (1, "", before)
     last = result.err.splitlines()[-1]
-    assert "1 change failed on shard 2" in last
-    assert "cannot write" in last
+    assert re.fullmatch(
+        r"chatsync: the record of this run can't be started: cannot write .*/missing/records/\S+\.json: "
+        "No such file or directory; nothing was written to any shard; make records.dir writable for this user",
+        last,
+    )
+    assert result.err.count("missing/records") == 1
+
+
+def test_a_plan_without_changes_needs_no_record(recorded: Job) -> None:
+    recorded.configure(records={"dir": "missing/records"}, limits=LIMITS)
+    recorded.list([1, 4])
+
+    assert recorded.chain().code == 0
 
 
 # -- the folder --
@@ -207,6 +209,72 @@ def test_old_records_are_pruned_and_nothing_else(recorded: Job) -> None:
     (new,) = names - {f"{young}.json", "notes.json", "20200101T000000.000000Z-x.txt"}
     assert new[:8] == f"{now:%Y%m%d}"
     assert len(names) == 4
+
+
+def test_what_killed_runs_left_behind_is_removed(recorded: Job) -> None:
+    recorded.records_folder.mkdir()
+    name = f"{run_id(datetime.now(UTC), '0123abcd')}.json"
+    old, young, other = (
+        recorded.records_folder / text for text in (f".{name}.abcd1234", f".{name}.efgh5678", ".x.swp")
+    )
+    plans = [recorded.folder / text for text in (".plan.json.abcd_234", ".plan.json.swp")]
+    for path in (old, young, other, *plans):
+        path.touch()
+    for path in (old, other, *plans):
+        os.utime(path, (0, 0))
+
+    recorded.diff()
+    assert recorded.apply().code == 0
+
+    assert [path.exists() for path in (old, young, other, *plans)] == [False, True, True, False, True]
+
+
+def test_a_clock_that_has_jumped_makes_no_record_old(recorded: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is a year ahead by this machine's clock; the dict database's has not moved."""
+    recorded.records_folder.mkdir()
+    now = datetime.now(UTC)
+    young = recorded.records_folder / f"{run_id(now - timedelta(days=89), '0123abcd')}.json"
+    young.touch()
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(days=365)
+
+    monkeypatch.setattr("chatsync.sync.recorder.datetime", Ahead)
+    assert recorded.run("apply", "--yes").code == 0
+
+    (new,) = set(recorded.records_folder.iterdir()) - {young}
+    assert new.name[:8] in (f"{now:%Y%m%d}", f"{datetime.now(UTC):%Y%m%d}")
+    assert young.exists()
+
+
+@pytest.mark.parametrize(("workers", "code"), [(0, 1), (1, 0)])
+def test_fewer_threads_than_wanted(recorded: Job, monkeypatch: pytest.MonkeyPatch, workers: int, code: int) -> None:
+    """As at the limit on tasks. One thread does the work of all; without any, no record says that the run had begun."""
+    recorded.diff()
+    before = recorded.rows()
+    started: Counter[object] = Counter()
+    start = threading.Thread.start
+
+    def start_few(thread: threading.Thread) -> None:
+        if "(_work)" in thread.name:
+            task = vars(thread)["_target"].__self__
+            started[task] += 1
+            if started[task] > workers:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    result = recorded.apply()
+
+    assert result.code == code
+    if code:
+        assert (recorded.rows(), recorded.records()) == (before, [])
+        assert "no thread can be started: can't start new thread; raise the limits on tasks and memory" in result.err
+        assert "Traceback" not in result.err
+    else:
+        assert recorded.off() == {1, 2, 3}
 
 
 def test_runs_are_found_by_either_end(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import resource
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,3 +141,60 @@ def test_a_disk_that_fills_up_half_way(half_way: Job, wired: Wired) -> None:
     assert half_way.off() == {1, 2, 3}
     (record,) = half_way.records()
     assert record["outcome"] == "started"
+
+
+def break_folder(job: Job) -> None:
+    """Put a file in the place of the folder: no record can be written there, by root neither."""
+    job.records_folder.rename(job.folder / "former")
+    job.records_folder.touch()
+
+
+def test_a_record_that_cannot_be_ended_hides_nothing(half_way: Job, wired: Wired) -> None:
+    wired.wires["ppc1"].after(COMMIT, lambda: break_folder(half_way))
+
+    result = half_way.apply("--format", "json")
+
+    assert (result.code, result.json["shards"]["1"]["changed"]) == (1, 3)
+    last = result.err.splitlines()[-1]
+    assert last.startswith("chatsync: all 3 changes are in place, but this run's record is not: cannot write ")
+    assert re.search(r"/records/.*\.json: File exists.*; see to records.dir", last)
+    assert half_way.off() == {1, 2, 3}
+
+
+def test_both_failures_are_told(half_way: Job, wired: Wired) -> None:
+    def disable() -> None:
+        break_folder(half_way)
+        half_way.set_property(DISABLED)
+
+    wired.wires["ppc1"].after(COMMIT, disable)
+
+    result = half_way.apply()
+
+    assert result.code == 5
+    last = result.err.splitlines()[-1]
+    assert "2 changes failed on shard 1" in last
+    assert "cannot write" in last
+
+
+@pytest.mark.parametrize(("statement", "in_doubt"), [("^INSERT", []), ("^commit$", [1])])
+def test_a_thread_that_was_given_up_commits_nothing_unrecorded(
+    half_way: Job, wired: Wired, monkeypatch: pytest.MonkeyPatch, statement: str, in_doubt: list[int]
+) -> None:
+    """Its server answers again only when the command has ended with what it knew."""
+    monkeypatch.setattr("chatsync.parallel._GRACE_SECONDS", 0.1)
+    half_way.configure(records=RECORDS, apply={"batch_size": 1}, run={"deadline": "1s"})
+    ended = threading.Event()
+    before = set(threading.enumerate())
+    wired.wires["ppc1"].before(statement, ended.wait)
+
+    result = half_way.apply()
+
+    workers = [thread for thread in threading.enumerate() if thread not in before and "_work" in thread.name]
+    ended.set()
+    for worker in workers:
+        worker.join(60)
+    assert (result.code, len(workers)) == (1, 1)
+    assert half_way.off() == set(in_doubt)
+    assert [record["shards"]["1"]["turn_off"]["in_doubt"] for record in half_way.records()] == [in_doubt] * len(
+        in_doubt
+    )
