@@ -10,7 +10,8 @@ from pyroaring import BitMap64
 from chatsync.config.settings import Databases, Limits, Settings
 from chatsync.core.client_sets import some, union
 from chatsync.core.modtime import DictState, check_modtime, disabled_message
-from chatsync.core.plan import Plan, Verdict, fingerprint
+from chatsync.core.odd_list import form_of
+from chatsync.core.plan import Plan, PlanExclusions, Verdict, fingerprint
 from chatsync.core.times import short_span
 from chatsync.core.words import counted
 from chatsync.errors import ChatsyncError, DisabledError, ExitCode, OutOfDateError, RefusedError
@@ -18,6 +19,8 @@ from chatsync.errors import ChatsyncError, DisabledError, ExitCode, OutOfDateErr
 FORCE = "--force"
 
 ALLOW_EMPTY = "--allow-empty"
+
+_CORRECT_LIST = "correct the list, or exclusions.column"
 
 # With fewer clients off than this, `free` covers all of them: a very short list may well change as a whole.
 _FEW_OFF = 10
@@ -144,23 +147,35 @@ def _wrong_list(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterato
     """Find signs that this is the wrong list: empty, without a known client, full of other things."""
     listed = plan.exclusions
     clients, rows = listed.clients or 0, listed.rows or 0
-    if not clients:
-        what = f"the exclusion list {listed.source} holds no client ({counted(rows, 'row')})"
+    if not rows:
+        what = f"the exclusion list {listed.source} holds no client (0 rows)"
         yield _refusal(f"{what}: all {plan.off_now} that are off would be turned on", ALLOW_EMPTY, lifting)
+    elif not clients:
+        what = f"none of the {counted(rows, 'row')} of {listed.source} holds a client id: {form_of(listed.rejected)}"
+        yield _refusal(f"{what}; {_CORRECT_LIST}", None, lifting)
     if set(limits.must_contain) - set(listed.present) - set(listed.missing):
         yield Objection(error=OutOfDateError("limits.must_contain has changed since"))
     missing = BitMap64(set(listed.missing) & set(limits.must_contain))
     if missing:
         what = f"the list lacks {counted(len(missing), 'client')} of limits.must_contain ({some(missing)})"
         yield _refusal(f"{what}: it is the wrong list", None, lifting)
-    if _over(listed.rejected_count, limits.rejected_percent, rows):
-        share = _share(listed.rejected_count, rows)
-        what = f"{listed.rejected_count} of {counted(rows, 'row')} hold no client id, {share}"
-        yield _refusal(f"{what}, over limits.rejected_percent = {limits.rejected_percent:g}", FORCE, lifting)
+    if clients and _over(listed.rejected_count, limits.rejected_percent, rows):
+        yield _too_many_rejected(listed, rows, limits, lifting)
     if _over(len(plan.unknown), limits.unknown_percent, clients):
         which = f"{len(plan.unknown)} of {counted(clients, 'listed client')} ({some(plan.unknown)})"
         what = f"{which} are on no shard, {_share(len(plan.unknown), clients)}"
         yield _refusal(f"{what}, over limits.unknown_percent = {limits.unknown_percent:g}", FORCE, lifting)
+
+
+def _too_many_rejected(listed: PlanExclusions, rows: int, limits: Limits, lifting: Collection[str]) -> Objection:
+    """Return the objection to rejected rows. Where they are most of the list, it names their form and no option."""
+    count = listed.rejected_count
+    limit = f"limits.rejected_percent = {limits.rejected_percent:g}"
+    what = f"{count} of {counted(rows, 'row')} hold no client id, {_share(count, rows)}, over {limit}"
+    if count * 2 <= rows:
+        return _refusal(what, FORCE, lifting)
+    error = RefusedError(f"{what}: {form_of(listed.rejected)}", way_out=_CORRECT_LIST)
+    return Objection(error=error, lifted_by=FORCE, is_lifted=FORCE in lifting)
 
 
 def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterator[Objection]:

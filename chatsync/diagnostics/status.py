@@ -93,7 +93,8 @@ def _about_list_alone(status: Status, limits: Limits) -> Iterator[str]:
     if listed is None:
         return
     if not listed.ids:
-        yield f"the list holds no client ({listed.rows} rows); apply refuses that without --allow-empty"
+        way_out = "" if listed.rows else " without --allow-empty"
+        yield f"the list holds no client ({listed.rows} rows); apply refuses that{way_out}"
     missing = [client for client in limits.must_contain if client not in listed.ids]
     if missing:
         count = len(missing)

@@ -86,12 +86,5 @@ def open_file(section: Exclusions, scope: CancelScope) -> Iterator[ListFile]:
         with Path(section.file).open("rb") as file:
             yield ListFile(file, section, scope)
     except OSError as error:
-        raise _unreadable(section.file, error.strerror or str(error)) from None
-    except ValueError as error:
-        if "\0" not in section.file:  # a NUL byte, which no path may have, is a ValueError
-            raise
-        raise _unreadable(section.file, str(error)) from None
-
-
-def _unreadable(path: str, why: str) -> SourceError:
-    return SourceError(f"cannot read the list {path}: {why}", way_out="see exclusions.file")
+        why = f"cannot read the list {section.file}: {error.strerror or error}"
+        raise SourceError(why, way_out="see exclusions.file") from None

@@ -95,15 +95,19 @@ def test_an_empty_list_needs_its_own_option(job: Job, off: int, options: list[st
     assert len(job.off()) == (off if code else 0)
 
 
-def test_a_list_of_nothing_but_rejected_rows_is_empty_too(job: Job) -> None:
+def test_no_option_lets_a_list_of_nothing_but_rejected_rows_pass(job: Job) -> None:
     job.settle_off({1: 1})
-    job.list(["n/a", "-1"])
-    job.diff()
+    job.list(["1.0", "2.0"])
+    shown = job.diff()
 
-    result = job.apply("--force")
+    result = job.apply("--force", "--allow-empty")
 
     assert result.code == 3
-    assert "holds no client (2 rows)" in result.err
+    for text in (shown.out, result.err):
+        assert "none of the 2 rows of" in text
+        assert "as in a column of type double" in text
+        assert "no option lifts this" in text
+    assert "--allow-empty" not in result.err
     assert job.off() == {1}
 
 

@@ -280,6 +280,6 @@ def test_a_path_with_a_nul_byte_is_an_error(job: Job) -> None:
 
     result = job.diff()
 
-    assert (result.code, result.err.count("\n")) == (1, 1)
-    assert "cannot read the list" in result.err
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "exclusions.file" in result.err
     assert "\0" not in result.err

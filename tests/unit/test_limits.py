@@ -9,7 +9,9 @@ import pytest
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Limits
+from chatsync.core.diff import Rejected
 from chatsync.core.objections import ALLOW_EMPTY, FORCE, limit_objections, raise_first
+from chatsync.core.odd_list import form_of
 from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict
 
 TO_TURN_ON = 1_000_000
@@ -158,7 +160,7 @@ def test_a_plan_that_was_not_read_breaks_no_limit() -> None:
 
 
 def everything_wrong() -> tuple[Plan, Limits]:
-    wrong = plan(100, turn_on=100, turn_off=40, unknown=3, rows=10, clients=0, rejected_count=10, missing=(7, 8))
+    wrong = plan(100, turn_on=100, turn_off=40, unknown=3, rows=0, clients=0, missing=(7, 8))
     return wrong, Limits(turn_on_max=50, turn_off_max=30, must_contain=(7, 8))
 
 
@@ -172,13 +174,10 @@ def refusal(*options: str) -> str:
 def test_all_reasons_are_told_at_once_with_numbers_key_clients_and_way_out() -> None:
     text = refusal()
 
-    assert text.startswith(
-        "refused, nothing was written: the exclusion list hahn://home/list holds no client (10 rows)"
-    )
+    assert text.startswith("refused, nothing was written: the exclusion list hahn://home/list holds no client (0 rows)")
     for part in (
         "all 100 that are off would be turned on; --allow-empty lifts it",
         "the list lacks 2 clients of limits.must_contain (7, 8): it is the wrong list; no option lifts this",
-        "10 of 10 rows hold no client id, 100 %, over limits.rejected_percent = 1; --force lifts it",
         "3 of 0 listed clients (2000000, 2000001, 2000002) are on no shard",
         (
             "turning on 100 clients (1000000, 1000001, 1000002, …) is 100 % of the 100 that are off now, "
@@ -189,7 +188,7 @@ def test_all_reasons_are_told_at_once_with_numbers_key_clients_and_way_out() -> 
         "turning off 40 clients (1, 2, 3, …) is over limits.turn_off_max = 30; --force lifts it",
     ):
         assert part in text
-    assert text.count(" | ") == 7
+    assert text.count(" | ") == 6
 
 
 def test_force_lifts_all_but_the_empty_list_and_must_contain() -> None:
@@ -205,6 +204,55 @@ def test_nothing_lifts_must_contain() -> None:
 
     assert " | " not in text
     assert "limits.must_contain" in text
+
+
+@pytest.mark.parametrize("options", [(), (FORCE,), (ALLOW_EMPTY,), (FORCE, ALLOW_EMPTY)])
+def test_nothing_lifts_a_list_of_nothing_but_rejected_rows(options: tuple[str, ...]) -> None:
+    rejected = tuple(Rejected(row=row, value=f"{row};x", reason="not an integer") for row in range(2, 12))
+    wrong = plan(5, rows=10, clients=0, rejected_count=10, rejected=rejected)
+
+    (objection,) = limit_objections(wrong, Limits(), lifting=options)
+
+    assert not objection.is_lifted
+    assert objection.reason == (
+        "none of the 10 rows of hahn://home/list holds a client id: its cells seem to be separated by semicolons, not "
+        "commas (row 2, '2;x': not an integer); correct the list, or exclusions.column; no option lifts this"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rejected", "offered"), [pytest.param(5, True, id="half"), pytest.param(6, False, id="more than half")]
+)
+def test_no_option_is_offered_when_most_rows_are_rejected(rejected: int, offered: bool) -> None:
+    rows = tuple(Rejected(row=row, value="1.0", reason="fraction") for row in range(rejected))
+    wrong = plan(100, rows=10, clients=10 - rejected, rejected_count=rejected, rejected=rows)
+
+    (objection,) = limit_objections(wrong, Limits())
+
+    assert ("--force lifts it" in objection.reason) is offered
+    assert ("as in a column of type double" in objection.reason) is not offered
+    assert limit_objections(wrong, Limits(), lifting=[FORCE])[0].is_lifted
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "form"),
+    [
+        ("12;Romashka", "not an integer", "separated by semicolons"),
+        ("12|Romashka", "not an integer", "separated by vertical bars"),
+        ("12?Romashka", "not an integer", "separated by tabs"),
+        ("\N{REPLACEMENT CHARACTER}1?", "not an integer", "not text in UTF-8"),
+        ("a,b,1", "3 cells, the header has 2", "more or fewer cells than the header"),
+        ("None", "null", "the column is empty"),
+        ("-5", "negative", "the numbers are negative"),
+        ("Romashka", "not an integer", "the column holds something else than ids"),
+    ],
+)
+def test_the_form_of_rejected_rows_is_named(value: str, reason: str, form: str) -> None:
+    others = [Rejected(row=1, value="n/a", reason="not an integer")]
+    alike = [Rejected(row=row, value=value, reason=reason) for row in (2, 3, 4)]
+
+    assert form in form_of(others + alike)
+    assert "row 1, 'n/a': not an integer" in form_of(others + alike)
 
 
 # -- the commands: a plan over a limit is refused whole, and said to be so beforehand --
