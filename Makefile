@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
+FAST := --numprocesses auto --dist worksteal -m "not servers and not programs"
 
-.PHONY: help demo test test-mysql soak lint docs bench
+.PHONY: help demo test test-mysql test-lowest test-newest soak lint docs lock bench
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -16,12 +17,18 @@ test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pyte
 	@$(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)
 
 test-fast: .venv/installed-dev ## Run the tests that need no server, in less than a minute (ARGS: pytest's)
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not servers and not programs" $(ARGS)
+	@$(BIN)/python -m pytest $(FAST) $(ARGS)
 	@echo "This was not everything: make test runs also the tests on MariaDB, promtool and curl, and measures coverage."
 
 test-mysql: .venv/installed-dev ## Run the tests on Oracle's MySQL, from Debian unstable (ARGS: pytest's)
 	@mysqld=$$(tests/fetch-mysql.sh) && export CHATSYNC_TEST_MYSQLD="$$mysqld" && \
 		tests/install-mariadb.sh && $(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)
+
+test-lowest: .venv/installed-dev ## Run the fast tests on the lowest versions that pyproject.toml allows
+	@$(call fast-tests-on,lowest-direct)
+
+test-newest: .venv/installed-dev ## Run the fast tests on the newest versions that pyproject.toml allows
+	@$(call fast-tests-on,highest)
 
 soak: .venv/installed-dev ## Sync for long, with faults (ARGS: its options)
 	@tests/install-mariadb.sh
@@ -35,17 +42,29 @@ lint: .venv/installed-dev ## Check style and types
 docs: .venv/installed-dev ## Write the generated parts of README.md and docs/ again
 	@$(BIN)/python -m tests.harness.readme
 
+lock: .venv/installed-dev ## Resolve the newest allowed versions into requirements/, which all installs take
+	@requirements/lock.sh $(BIN)
+
 bench: .venv/installed-dev ## Measure time and memory with large lists (ARGS: its options)
 	@tests/install-mariadb.sh
 	@$(BIN)/python -m bench $(ARGS)
 
-.venv/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+# Versions and hashes are those of requirements/: pip takes them from whatever index it is set up for.
+install = $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/build.txt --requirement $(1) && \
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+
+.venv/installed: pyproject.toml requirements/build.txt requirements/run.txt | $(BIN)/python
+	$(call install,requirements/run.txt)
 	@touch $@
 
-.venv/installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+.venv/installed-dev: pyproject.toml requirements/build.txt requirements/dev.txt | $(BIN)/python
+	$(call install,requirements/dev.txt)
 	@touch $@ .venv/installed
+
+# A virtual environment of its own, made again each time: what is left of another resolution would hide what is missing.
+fast-tests-on = $(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$(1) && \
+	$(BIN)/uv pip install --quiet --python .venv-$(1) --resolution $(1) --editable '.[dev]' && \
+	.venv-$(1)/bin/python -m pytest -p no:cacheprovider $(FAST) $(ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("chatsync needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -59,6 +59,14 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"chatsync.commands.{name}"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Note which command was asked for, before anything in its module can fail: a check ends in its own way."""
+        if args[0] in self.list_commands(ctx):
+            ctx.ensure_object(Invocation).method = args[0]
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         del ctx
@@ -97,7 +105,6 @@ def cli(ctx: click.Context, config: Path | None, verbose: int, *, quiet: bool) -
         raise click.UsageError(msg)
     invocation: Invocation = ctx.obj
     invocation.config = config
-    invocation.method = ctx.invoked_subcommand or ""
     invocation.tracebacks = verbose > 1
     logs.set_up(invocation, verbosity=-1 if quiet else verbose, output_format=invocation.log_format)
 

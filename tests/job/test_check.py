@@ -243,6 +243,15 @@ def test_a_bug_is_unknown_and_not_a_warning(synced: Job, mocker: MockerFixture) 
     assert result.err.endswith("chatsync: a bug: RuntimeError('oops')\n")
 
 
+def test_a_bug_while_the_command_is_imported_is_unknown_too(synced: Job, mocker: MockerFixture) -> None:
+    mocker.patch("chatsync.cli.importlib.import_module", side_effect=TypeError("'type' object is not subscriptable"))
+
+    result = check(synced)
+
+    assert result.code == UNKNOWN
+    assert result.err.endswith("chatsync: a bug: TypeError(\"'type' object is not subscriptable\")\n")
+
+
 @pytest.mark.parametrize(
     "options",
     [
