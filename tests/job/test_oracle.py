@@ -122,6 +122,7 @@ def test_the_chain_on_sqlite_with_a_list_in_a_file(tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.servers
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
