@@ -14,6 +14,7 @@ from chatsync.core.results import Action, Written
 from chatsync.databases.connection import STATEMENT_SECONDS, Database
 from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
 from chatsync.databases.packed_ids import ID_SIZE, Packed, packed_columns, unpack
+from chatsync.databases.places import Place, check_are_different, check_may_write, place_columns, place_of
 from chatsync.databases.tables import clients_features
 from chatsync.parallel import SideBySide
 
@@ -32,7 +33,8 @@ _ON = 1
 Check = Callable[[], None]
 Value = TypeVar("Value")
 
-_OFF_PACKED = "SELECT {packed} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"
+_PLACE = "SELECT {place}"
+_OFF_PACKED = "SELECT {packed}, {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"
 _BOUNDS = "SELECT MIN(ClientID), MAX(ClientID) FROM clients_features"
 # `+ 0` keeps the optimizer from the index on feature_id, which it would read whole for each range.
 _OFF_BETWEEN = """SELECT {packed} FROM clients_features
@@ -61,6 +63,7 @@ class ShardDatabase:
         patience = STATEMENT_SECONDS if writable else _SCAN_SECONDS
         self.database = Database(url, name=f"shard {shard}", scope=scope, writable=writable, patience=patience)
         self._mark = "?" if url.is_sqlite else "%s"
+        self.place: Place | None = None  # where the last `read_off` was answered
 
     def __enter__(self) -> Self:
         """Return self; the `with` block closes the connection."""
@@ -75,7 +78,8 @@ class ShardDatabase:
         return self.database.do(partial(self._read_off, feature_id=feature_id), what="read which clients are off")
 
     def _read_off(self, connection: sa.Connection, *, feature_id: int) -> BitMap64:
-        whole = self._packed(connection, _OFF_PACKED, feature_id)
+        row = self._row(connection, _OFF_PACKED, feature_id)
+        whole, self.place = Packed(*row[:4]), place_of(self.database, row[4:])
         if whole.rows <= _IDS_A_VALUE:
             return unpack(whole, where=self.database)
         first, last = connection.exec_driver_sql(_BOUNDS).one()
@@ -89,17 +93,24 @@ class ShardDatabase:
         for start in range(clients.start, clients.stop, step):
             self.database.scope.check()
             clients_of_part = range(start, min(start + step, clients.stop))
-            part = self._packed(connection, _OFF_BETWEEN, feature_id, clients_of_part[0], clients_of_part[-1])
+            part = Packed(*self._row(connection, _OFF_BETWEEN, feature_id, clients_of_part[0], clients_of_part[-1]))
             if part.rows <= _IDS_A_VALUE:
                 off |= unpack(part, where=self.database)
             else:
                 off |= self._read_parts(connection, clients_of_part, part.rows, feature_id=feature_id)
         return off
 
-    def _packed(self, connection: sa.Connection, statement: str, *values: int) -> Packed:
-        columns = packed_columns(is_sqlite=self.database.is_sqlite)
-        sql = statement.format(packed=columns, mark=self._mark)
-        return Packed(*connection.exec_driver_sql(sql, values).one())
+    def _row(self, connection: sa.Connection, statement: str, *values: int) -> tuple[Any, ...]:
+        columns, place = packed_columns(is_sqlite=self.database.is_sqlite), place_columns(self.database)
+        sql = statement.format(packed=columns, place=place, mark=self._mark)
+        return tuple(connection.exec_driver_sql(sql, values).one())
+
+    def read_place(self) -> Place:
+        """Return where this shard is, as its server says. Raises DatabaseError where nothing may be written."""
+        ask = partial(self._row, statement=_PLACE)
+        place = place_of(self.database, self.database.do(ask, what="see which server this is"))
+        check_may_write(self.database, place)
+        return place
 
     def probe(self) -> None:
         """Check that the shard answers and that its table can be read."""
@@ -216,3 +227,9 @@ def on_every_shard(
 
     asked = settings.databases.shards if shards is None else shards
     return SideBySide({shard: partial(task, shard) for shard in asked}, workers=_CONNECTIONS)
+
+
+def check_shards(settings: Settings, scope: CancelScope) -> None:
+    """Refuse shards that are one database, or where the job must not write: before the first write."""
+    places = on_every_shard(settings, scope, ShardDatabase.read_place).results(scope)
+    check_are_different(settings, scope, places)

@@ -1,0 +1,121 @@
+"""Which database a URL leads to, and whether the job may write there: told by the server, not by comparing URLs.
+
+One server has many names (`localhost`, an address, an alias, a proxy), and a name may lead to a replica. So the
+statements that read a database anyway also ask which server and schema answered.
+"""
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.config.settings import Settings
+from chatsync.config.urls import DatabaseUrl
+from chatsync.databases.connection import Database
+from chatsync.errors import ConfigError, DatabaseError
+
+# Comments with a number below are for MySQL alone, those with an M for MariaDB alone ("Executable Comment Syntax").
+# MariaDB has no @@server_uuid, so that two servers may say the same of themselves: see `_is_one_server`.
+_SERVER = "CONCAT_WS('/', @@hostname, @@port, @@datadir, @@server_id /*!50700 , @@server_uuid */)"
+_SCHEMA = "IF(@@lower_case_table_names, LOWER(DATABASE()), DATABASE())"
+# A number or a word, by version.
+READ_ONLY = "(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only)"
+# Running threads of a replica. MySQL shows them only to users with more grants than the job needs.
+_REPLICATES = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS
+    WHERE VARIABLE_NAME = 'SLAVES_RUNNING'), */ 0)"""
+_ENGINE = """(SELECT CONCAT(COALESCE(t.ENGINE, t.TABLE_TYPE), '/', COALESCE(e.TRANSACTIONS, 'NO'))
+    FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
+    WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME = 'clients_features')"""
+_COLUMNS = (_SERVER, _SCHEMA, READ_ONLY, _REPLICATES, _ENGINE)
+
+_GET_LOCK = sa.text("SELECT GET_LOCK(:name, 0)")
+_SEES_LOCK = sa.text("SELECT IS_USED_LOCK(:name) IS NOT NULL")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a server says of itself and of the schema that a connection uses; `engine` is that of clients_features."""
+
+    server: str
+    schema: str
+    read_only: bool = False
+    replicates: bool = False
+    engine: str = ""
+    transactional: bool = True
+
+    @property
+    def refusal(self) -> str:
+        """Why the job must not write here; empty where it may."""
+        if self.read_only:
+            return "the server is read-only: is it a replica, or was it demoted?"
+        if self.replicates:
+            return "the server is a replica: a row that is written there can stop its replication"
+        if not self.transactional:
+            return f"clients_features ({self.engine}) keeps no transactions: a batch that is stopped would stay written"
+        return ""
+
+    @property
+    def way_out(self) -> str:
+        """What to do about the refusal."""
+        if self.transactional:
+            return "name the primary in [databases]"
+        return "ALTER TABLE clients_features ENGINE = InnoDB"
+
+
+def place_columns(database: Database) -> str:
+    """Return the columns that a SELECT has to end with for `place_of`."""
+    return "NULL" if database.is_sqlite else ", ".join(_COLUMNS)
+
+
+def place_of(database: Database, values: tuple[Any, ...]) -> Place:
+    """Read what `place_columns` brought; an SQLite file is known by its device and inode, whatever its path."""
+    if database.is_sqlite:
+        file = os.stat(database.url.database)  # noqa: PTH116  # the path is a text
+        return Place(server="this machine", schema=f"{file.st_dev}:{file.st_ino}")
+    server, schema, read_only, replicates, engine = values
+    name, _, transactions = str(engine or "").rpartition("/")
+    return Place(
+        server=str(server),
+        schema=str(schema),
+        read_only=bool(int(read_only)),
+        replicates=bool(int(replicates)),
+        engine=name,
+        transactional=transactions == "YES" or not name,
+    )
+
+
+def check_may_write(database: Database, place: Place) -> None:
+    """Raise DatabaseError where nothing may be written."""
+    if place.refusal:
+        failure = DatabaseError(place.refusal, where=str(database), way_out=place.way_out)
+        failure.database = database.name
+        raise failure
+
+
+def check_are_different(settings: Settings, scope: CancelScope, places: Mapping[int, Place]) -> None:
+    """Raise ConfigError where two shards are one database, whatever their URLs look like."""
+    first: dict[tuple[str, str], int] = {}
+    for shard, place in sorted(places.items()):
+        other = first.setdefault((place.server, place.schema), shard)
+        if other == shard:
+            continue
+        urls = settings.databases.shards
+        if urls[shard].is_sqlite or _is_one_server(urls[other], urls[shard], scope):
+            raise ConfigError(
+                f"databases.shards.{shard}: the same database as shard {other}, whatever their URLs look like: "
+                f"{urls[shard]} and {urls[other]} lead to schema {place.schema} on {place.server}",
+                way_out="correct one of the two URLs",
+            )
+
+
+def _is_one_server(first: DatabaseUrl, second: DatabaseUrl, scope: CancelScope) -> bool:
+    """Tell two servers apart that say the same of themselves: a lock taken on one is seen on the other or not."""
+    name = {"name": f"chatsync/{uuid.uuid4().hex}"}
+    with Database(first, name="shard", scope=scope) as one, Database(second, name="shard", scope=scope) as other:
+        one.rows(_GET_LOCK, name, what="take a lock (GET_LOCK)")
+        ((is_seen,),) = other.rows(_SEES_LOCK, name, what="look for a lock (IS_USED_LOCK)")
+    return bool(is_seen)

@@ -1,0 +1,108 @@
+"""A URL must lead to its shard, on a server that takes writes and keeps transactions; and to nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.harness.job import Job
+    from tests.harness.servers import Server
+
+
+def place(job: Job, shard: str) -> str:
+    return job.databases.shard_urls[shard].rpartition("@")[2]
+
+
+def localhost(url: str) -> str:
+    return url.replace("@127.0.0.1:", "@localhost:")
+
+
+def upper_case_host(url: str) -> str:
+    return url.replace("@127.0.0.1:", "@LOCALHOST:")
+
+
+def another_loopback(url: str) -> str:
+    return url.replace("@127.0.0.1:", "@127.0.0.2:")
+
+
+@pytest.fixture
+def planned(server_job: Job) -> Job:
+    """Clients 1 and 2 are to be turned off."""
+    server_job.settle({1: 1, 2: 2})
+    server_job.list([1, 2])
+    return server_job
+
+
+@pytest.mark.parametrize("spelled", [localhost, upper_case_host])
+@pytest.mark.parametrize("command", ["diff", "apply"])
+def test_two_numbers_are_one_database(planned: Job, spelled: Callable[[str], str], command: str) -> None:
+    urls = dict(planned.databases.shard_urls)
+    planned.configure(databases={"shards": urls | {"3": spelled(urls["1"])}})
+
+    result = planned.run(command, *(["--yes"] if command == "apply" else []))
+
+    assert result.code == 2
+    assert "databases.shards.3: the same database as shard 1, whatever their URLs look like: " in result.err
+    assert planned.rows() == set()
+
+
+def test_two_shards_on_one_server_are_two_databases(planned: Job) -> None:
+    assert planned.chain().code == 0
+    assert planned.off() == {1, 2}
+
+
+def test_two_servers_that_say_the_same_of_themselves_are_two(planned: Job, mocker: pytest.MonkeyPatch) -> None:
+    """MariaDB has no identity of a server that is sure to be unique."""
+    from chatsync.databases import places
+
+    mocker.patch.object(places, "_SERVER", "'the same everywhere'")
+    mocker.patch.object(places, "_SCHEMA", "'ppc'")
+    mocker.patch.object(places, "_is_one_server", return_value=False)
+
+    assert planned.diff().code == 0
+
+
+@pytest.fixture
+def engine(planned: Job) -> Iterator[Callable[[str], None]]:
+    def change(name: str) -> None:
+        planned.shard_sql(1, f"ALTER TABLE clients_features ENGINE = {name}")
+
+    yield change
+    change("InnoDB")
+
+
+@pytest.mark.parametrize("name", ["MyISAM", "Aria", "MEMORY"])
+@pytest.mark.parametrize("command", ["diff", "apply"])
+def test_a_table_without_transactions(
+    planned: Job, server: Server, engine: Callable[[str], None], name: str, command: str
+) -> None:
+    """A batch that the kill switch stopped stayed written, and the run said that it had not been."""
+    if name == "Aria" and not server.is_mariadb:
+        pytest.skip("MySQL has no Aria")
+    plan_made_before = planned.diff()
+    engine(name)
+
+    result = planned.diff() if command == "diff" else planned.apply("--force")
+
+    assert (plan_made_before.code, result.code) == (0, 1)
+    assert f"clients_features ({name}) keeps no transactions" in result.err
+    assert "ALTER TABLE clients_features ENGINE = InnoDB" in result.err
+    assert planned.rows() == set()
+
+
+@pytest.mark.parametrize("command", ["diff", "apply"])
+def test_a_server_that_is_read_only(planned: Job, server: Server, command: str) -> None:
+    plan_made_before = planned.diff()
+    server.sql("SET GLOBAL read_only = ON")
+    try:
+        result = planned.diff() if command == "diff" else planned.apply("--force")
+    finally:
+        server.sql("SET GLOBAL read_only = OFF")
+
+    assert (plan_made_before.code, result.code) == (0, 1)
+    assert "the server is read-only: is it a replica, or was it demoted?; name the primary in [databases]" in result.err
+    assert planned.rows() == set()
