@@ -61,6 +61,7 @@ class DatabaseError(ChatsyncError):
     """Every database must answer: a shard that does not answer is not a shard where no client is off."""
 
     database: str = ""  # the name of the database that failed: "dict" or "shard 2"
+    may_pass: bool = False  # whether a retry may help, where the server did not say so by an error of its own
 
 
 class PropertyError(ChatsyncError):

@@ -24,8 +24,7 @@ _ADDRESS_OPTIONS = frozenset({
 })  # fmt: skip
 # With these the driver returns something else than numbers and texts, or connections that were used before.
 _ROW_OPTIONS = frozenset({
-    "raw", "use_unicode", "converter_class", "converter_str_fallback", "buffered", "autocommit", "client_flags",
-    "pool_name", "pool_size", "pool_reset_session",
+    "raw", "use_unicode", "converter_class", "client_flags", "pool_name", "pool_size", "pool_reset_session",
 })  # fmt: skip
 # With these a server could ask for files of this machine.
 _FILE_OPTIONS = frozenset({"allow_local_infile", "allow_local_infile_in_path"})

@@ -118,6 +118,9 @@ class Database:
         """Turn the driver's errors into a DatabaseError."""
         try:
             yield
+        except DatabaseError as error:
+            error.gave_up = self.scope.gave_up if is_retried and is_transient(error) else ""
+            raise
         except ChatsyncError:
             raise
         except Exception as error:

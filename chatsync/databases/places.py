@@ -51,7 +51,7 @@ class Place:
     def refusal(self) -> str:
         """Why the job must not write here; empty where it may."""
         if self.read_only:
-            return "the server is read-only: is it a replica, or was it demoted?"
+            return "the server is read-only, as a replica or a demoted primary is"
         if self.replicates:
             return "the server is a replica: a row that is written there can stop its replication"
         if not self.transactional:
@@ -93,6 +93,7 @@ def check_may_write(database: Database, place: Place) -> None:
     if place.refusal:
         failure = DatabaseError(place.refusal, where=str(database), way_out=place.way_out)
         failure.database = database.name
+        failure.may_pass = place.read_only  # for a while after a switchover
         raise failure
 
 

@@ -14,7 +14,7 @@ from chatsync.core.results import Action, Written
 from chatsync.databases.connection import STATEMENT_SECONDS, Database
 from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
 from chatsync.databases.packed_ids import ID_SIZE, Packed, packed_columns, unpack
-from chatsync.databases.places import Place, check_are_different, check_may_write, place_columns, place_of
+from chatsync.databases.places import Place, check_may_write, place_columns, place_of
 from chatsync.databases.tables import clients_features
 from chatsync.parallel import SideBySide
 
@@ -63,7 +63,7 @@ class ShardDatabase:
         patience = STATEMENT_SECONDS if writable else _SCAN_SECONDS
         self.database = Database(url, name=f"shard {shard}", scope=scope, writable=writable, patience=patience)
         self._mark = "?" if url.is_sqlite else "%s"
-        self.place: Place | None = None  # where the last `read_off` was answered
+        self._checked: sa.Connection | None = None
 
     def __enter__(self) -> Self:
         """Return self; the `with` block closes the connection."""
@@ -75,16 +75,25 @@ class ShardDatabase:
 
     def read_off(self, feature_id: int) -> BitMap64:
         """Return the clients that are off here, packed by the server into one value, or into several if need be."""
-        return self.database.do(partial(self._read_off, feature_id=feature_id), what="read which clients are off")
+        return self._read_off(feature_id)[0]
 
-    def _read_off(self, connection: sa.Connection, *, feature_id: int) -> BitMap64:
+    def read_off_and_place(self, feature_id: int) -> tuple[BitMap64, Place]:
+        """Return also where they were read. Raises DatabaseError where nothing may be written."""
+        off, place = self._read_off(feature_id)
+        check_may_write(self.database, place)
+        return off, place
+
+    def _read_off(self, feature_id: int) -> tuple[BitMap64, Place]:
+        return self.database.do(partial(self._off_and_place, feature_id=feature_id), what="read which clients are off")
+
+    def _off_and_place(self, connection: sa.Connection, *, feature_id: int) -> tuple[BitMap64, Place]:
         row = self._row(connection, _OFF_PACKED, feature_id)
-        whole, self.place = Packed(*row[:4]), place_of(self.database, row[4:])
+        whole, place = Packed(*row[:4]), place_of(self.database, row[4:])
         if whole.rows <= _IDS_A_VALUE:
-            return unpack(whole, where=self.database)
+            return unpack(whole, where=self.database), place
         first, last = connection.exec_driver_sql(_BOUNDS).one()
         clients = range(first or 0, (last or 0) + 1)  # null where all rows have gone since
-        return self._read_parts(connection, clients, whole.rows, feature_id=feature_id)
+        return self._read_parts(connection, clients, whole.rows, feature_id=feature_id), place
 
     def _read_parts(self, connection: sa.Connection, clients: range, count: int, *, feature_id: int) -> BitMap64:
         """Read a range of clients in parts of about three quarters of a value, and split those with too many."""
@@ -105,12 +114,11 @@ class ShardDatabase:
         sql = statement.format(packed=columns, place=place, mark=self._mark)
         return tuple(connection.exec_driver_sql(sql, values).one())
 
-    def read_place(self) -> Place:
-        """Return where this shard is, as its server says. Raises DatabaseError where nothing may be written."""
-        ask = partial(self._row, statement=_PLACE)
-        place = place_of(self.database, self.database.do(ask, what="see which server this is"))
-        check_may_write(self.database, place)
-        return place
+    def _check_connection(self, connection: sa.Connection) -> None:
+        """Check each new connection once: after a lost one, a proxy may lead to another server."""
+        if self._checked is not connection:
+            check_may_write(self.database, place_of(self.database, self._row(connection, _PLACE)))
+            self._checked = connection
 
     def probe(self) -> None:
         """Check that the shard answers and that its table can be read."""
@@ -156,6 +164,7 @@ class ShardDatabase:
 
         def batch(connection: sa.Connection) -> BitMap64:
             may_begin()
+            self._check_connection(connection)
             rows = self._on_these(connection, statement=_ROWS, feature_id=feature_id, ids=ids, lock=True)
             todo = change(connection, feature_id, ids, dict(rows))
             committing.difference_update(todo)  # an earlier commit of theirs did not go through
@@ -227,9 +236,3 @@ def on_every_shard(
 
     asked = settings.databases.shards if shards is None else shards
     return SideBySide({shard: partial(task, shard) for shard in asked}, workers=_CONNECTIONS)
-
-
-def check_shards(settings: Settings, scope: CancelScope) -> None:
-    """Refuse shards that are one database, or where the job must not write: before the first write."""
-    places = on_every_shard(settings, scope, ShardDatabase.read_place).results(scope)
-    check_are_different(settings, scope, places)

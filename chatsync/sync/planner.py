@@ -18,6 +18,7 @@ from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerp
 from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
+from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError
 from chatsync.exclusions import ListSource, open_list
@@ -39,6 +40,14 @@ class Planned:
     off: Mapping[int, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShardRows:
+    """The clients that are off on a shard, and the database that said so."""
+
+    off: BitMap64
+    place: Place
+
+
 def make_plan(
     settings: Settings, scope: CancelScope, *, trace_id: str, if_modified: bool, progress: Progress
 ) -> Planned:
@@ -58,7 +67,9 @@ def make_plan(
             else:
                 shards = shards or _read_shards(settings, scope, state.feature_id)
                 listed = _read_list(source, progress)
-                off = shards.results(scope)
+                rows = shards.results(scope)
+                check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
+                off = {shard: there.off for shard, there in rows.items()}
                 plan = compare(settings, scope, state, listed, off, trace_id=trace_id)
     except ChatsyncError as error:
         if shards is not None:
@@ -106,7 +117,7 @@ def _no_diff(settings: Settings) -> Diff:
     return Diff(off_now=0, turn_off=none, turn_on=none)
 
 
-def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, BitMap64]:
+def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, ShardRows]:
     """Start reading all shards in threads, while the main one opens and reads the list."""
     return on_every_shard(settings, scope, partial(_read_shard, feature_id=feature_id))
 
@@ -119,13 +130,14 @@ def _read_list(source: ListSource, progress: Progress) -> ExclusionList:
     return listed
 
 
-def _read_shard(shard: ShardDatabase, *, feature_id: int) -> BitMap64:
+def _read_shard(shard: ShardDatabase, *, feature_id: int) -> ShardRows:
+    """Return the clients that are off there. Raises DatabaseError for a shard where nothing may be written."""
     began = time.monotonic()
-    off = shard.read_off(feature_id)
+    off, place = shard.read_off_and_place(feature_id)
     seconds = time.monotonic() - began
     event = {"shard": shard.number, "off": len(off), "seconds": round(seconds, 3)}
     logger.info("shard %d: %d clients are off, read in %.1f s", shard.number, len(off), seconds, extra=event)
-    return off
+    return ShardRows(off=off, place=place)
 
 
 def _plan(

@@ -52,7 +52,7 @@ def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_i
     def read(shard: ShardDatabase) -> ShardNow:
         did = record.shards.get(shard.number)
         rows = shard.rows_among(state.feature_id, did.turn_on.touched) if did else {}
-        off = shard.read_off(state.feature_id)
+        off, _ = shard.read_off_and_place(state.feature_id)
         return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))
 
     now = on_every_shard(settings, scope, read).results(scope)

@@ -351,7 +351,7 @@ def test_options_take_the_types_that_the_driver_asks_for() -> None:
     [
         "host=other", "port=3307", "unix_socket=/run/mysqld.sock", "user=root", "password=hunter2", "passwd=hunter2",
         "password2=hunter2", "database=ppc2", "db=ppc2", "dsn=x", "dns_srv=true", "failover=x", "option_files=my.cnf",
-        "read_default_file=my.cnf", "allow_local_infile=true", "allow_local_infile_in_path=/", "autocommit=true",
+        "read_default_file=my.cnf", "allow_local_infile=true", "allow_local_infile_in_path=/",
         "pool_size=3",
     ],
 )  # fmt: skip
