@@ -134,6 +134,12 @@ class OutOfDateError(ChatsyncError):
         super().__init__(f"the plan is out of date: {reason}", way_out=way_out)
 
 
+class UntrustedPlanError(ChatsyncError):
+    """A plan is taken only from a file that nobody but its user, or root, may have written."""
+
+    exit_code = ExitCode.OUT_OF_DATE
+
+
 class DisabledError(ChatsyncError):
     """A mod-time in the future switches the job off."""
 

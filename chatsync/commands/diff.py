@@ -23,7 +23,13 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to FILE.")
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, readable=False),  # it is replaced: its folder decides
+    metavar="FILE",
+    help="Write the plan to FILE.",
+)
 @click.option(
     "--if-modified", is_flag=True, help="Skip the comparison if the list is already synced or the job is disabled."
 )

@@ -1,15 +1,20 @@
 """The plan file: written whole or not at all, and read back only as it was written."""
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from chatsync.core.plan import Plan, from_document, sealed, to_document
-from chatsync.errors import OutOfDateError, SourceError
+from chatsync.errors import OutOfDateError, SourceError, UntrustedPlanError
 from chatsync.files import write_whole
 from chatsync.redaction import escape_odd, values_without_secrets
+
+_ROOT = 0
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def save(plan: Plan, path: Path) -> None:
@@ -32,10 +37,13 @@ def in_json(document: Any) -> str:
 def load(path: Path) -> Plan:
     """Read a plan file.
 
-    Raises OutOfDateError for one that is cut short, edited, or of a version we don't know.
+    Raises OutOfDateError for one that was cut short or edited, or whose version is not known, and
+    UntrustedPlanError for one that another user may have written.
     """
     try:
-        plan = from_document(json.loads(path.read_bytes(), object_pairs_hook=_no_doubles))
+        with path.open("rb") as file:
+            _check_writers(os.fstat(file.fileno()), path)
+            plan = from_document(json.loads(file.read(), object_pairs_hook=_no_doubles))
     except OSError as error:
         raise SourceError(f"cannot read the plan {path}: {error.strerror}") from None
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
@@ -43,13 +51,24 @@ def load(path: Path) -> Plan:
         raise OutOfDateError(f"{path} was cut short, edited or is no plan ({reason})") from None
     if plan.undo_of:
         way_out = f"run `chatsync apply --undo {plan.undo_of}`"
-        raise OutOfDateError(f"{path} is the undo of a run, which is made anew each time", way_out=way_out)
+        raise OutOfDateError(f"{path} is the undo of a run; an undo is planned again each time", way_out=way_out)
     return plan
+
+
+def _check_writers(status: os.stat_result, path: Path) -> None:
+    """Refuse a file of other writers: its hash protects a plan from accidents, not from them."""
+    if status.st_uid not in (os.geteuid(), _ROOT):
+        whose = f"{path} belongs to the user with the id {status.st_uid}"
+        way_out = f"run `chatsync diff` as user {os.geteuid()}, or chown the file if you trust its content"
+        raise UntrustedPlanError(f"the plan is not trusted: {whose}", way_out=way_out)
+    if status.st_mode & _OTHERS_WRITE:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        way_out = "run `chatsync diff` again, or chmod 600 the file if you trust its content"
+        raise UntrustedPlanError(f"the plan is not trusted: others may write {path} (mode {mode})", way_out=way_out)
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        msg = "a key stands there twice"
-        raise ValueError(msg)
+        raise ValueError("it has a key twice")
     return document

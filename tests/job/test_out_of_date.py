@@ -253,7 +253,7 @@ def test_a_key_that_stands_there_twice(planned: Job) -> None:
     text = planned.plan_file.read_text()
     planned.plan_file.write_text('{"turn_off": {"1": [1], "2": [], "3": [], "4": []}, ' + text[1:])
 
-    refused(planned, "a key stands there twice")
+    refused(planned, "it has a key twice")
 
 
 def test_a_file_that_is_not_there(planned: Job) -> None:

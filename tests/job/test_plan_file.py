@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import stat
 from datetime import UTC, datetime, timedelta
@@ -301,3 +302,68 @@ def test_a_mod_time_with_time_to_spare_is_said(job: Job) -> None:
     job.set_property((MODIFIED + timedelta(hours=3, minutes=12)).isoformat())
 
     assert "mod-time  2026-10-23 13:27:00 UTC: list is older by 3 h 12 min" in job.run("diff").out
+
+
+# -- whose file it is --
+
+
+@pytest.mark.parametrize("command", ["apply", "set-modtime", "show"])
+@pytest.mark.parametrize(("mode", "refused"), [(0o620, True), (0o602, True), (0o666, True), (0o644, False)])
+def test_a_plan_that_others_may_write(changed: Job, command: str, mode: int, refused: bool) -> None:
+    assert changed.diff().code == 0
+    changed.plan_file.chmod(mode)
+    before = changed.rows()
+
+    arguments = (str(changed.plan_file),) if command == "show" else ("--plan", str(changed.plan_file))
+    result = changed.run(command, *arguments)
+
+    if refused:
+        assert (result.code, result.out, changed.rows(), changed.property()) == (4, "", before, "2026-09-01T00:00:00Z")
+        assert result.err == (
+            f"chatsync: the plan is not trusted: others may write {changed.plan_file} (mode {mode:04o}); "
+            "run `chatsync diff` again, or chmod 600 the file if you trust its content\n"
+        )
+    else:
+        assert "not trusted" not in result.err
+
+
+@pytest.mark.parametrize("command", ["apply", "set-modtime"])
+@pytest.mark.parametrize(("user", "refused"), [(1, True), (0, False)])
+def test_a_plan_of_another_user(
+    changed: Job, monkeypatch: pytest.MonkeyPatch, command: str, user: int, refused: bool
+) -> None:
+    """Seen from the other side: it is the process that is another user's."""
+    assert changed.diff().code == 0
+    owner = changed.plan_file.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + user)
+
+    result = changed.run(command, "--plan", str(changed.plan_file))
+
+    trusted = not refused or owner == 0  # a file of root is anybody's to take
+    assert ("not trusted" not in result.err) == trusted
+    assert trusted or (result.code, changed.property()) == (4, "2026-09-01T00:00:00Z")
+
+
+def test_a_plan_of_another_user_for_root(changed: Job) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give files away")
+    assert changed.diff().code == 0
+    os.chown(changed.plan_file, 65534, -1)
+
+    result = changed.apply()
+
+    assert (result.code, result.out) == (4, "")
+    assert f"not trusted: {changed.plan_file} belongs to the user with the id 65534; run" in result.err
+    assert changed.diff().code == 0  # and is replaced
+    assert changed.apply("--force").code == 0
+
+
+def test_a_plan_that_cannot_be_read_is_replaced(changed: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after one run as root: whether it may be is for its folder to say."""
+    changed.plan_file.touch(mode=0o000)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != changed.plan_file and access(path, mode))
+
+    assert changed.diff().code == 0
+
+    assert stat.S_IMODE(changed.plan_file.stat().st_mode) == 0o600

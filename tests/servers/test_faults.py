@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -457,6 +458,41 @@ def test_a_full_disk_under_the_output(eight_job: Job) -> None:
 
     assert process.returncode == 1
     assert err == "chatsync: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "command", "code"),
+    [
+        ("none", ("diff", "--nonsense"), 2),
+        ("empty list", ("apply", "--yes"), 3),
+        ("edited", ("apply", "--plan", "plan.json"), 4),
+        ("disabled", ("apply", "--plan", "plan.json"), 5),
+        ("locked", ("apply", "--plan", "plan.json"), 6),
+        ("none", ("apply", "--plan", "plan.json"), 0),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("-vv",), ("--log-format", "json")])
+def test_a_full_disk_under_standard_error(
+    job: Job, fault: str, command: tuple[str, ...], code: int, options: tuple[str, ...]
+) -> None:
+    """A refusal that can't be told is the same refusal."""
+    job.settle({1: 1})
+    job.list([1])
+    job.diff()
+    if fault == "empty list":
+        job.settle_off({2: 1})
+        job.list([])
+    if fault == "edited":
+        job.plan_file.write_text("{", encoding="utf-8")
+    if fault == "disabled":
+        job.set_property("9999-12-31")
+    with open("/dev/full", "w") as full, (job.folder / "ppcdict.db.chatsync-lock").open("a") as lock:  # noqa: PTH123  # a device, as a shell opens it
+        if fault == "locked":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        process = job.start(*options, *command, stderr=full)
+        process.communicate(timeout=60)
+
+    assert process.returncode == code
 
 
 def run_with_small_files(job: Job, size: int) -> subprocess.CompletedProcess[str]:
