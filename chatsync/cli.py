@@ -15,9 +15,11 @@ from typing import NoReturn
 import click
 from click.core import ParameterSource
 
-from chatsync import __version__, logs, redaction
+from chatsync import __version__, logs
+from chatsync.clean_output import clean_output
 from chatsync.errors import ChatsyncError, CheckStatus, ExitCode
 from chatsync.invocation import Invocation
+from chatsync.redaction import forget_secrets
 
 # Each command is imported when it is called: help is quick, and a run pays for what it uses.
 SECTIONS = {
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = run(arguments)
     except Exception as bug:  # noqa: BLE001  # told as Python tells it, but without secrets
         code = ExitCode.FAILED
-        with redaction.clean_output():
+        with clean_output():
             traceback.print_exception(bug)
     # As Python ends, but for freeing every module and object one by one: with the YT client and the
     # SQL layer in memory that takes 0.15 s, and a thread that hangs in a driver may crash it.
@@ -132,8 +134,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # better than to die of "✓" or "…" in an old encoding
     code: int = ExitCode.FAILED  # that of a bug, whose traceback goes on from here
-    redaction.forget_secrets()
-    with redaction.clean_output():
+    forget_secrets()
+    with clean_output():
         try:
             code = _run(invocation, arguments)
         finally:

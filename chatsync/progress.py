@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import click
 
-from chatsync.redaction import terminal
+from chatsync.clean_output import terminal
 
 Advance = Callable[[int], None]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]

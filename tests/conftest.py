@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from tests.harness.job import Job, SqliteFiles
@@ -50,6 +51,9 @@ def pytest_configure() -> None:
     # SIGTERM ends the run like Ctrl-C, so that fixtures clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stay_on_this_machine()
+    # No deadline for an example: on a busy machine it would fail for no fault of the code.
+    hypothesis.settings.register_profile("tests", deadline=None)
+    hypothesis.settings.load_profile("tests")
 
 
 def stay_on_this_machine() -> None:

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import (
     Databases,
     DatabaseUrls,
@@ -27,7 +28,7 @@ from chatsync.config.settings import (
     Section,
     Settings,
 )
-from chatsync.config.urls import DatabaseUrl, check_cluster, fill_in, keep_secrets_in, parse_url, valid_text
+from chatsync.config.urls import check_cluster, fill_in, keep_secrets_in, parse_url, valid_text
 from chatsync.errors import ConfigError
 from chatsync.redaction import without_secrets
 

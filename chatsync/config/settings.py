@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from chatsync.config.urls import DatabaseUrl
+from chatsync.config.database_url import DatabaseUrl
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _MAX_LENGTH = 60  # characters

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.urls import DatabaseUrl
+from chatsync.config.database_url import DatabaseUrl
 from chatsync.databases.engines import new_engine
 from chatsync.databases.faults import describe, error_number, is_transient, refuses_an_option, way_out
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from chatsync.config.urls import DatabaseUrl
+from chatsync.config.database_url import DatabaseUrl
 from chatsync.errors import DatabaseError
 
 # Bytes of one packed value: below 4 MiB, the smallest default of max_allowed_packet (MySQL 5.7's).

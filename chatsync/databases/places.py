@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import Settings
-from chatsync.config.urls import DatabaseUrl
 from chatsync.databases.connection import Database
 from chatsync.errors import ConfigError, DatabaseError
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import Settings
-from chatsync.config.urls import DatabaseUrl
 from chatsync.core.times import parse_time, short_span
 from chatsync.databases.connection import Database
 from chatsync.databases.faults import NOT_REACHED_HINT

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.config.urls import DatabaseUrl
+from chatsync.config.database_url import DatabaseUrl
 from chatsync.diagnostics.doctor_databases import Place, Server, describe
 from chatsync.diagnostics.grants import parse_grants
 from tests.harness.job import FEATURE, PROPERTY, TABLE, Job, SqliteFiles

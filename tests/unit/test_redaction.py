@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from chatsync import redaction
+from chatsync.clean_output import CleanStream, clean_output, terminal
 from chatsync.config.urls import keep_secrets_in
 
 if TYPE_CHECKING:
@@ -101,10 +102,10 @@ def test_both_streams_are_cleaned_whoever_writes(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
     redaction.keep_secret(SECRET)
-    with redaction.clean_output():
+    with clean_output():
         sys.stdout.write(f"{SECRET}\x1b\n")
         sys.stderr.write(f"//u:{SECRET}@h\n")
-        assert redaction.terminal(sys.stderr) is err
+        assert terminal(sys.stderr) is err
         assert not hasattr(sys.stdout, "buffer")
         with pytest.raises(TypeError):
             sys.stdout.write(b"")  # type: ignore[arg-type]
@@ -115,7 +116,7 @@ def test_both_streams_are_cleaned_whoever_writes(monkeypatch: pytest.MonkeyPatch
 
 def test_only_standard_error_may_be_lost() -> None:
     with open("/dev/full", "w", buffering=1) as full:  # noqa: PTH123  # a device, as a shell opens it
-        redaction.CleanStream(full, may_fail=True).write("lost\n")
+        CleanStream(full, may_fail=True).write("lost\n")
         with pytest.raises(OSError, match="No space"):
-            redaction.CleanStream(full, may_fail=False).write("not to be lost\n")
+            CleanStream(full, may_fail=False).write("not to be lost\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # so that it can be closed

@@ -1,0 +1,49 @@
+"""Where a database is, as the configuration says it. A password prints as `***`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chatsync.redaction import keep_secret
+
+Option = str | int | bool | list[str]
+
+
+class Secret:
+    """A text that prints as `***`; only code that passes it to a driver calls `reveal()`."""
+
+    def __init__(self, value: str) -> None:
+        """Hide `value`, here and in whatever leaves the program."""
+        keep_secret(value)
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        """Return three stars."""
+        return "***"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseUrl:
+    """Where a database is: a MySQL-protocol server or an SQLite file."""
+
+    database: str
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: Secret | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    password_is_literal: bool = False
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is an SQLite file."""
+        return not self.host
+
+    def __str__(self) -> str:
+        """Return the name for messages and for the plan's fingerprint, without user and secrets."""
+        return self.database if self.is_sqlite else f"{self.host}:{self.port}/{self.database}"
