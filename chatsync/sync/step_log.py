@@ -1,0 +1,168 @@
+"""A line for every step of the job that ended, in `runs.jsonl` beside the run records.
+
+A run record exists only for an apply that changed something. The step log also tells of refused,
+failed and idle runs, and of each mod-time that was set by hand. Writing it never fails a command.
+"""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from chatsync.config.settings import Records
+from chatsync.errors import ExitCode, OutputError, RecordError
+from chatsync.files import write_whole
+
+FILE = "runs.jsonl"
+CHAIN = ("diff", "apply", "set-modtime")
+
+# Longer ones are cut: a line is written in one piece and read by people.
+_LONGEST_MESSAGE = 2000
+# Old lines are removed once a day and not with every step.
+_SLACK = timedelta(days=1)
+
+logger = logging.getLogger(__name__)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """How one command of the chain ended.
+
+    `by_hand` marks a command that is no step of the chain: an undo, or a mod-time set by an operator,
+    with its value in `modtime` and the given `reason`. `verdict` and `counts` are known once there is a plan.
+    """
+
+    time: str
+    step: str
+    trace_id: str
+    feature: str
+    exit_code: int
+    seconds: float
+    user: str
+    host: str
+    message: str | None = None
+    verdict: str | None = None
+    counts: Mapping[str, int] = {}
+    by_hand: bool = False
+    modtime: str | None = None
+    reason: str | None = None
+
+    @property
+    def ended(self) -> datetime:
+        """When the command ended."""
+        return datetime.fromisoformat(self.time)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the command did what it was to do."""
+        return self.exit_code in (ExitCode.OK, ExitCode.DIFFERENCE)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the command failed. One that found the job disabled has not: that is how it is switched off."""
+        return not self.is_good and self.exit_code != ExitCode.DISABLED
+
+
+class StepLog:
+    """The file; without `records.dir`, nothing is kept and nothing found."""
+
+    def __init__(self, section: Records) -> None:
+        """Take the folder and the time to keep lines from the configuration."""
+        self._path = Path(section.dir) / FILE if section.dir else None
+        self._keep = timedelta(seconds=section.keep)
+
+    def append(self, step: Step) -> None:
+        """Add a line and remove those older than `records.keep`; what goes wrong is a warning."""
+        if self._path is None:
+            return
+        short = msgspec.structs.replace(step, message=step.message[:_LONGEST_MESSAGE] if step.message else None)
+        line = msgspec.json.encode(short) + b"\n"
+        try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            with self._locked(self._path) as handle:
+                self._write(self._path, handle, line, oldest=step.ended - self._keep)
+        except (OSError, OutputError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            logger.warning("cannot write %s: %s; this step is missing there, see records.dir", self._path, why)
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[int]:
+        """Open the file for appending, alone until the end of the block."""
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                # Another process may have put a shortened file in its place meanwhile.
+                if _is_at(path, handle):
+                    yield handle
+                    return
+            finally:
+                os.close(handle)
+
+    def _write(self, path: Path, handle: int, line: bytes, *, oldest: datetime) -> None:
+        size = os.fstat(handle).st_size
+        first = _parsed(os.pread(handle, 4 * _LONGEST_MESSAGE, 0).partition(b"\n")[0])
+        if first is not None and first.ended < oldest - _SLACK:
+            kept = [old for old in path.read_bytes().splitlines(keepends=True) if _is_younger(old, oldest)]
+            write_whole(path, b"".join(kept) + line)
+            return
+        cut_short = size and os.pread(handle, 1, size - 1) != b"\n"  # by a full disk or a crash
+        os.write(handle, b"\n" + line if cut_short else line)
+
+    def newest(self, *, feature: str) -> list[Step]:
+        """Return the steps of a feature, the newest first. Raises RecordError for a file that can't be read."""
+        if self._path is None:
+            return []
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RecordError(f"cannot read {self._path}: {error.strerror}; see records.dir") from None
+        steps = (_parsed(line) for line in reversed(lines))
+        return [step for step in steps if step is not None and step.feature == feature]
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _parsed(line: bytes) -> Step | None:
+    """Read a line; None for one that was cut short or is of another version."""
+    try:
+        step = msgspec.json.decode(line, type=Step)
+        _ = step.ended
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return step
+
+
+def _is_younger(line: bytes, oldest: datetime) -> bool:
+    step = _parsed(line)
+    return step is not None and step.ended >= oldest
+
+
+def standing_failures(steps: list[Step]) -> list[tuple[Step, int, datetime]]:
+    """Return for each step of the chain whose last attempt failed: that attempt, how many in a row, and since when.
+
+    `steps` are the newest first.
+    """
+    standing = []
+    for name in CHAIN:
+        attempts = [step for step in steps if step.step == name and not step.by_hand]
+        failed = next((at for at, step in enumerate(attempts) if not step.failed), len(attempts))
+        if failed:
+            standing.append((attempts[0], failed, attempts[failed - 1].ended))
+    return standing
+
+
+def last_set_by_hand(steps: list[Step]) -> Step | None:
+    """Return the last mod-time that an operator set."""
+    return next((step for step in steps if step.by_hand and step.modtime and step.is_good), None)
