@@ -150,8 +150,7 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
         if sys.stdout is not None:  # as after `>&-`
             sys.stdout.flush()
     except ChatsyncError as error:
-        invocation.note_failure(error)
-        code = _fail(invocation, str(error), error.exit_code)
+        code = _fail(invocation, str(error), error.exit_code, error=error)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)  # help is more than one line
         code = ExitCode.USAGE
@@ -162,6 +161,7 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
     except OSError as error:
         code = _fail(invocation, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
     except Exception as bug:
+        invocation.note_failure(f"a bug: {bug!r}")
         if invocation.log_format == "text" and invocation.method != CHECK:
             raise
         invocation.tracebacks = True
@@ -172,6 +172,7 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
 def _abort(invocation: Invocation, abort: click.Abort) -> int:
     if isinstance(abort.__cause__, KeyboardInterrupt):  # so early that nobody watches for signals yet
         return _fail(invocation, "stopped by SIGINT", 128 + signal.SIGINT)
+    invocation.is_step = False  # the job has not failed: an operator decided against it
     return _fail(invocation, "not confirmed, nothing was written", ExitCode.FAILED)
 
 
@@ -181,14 +182,15 @@ def _usage(error: click.ClickException) -> str:
     return f"{error.format_message()}{hint}"
 
 
-def _fail(invocation: Invocation, message: str, code: int) -> int:
+def _fail(invocation: Invocation, message: str, code: int, *, error: ChatsyncError | None = None) -> int:
+    invocation.note_failure(" ".join(message.split()), error)
     if invocation.method == CHECK:
         code = CheckStatus.UNKNOWN  # where 1 and 2 say something else to monitoring
     line = "chatsync: " + " ".join(message.split())
-    error = sys.exception() if invocation.tracebacks else None
+    shown = sys.exception() if invocation.tracebacks else None
     if invocation.log_format == "json":
-        line = logs.failure(line, invocation, error=error, exit_code=code)
-    elif error:
-        traceback.print_exception(error)
+        line = logs.failure(line, invocation, error=shown, exit_code=code)
+    elif shown:
+        traceback.print_exception(shown)
     click.echo(line, err=True)
     return code

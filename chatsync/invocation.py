@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
+from chatsync.errors import ChatsyncError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from chatsync.config.settings import Settings
+    from chatsync.core.plan import Plan
     from chatsync.monitoring.metrics import Facts
 
 
@@ -28,7 +30,8 @@ class Invocation:
 
     `trace_id` is that of the chain: `diff` makes it, the others take it from the plan. `method` is
     the command's name, `span_id` is its own. A command of the chain that an operator runs for other
-    ends (an undo, a mod-time set by hand) is no step of it: `is_step` is false then.
+    ends (an undo, a mod-time set by hand) is no step of it: `is_step` is false then. `log_service` and
+    `log_method` are what the configuration calls the job in log lines.
     """
 
     config: Path | None = None
@@ -38,8 +41,13 @@ class Invocation:
     trace_id: str = field(default_factory=lambda: os.urandom(16).hex())
     span_id: str = field(default_factory=lambda: os.urandom(8).hex())
     is_step: bool = True
+    log_service: str = "chatsync"
+    log_method: str = ""
     _facts: list[Facts] = field(default_factory=list)
-    _error: ChatsyncError | None = None
+    _plan: Plan | None = None
+    _failure: ChatsyncError | None = None
+    _message: str | None = None
+    _by_hand: tuple[datetime, str | None] | None = None
     _settings: Settings | None = None
     _began: float = field(default_factory=time.monotonic)
 
@@ -48,6 +56,7 @@ class Invocation:
         from chatsync.config.load import find_config, load  # late, so that help is quick
 
         self._settings = load(find_config(self.config))
+        self.log_service, self.log_method = self._settings.logs.service, self._settings.logs.method
         return self._settings
 
     @contextmanager
@@ -58,32 +67,46 @@ class Invocation:
         with scope.watching():
             yield settings, scope
 
+    def take_up(self, plan: Plan) -> None:
+        """Work on this plan from now on: log lines bear its trace id, the step log its verdict and counts."""
+        self.trace_id, self._plan = plan.trace_id, plan
+
     def note(self, facts: Facts) -> None:
         """Keep what the command learnt, for the metrics."""
         self._facts.append(facts)
 
-    def note_failure(self, error: ChatsyncError) -> None:
-        """Keep the error that ends the command."""
-        self._error = error
+    def note_modtime(self, modtime: datetime, *, reason: str | None) -> None:
+        """Keep the mod-time that an operator has set, and why."""
+        self._by_hand = modtime, reason
+
+    def note_failure(self, message: str, error: ChatsyncError | None = None) -> None:
+        """Keep what ends the command."""
+        self._message, self._failure = message, error
 
     def end(self, code: int) -> None:
-        """Leave the metrics of a command of the chain, however it ended. Never raises."""
+        """Leave the traces of a command of the chain, however it ended: metrics and a line in the step log."""
         if self.method not in CHAIN or (self._settings is None and not code):  # the latter was asked for help
             return
-        from chatsync.config.load import find_config, metrics_file  # late, so that help is quick
-        from chatsync.monitoring import metrics
+        from chatsync.config.load import find_config  # late, so that help is quick
+        from chatsync.config.traces import read_traces
+        from chatsync.monitoring.traces import Ending, leave_traces
 
-        textfile = ""
-        if self._settings is not None:
-            textfile = self._settings.metrics.textfile
-        else:  # also a wrong configuration may name the metrics file
-            try:
-                textfile = metrics_file(find_config(self.config))
-            except ConfigError:
-                return
-        if textfile:
-            facts = self._facts
-            if isinstance(self._error, DatabaseError) and self._error.database:
-                facts = [*facts, metrics.of_failure(self._error.database)]
-            step = self.method if self.is_step else None
-            metrics.record(textfile, facts, step=step, code=code, seconds=time.monotonic() - self._began)
+        try:  # also a wrong configuration may say where the traces go
+            traces = self._settings or read_traces(find_config(self.config))
+        except ConfigError:
+            return
+        modtime, reason = self._by_hand or (None, None)
+        ending = Ending(
+            method=self.method,
+            is_step=self.is_step,
+            trace_id=self.trace_id,
+            code=code,
+            seconds=time.monotonic() - self._began,
+            error=self._failure,
+            message=self._message,
+            plan=self._plan,
+            facts=self._facts,
+            modtime=modtime,
+            reason=reason,
+        )
+        leave_traces(ending, traces)

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from chatsync.redaction import one_line
 
 ROOT = "chatsync"
-SERVICE = "chatsync"
 
 _SHORT_ID = 8
 # What every record has; the rest came with `extra=` and is a field of the event.
@@ -28,9 +27,14 @@ _OTHERS = ("mysql.connector", "sqlalchemy", "yt.packages.urllib3")
 
 
 class Invocation(Protocol):
-    """What a line says about the command that it comes from; the ids may change on the way."""
+    """What a line says about the command that it comes from; all but `method` may change on the way.
+
+    `log_service` and `log_method` are what the configuration calls the job; without it, `method` is the command.
+    """
 
     method: str
+    log_service: str
+    log_method: str
     trace_id: str
     span_id: str
 
@@ -99,8 +103,9 @@ class JsonFormatter(logging.Formatter):
         return {
             "log_time": f"{_utc(record.created)}.{int(record.created % 1 * 1_000_000):06}Z",
             "host": self._host,
-            "service": SERVICE,
-            "method": self._invocation.method,
+            "service": self._invocation.log_service,
+            "method": self._invocation.log_method or self._invocation.method,
+            "step": self._invocation.method,
             "trace_id": self._invocation.trace_id,
             "span_id": self._invocation.span_id,
             "prefix": f"{ROOT}[{record.process or os.getpid()}]",

@@ -70,7 +70,7 @@ def apply(
             plan = _plan_of_undo(undone, invocation, settings, scope, lifting=lifting)
         else:
             plan = _plan_of_now(invocation, settings, scope, lifting=lifting)
-        invocation.trace_id = plan.trace_id
+        invocation.take_up(plan)
         raise_first(objections(plan, settings, now=datetime.now(UTC), lifting=lifting))
         if not plan_file and not yes and plan.changes:
             _ask(invocation)

@@ -54,6 +54,7 @@ def diff(
     with invocation.begin() as (settings, scope):
         made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified, progress=progress_bar)
         plan, state = made.plan, made.state
+        invocation.take_up(plan)
         invocation.note(metrics.of_diff(plan, now=state.now, off=made.off))
         if plan_file:
             save(plan, plan_file)

@@ -8,7 +8,7 @@ import click
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.modtime import DISABLED_FOREVER, NEVER
+from chatsync.core.modtime import DISABLED_FOREVER, NEVER, effect
 from chatsync.core.objections import plan_objections, raise_first
 from chatsync.core.plan import Plan, Verdict
 from chatsync.core.times import format_time, parse_time
@@ -28,11 +28,18 @@ logger = logging.getLogger(__name__)
     metavar="FILE",
     help="Mark the list of this plan as synced, if all of the plan is in the databases.",
 )
-@click.option("--disable", is_flag=True, help="Switch the job off: 9999-12-31.")
+@click.option("--disable", is_flag=True, help="Disable the job: 9999-12-31.")
 @click.option("--reset", is_flag=True, help="Let the next run sync again: 1970-01-01.")
+@click.option("--reason", metavar="TEXT", help="Why: kept in the step log and shown by `status` and `check`.")
 @click.pass_obj
 def set_modtime(
-    invocation: Invocation, time: str | None, plan_file: Path | None, *, disable: bool, reset: bool
+    invocation: Invocation,
+    time: str | None,
+    plan_file: Path | None,
+    reason: str | None,
+    *,
+    disable: bool,
+    reset: bool,
 ) -> None:
     """Set the mod-time: the modification time of the list that was last synced in full.
 
@@ -42,13 +49,17 @@ def set_modtime(
     invocation.is_step = plan_file is not None
     if sum((time is not None, plan_file is not None, disable, reset)) != 1:
         raise click.UsageError("give one of TIME, --plan, --disable and --reset")
+    if plan_file and reason:
+        raise click.UsageError("--reason is for a mod-time that is set by hand")
     with invocation.begin() as (settings, scope):
         if plan_file:
             click.echo(_mark(load(plan_file), settings, scope, invocation))
         else:
             value = _operators_time(time, settings, disable=disable)
-            click.echo(_set(value, settings, scope))
-            invocation.note(metrics.of_modtime(value, now=datetime.now(UTC)))
+            now = _set(value, settings, scope)
+            invocation.note(metrics.of_modtime(value, now=now))
+            invocation.note_modtime(value, reason=reason)
+            click.echo(f"mod-time set to {format_time(value)}\n{effect(value, now=now)}")
 
 
 def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> datetime:
@@ -61,18 +72,18 @@ def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> d
         raise click.BadParameter(wrong, param_hint="TIME") from None
 
 
-def _set(value: datetime, settings: Settings, scope: CancelScope) -> str:
+def _set(value: datetime, settings: Settings, scope: CancelScope) -> datetime:
     from chatsync.databases.dict_database import DictDatabase  # late: see _mark
 
     with DictDatabase(settings, scope, writable=True) as dict_database:
-        dict_database.set_modtime(value)
+        now = dict_database.set_modtime(value)
     logger.info("mod-time set to %s by hand", format_time(value), extra={"modtime": format_time(value)})
-    return f"mod-time set to {format_time(value)}"
+    return now
 
 
 def _mark(plan: Plan, settings: Settings, scope: CancelScope, invocation: Invocation) -> str:
     """Mark the plan's list as synced, and return what was done."""
-    invocation.trace_id = plan.trace_id
+    invocation.take_up(plan)
     raise_first(plan_objections(plan, settings, now=datetime.now(UTC)))
     if plan.verdict is Verdict.NOT_MODIFIED:
         return "nothing to mark: the list was not modified since the last sync"

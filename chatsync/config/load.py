@@ -20,10 +20,13 @@ import msgspec
 
 from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import (
+    DEFAULT_PROPERTY,
     Databases,
     DatabaseUrls,
     Exclusions,
+    Feature,
     File,
+    Modtime,
     Seconds,
     Section,
     Settings,
@@ -68,8 +71,8 @@ def load(path: Path) -> Settings:
         keep_secrets_in(text)
         raw = tomllib.loads(text)
         _refuse_unknown_keys(raw, File)
-        filled = {key: value if key == "databases" else _fill_in(value, key) for key, value in raw.items()}
-        file = msgspec.convert(filled, File, dec_hook=_custom_type)
+        filled = {key: value if key == "databases" else fill_in_all(value, key) for key, value in raw.items()}
+        file = msgspec.convert(filled, File, dec_hook=custom_type)
         settings = _settings(file, path=path)
     except OSError as error:
         raise ConfigError(f"configuration {path}: {error.strerror}") from None
@@ -86,33 +89,22 @@ def load(path: Path) -> Settings:
     return settings
 
 
-def metrics_file(path: Path) -> str:
-    """Return `metrics.textfile` of a file that may be wrong elsewhere; empty where there is none.
-
-    So that the metrics also show a run that ended because of a wrong configuration.
-    """
-    try:
-        textfile = tomllib.loads(path.read_text(encoding="utf-8-sig"))["metrics"]["textfile"]
-        return _path(fill_in(textfile), base=path.absolute().parent)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
-
-
-def _custom_type(kind: type, value: object) -> object:
+def custom_type(kind: type, value: object) -> object:
+    """Read a value of a type that TOML does not know."""
     if kind is Seconds:
         return Seconds.parse(value)
     raise NotImplementedError(kind)
 
 
-def _fill_in(value: Any, key: str) -> Any:
+def fill_in_all(value: Any, key: str) -> Any:
     """Fill in variables in every string below `key`. Raises ValueError that names the key."""
     if isinstance(value, Mapping):
-        return {name: _fill_in(item, f"{key}.{name}") for name, item in value.items()}
+        return {name: fill_in_all(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         # TOML knows nan, and no comparison with nan is true: a limit of nan would limit nothing.
         raise ValueError(f"{key}: expected a number, got {value}")
     if isinstance(value, list):
-        return [_fill_in(item, key) for item in value]
+        return [fill_in_all(item, key) for item in value]
     if not isinstance(value, str):
         return value
     try:
@@ -156,16 +148,28 @@ def _settings(file: File, *, path: Path) -> Settings:
         path=path,
         exclusions=_exclusions(file.exclusions, base=base),
         feature=file.feature,
-        modtime=file.modtime,
+        modtime=_modtime(file.modtime, feature=file.feature.name),
         timezone=_timezone(file.modtime.timezone),
         databases=_databases(file.databases, base=base),
         limits=file.limits,
         apply=file.apply,
         run=file.run,
-        records=msgspec.structs.replace(file.records, dir=_path(file.records.dir, base=base)),
-        metrics=msgspec.structs.replace(file.metrics, textfile=_path(file.metrics.textfile, base=base)),
-        monitoring=msgspec.structs.replace(file.monitoring, state_file=_path(file.monitoring.state_file, base=base)),
+        records=msgspec.structs.replace(file.records, dir=absolute(file.records.dir, base=base)),
+        metrics=msgspec.structs.replace(file.metrics, textfile=absolute(file.metrics.textfile, base=base)),
+        logs=file.logs,
+        notify=file.notify,
+        monitoring=msgspec.structs.replace(file.monitoring, state_file=absolute(file.monitoring.state_file, base=base)),
     )
+
+
+def _modtime(section: Modtime, *, feature: str) -> Modtime:
+    """Fill in the default property, which belongs to one feature: two that shared it would lose changes unseen."""
+    if section.property:
+        return section
+    if feature == Feature().name:
+        return msgspec.structs.replace(section, property=DEFAULT_PROPERTY)
+    proposed = DEFAULT_PROPERTY.replace(Feature().name.upper(), re.sub(r"\W+", "_", feature.upper()))[:100]
+    raise ValueError(f"modtime.property: feature {feature!r} needs a property of its own; for example {proposed!r}")
 
 
 def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
@@ -187,7 +191,8 @@ def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
     return msgspec.structs.replace(section, proxy=proxy, token_file=token_file)
 
 
-def _path(text: str, *, base: Path) -> str:
+def absolute(text: str, *, base: Path) -> str:
+    """Return a path from the file as an absolute one; an empty one stays empty."""
     return str((base / text).absolute()) if text else ""
 
 

@@ -15,6 +15,8 @@ from msgspec import Meta
 
 from chatsync.config.database_url import DatabaseUrl
 
+DEFAULT_PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _MAX_LENGTH = 60  # characters
 _LONGEST = 36_500 * _UNITS["d"]
@@ -83,9 +85,11 @@ class Feature(Section, frozen=True, kw_only=True):
 class Modtime(Section, frozen=True, kw_only=True):
     """Where the mod-time is kept: the modification time of the list that was last synced in full."""
 
-    property: Annotated[Name, "the row of `ppc_properties` that holds the mod-time"] = (
-        "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
-    )
+    property: Annotated[
+        Name,
+        "the row of `ppc_properties` that holds the mod-time; default for the feature `checked_support_chat` only: "
+        f"`{DEFAULT_PROPERTY}`; another feature needs one of its own",
+    ] = ""
     timezone: Annotated[str, "time zone of stored and given times that have no UTC offset"] = "UTC"
 
 
@@ -172,6 +176,23 @@ class Monitoring(Section, frozen=True, kw_only=True):
     ] = ""
 
 
+class Logs(Section, frozen=True, kw_only=True):
+    """How JSON log lines name the job, so that a saved search finds them."""
+
+    service: Annotated[Name, "the field `service` of JSON log lines"] = "chatsync"
+    method: Annotated[str, "the field `method` of JSON log lines; default: the name of the command"] = ""
+
+
+class Notify(Section, frozen=True, kw_only=True):
+    """A command that is run when the state of the job changes, and not on every run."""
+
+    command: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        "the program and its arguments; it gets the new and the old state as JSON on standard input",
+    ] = ()
+    timeout: Annotated[Seconds, "the command is stopped after this time"] = Seconds.parse("10s")
+
+
 class DatabaseUrls(Section, frozen=True, kw_only=True):
     """The URLs of the databases: `mysql://user:password@host:port/schema`, or `sqlite:///FILE`."""
 
@@ -195,6 +216,8 @@ class File(Section, frozen=True, kw_only=True):
     records: Records = Records()
     metrics: Metrics = Metrics()
     monitoring: Monitoring = Monitoring()
+    logs: Logs = Logs()
+    notify: Notify = Notify()
 
 
 class Databases(Section, frozen=True, kw_only=True):
@@ -205,18 +228,25 @@ class Databases(Section, frozen=True, kw_only=True):
     replicas: Mapping[int, DatabaseUrl]
 
 
-class Settings(Section, frozen=True, kw_only=True):
+class Traces(Section, frozen=True, kw_only=True):
+    """What says where a command leaves its traces, and for which feature."""
+
+    feature: Feature
+    records: Records
+    metrics: Metrics
+    notify: Notify
+
+
+class Settings(Traces, frozen=True, kw_only=True):
     """The configuration, checked. Relative paths have become absolute, variables are filled in."""
 
     path: Path
     exclusions: Exclusions
-    feature: Feature
     modtime: Modtime
     timezone: tzinfo
     databases: Databases
     limits: Limits
     apply: Apply
     run: Run
-    records: Records
-    metrics: Metrics
     monitoring: Monitoring
+    logs: Logs

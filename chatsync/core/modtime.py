@@ -121,6 +121,18 @@ def modtime_meaning(stored: StoredModTime, *, list_time: datetime) -> str:
     return f"{state.value} by {short_span(list_time - modtime)}"
 
 
+def effect(modtime: datetime, *, now: datetime) -> str:
+    """Return what a mod-time that an operator has set does to the job."""
+    if is_disabled(modtime, now=now):
+        return f"the job is off {until(modtime)}"
+    if modtime == NEVER:
+        return "the job is on: the next run syncs the list, whatever its time"
+    return (
+        f"the job is ON, as this time is {short_span(now - modtime)} ago: the next run syncs a list that was modified "
+        "after it, and takes one of exactly this time as synced"
+    )
+
+
 def disabled_message(modtime: datetime) -> str:
     """Return that the job is disabled, until when, and how to enable it."""
     return (

@@ -125,15 +125,16 @@ class DictDatabase:
         rows = self.database.rows(_COUNT_BY_SHARD, {}, what="count the clients of each shard")
         return {row.shard: row.clients for row in rows}
 
-    def set_modtime(self, value: datetime) -> None:
-        """Write the mod-time, whatever its value is: an operator asked for it."""
+    def set_modtime(self, value: datetime) -> datetime:
+        """Write the mod-time, whatever its value is: an operator asked for it. Returns this database's clock."""
         values = {"property": self._property, "new": format_time(value)}
 
-        def write(connection: sa.Connection) -> None:
+        def write(connection: sa.Connection) -> datetime:
             if not connection.execute(_SET, values).rowcount:
                 connection.execute(_ADD, values)
+            return parse_time(connection.execute(sa.select(utc_now())).scalar_one(), timezone=UTC)
 
-        self.database.do(write, what="set the mod-time")
+        return self.database.do(write, what="set the mod-time")
 
     def advance_modtime(self, value: datetime, *, seen: datetime | None) -> bool:
         """Move the mod-time from the value that `diff` saw to `value`; False when it is there already.

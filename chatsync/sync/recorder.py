@@ -1,6 +1,5 @@
 """Writing the record of one apply while it runs."""
 
-import getpass
 import logging
 import os
 import shlex
@@ -22,6 +21,7 @@ from chatsync.redaction import without_secrets
 from chatsync.sync.guard import Guard
 from chatsync.sync.record import ActionRecord, Outcome, Record, ShardRecord, run_id
 from chatsync.sync.records import Records
+from chatsync.sync.step_log import current_user
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Recorder:
             exit_code=None,
             started=format_time(started),
             ended=None,
-            user=_user(),
+            user=current_user(),
             host=socket.gethostname(),
             pid=os.getpid(),
             command=command_line(sys.argv),
@@ -136,13 +136,6 @@ def _action_record(tally: Tally) -> ActionRecord:
         failed=tally.failed,
         in_doubt=tally.in_doubt,
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as in many containers
-        return str(os.getuid())
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -4,9 +4,12 @@ A run record exists only for an apply that changed something. The step log also 
 failed and idle runs, and of each mod-time that was set by hand. Writing it never fails a command.
 """
 
+import contextlib
 import fcntl
+import getpass
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -17,6 +20,7 @@ import msgspec
 from chatsync.config.settings import Records
 from chatsync.errors import ExitCode, OutputError, RecordError
 from chatsync.files import write_whole
+from chatsync.redaction import without_secrets
 
 FILE = "runs.jsonl"
 CHAIN = ("diff", "apply", "set-modtime")
@@ -25,6 +29,7 @@ CHAIN = ("diff", "apply", "set-modtime")
 _LONGEST_MESSAGE = 2000
 # Old lines are removed once a day and not with every step.
 _SLACK = timedelta(days=1)
+_LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 100, 0.01
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +85,7 @@ class StepLog:
         if self._path is None:
             return
         short = msgspec.structs.replace(step, message=step.message[:_LONGEST_MESSAGE] if step.message else None)
-        line = msgspec.json.encode(short) + b"\n"
+        line = without_secrets(msgspec.json.encode(short).decode()).encode() + b"\n"
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
             with self._locked(self._path) as handle:
@@ -95,7 +100,7 @@ class StepLog:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                _lock(handle)
                 # Another process may have put a shortened file in its place meanwhile.
                 if _is_at(path, handle):
                     yield handle
@@ -108,7 +113,7 @@ class StepLog:
         first = _parsed(os.pread(handle, 4 * _LONGEST_MESSAGE, 0).partition(b"\n")[0])
         if first is not None and first.ended < oldest - _SLACK:
             kept = [old for old in path.read_bytes().splitlines(keepends=True) if _is_younger(old, oldest)]
-            write_whole(path, b"".join(kept) + line)
+            write_whole(path, b"".join([*kept, line]).decode())
             return
         cut_short = size and os.pread(handle, 1, size - 1) != b"\n"  # by a full disk or a crash
         os.write(handle, b"\n" + line if cut_short else line)
@@ -125,6 +130,15 @@ class StepLog:
             raise RecordError(f"cannot read {self._path}: {error.strerror}; see records.dir") from None
         steps = (_parsed(line) for line in reversed(lines))
         return [step for step in steps if step is not None and step.feature == feature]
+
+
+def _lock(handle: int) -> None:
+    """Wait until the file is ours, but not for long: lines that are appended don't mix without a lock either."""
+    for _ in range(_LOCK_ATTEMPTS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOCK_PAUSE_SECONDS)
 
 
 def _is_at(path: Path, handle: int) -> bool:
@@ -147,6 +161,14 @@ def _parsed(line: bytes) -> Step | None:
 def _is_younger(line: bytes, oldest: datetime) -> bool:
     step = _parsed(line)
     return step is not None and step.ended >= oldest
+
+
+def current_user() -> str:
+    """Return the name of the user who runs the program."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in many containers
+        return str(os.getuid())
 
 
 def standing_failures(steps: list[Step]) -> list[tuple[Step, int, datetime]]:

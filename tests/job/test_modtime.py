@@ -99,15 +99,36 @@ def test_an_operators_word_is_written_whatever_stood_there(
 
     result = job.run("set-modtime", argument)
 
-    assert (result.code, result.out, result.err) == (0, f"mod-time set to {stored}\n", "")
+    assert (result.code, result.out.splitlines()[0], result.err) == (0, f"mod-time set to {stored}", "")
     assert job.property() == stored
+
+
+@pytest.mark.parametrize(
+    ("argument", "effect"),
+    [
+        ("--disable", "the job is off until further notice"),
+        ("2099-01-01", "the job is off until 2099-01-01"),
+        ("--reset", "the job is on: the next run syncs the list, whatever its time"),
+        ("2025-12-31", r"the job is ON, as this time is \d+ d \d+ h ago: the next run syncs a list that was modified after"),
+    ],
+)
+def test_what_was_set_says_its_effect(job: Job, argument: str, effect: str) -> None:
+    """A mistyped year is seen at once."""
+    assert re.match(effect, job.run("set-modtime", argument).out.splitlines()[1])
+
+
+def test_a_reason_is_for_a_time_set_by_hand(job: Job) -> None:
+    job.list([1], modified=MODIFIED)
+    job.diff()
+
+    assert job.run("set-modtime", "--plan", str(job.plan_file), "--reason", "x").code == 2
 
 
 def test_a_time_of_zeros_does_not_switch_the_job_off(job: Job) -> None:
     job.list([], modified=LIST_TIME.timestamp())
     job.configure(modtime={"timezone": "Europe/Moscow"})
 
-    assert job.run("set-modtime", "0001-01-01").out == "mod-time set to 0001-01-01T00:00:00.000000Z\n"
+    assert job.run("set-modtime", "0001-01-01").out.startswith("mod-time set to 0001-01-01T00:00:00.000000Z\n")
     assert job.diff("--if-modified").code == 0
     assert job.plan()["verdict"] == "in-sync"
     job.set_property("0001-01-01 00:00:00")

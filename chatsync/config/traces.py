@@ -1,0 +1,38 @@
+"""What says where a command leaves its traces, read also from a file that is wrong elsewhere.
+
+So that a run which ends with a wrong configuration is seen in the metrics and the step log too.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from chatsync.config.load import absolute, custom_type, fill_in_all
+from chatsync.config.settings import Feature, Metrics, Notify, Records, Section, Traces
+
+Kind = TypeVar("Kind", bound=Section)
+
+
+def read_traces(path: Path) -> Traces:
+    """Read the sections that can be read; the others are as if they were not there."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        raw = {}
+    base = path.absolute().parent
+    records, metrics = _section(raw, "records", Records), _section(raw, "metrics", Metrics)
+    return Traces(
+        feature=_section(raw, "feature", Feature),
+        records=msgspec.structs.replace(records, dir=absolute(records.dir, base=base)),
+        metrics=msgspec.structs.replace(metrics, textfile=absolute(metrics.textfile, base=base)),
+        notify=_section(raw, "notify", Notify),
+    )
+
+
+def _section(raw: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.convert(fill_in_all(raw.get(name, {}), name), kind, dec_hook=custom_type)
+    except (ValueError, TypeError):
+        return kind()
