@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from chatsync.monitoring.metrics import Facts
 
 
-CHAIN = ("diff", "apply", "set-modtime")
-
-
 @dataclass
 class Invocation:
     """What the commands share: where the configuration is, and what log lines say of the command.
@@ -85,12 +82,14 @@ class Invocation:
 
     def end(self, code: int) -> None:
         """Leave the traces of a command of the chain, however it ended: metrics and a line in the step log."""
-        if self.method not in CHAIN or (self._settings is None and not code):  # the latter was asked for help
+        if self._settings is None and not code:  # only help was asked for
             return
         from chatsync.config.load import find_config  # late, so that help is quick
         from chatsync.config.traces import read_traces
-        from chatsync.monitoring.traces import Ending, leave_traces
+        from chatsync.monitoring.traces import Ending, leave_traces, leaves_traces
 
+        if not leaves_traces(self.method):
+            return
         try:  # also a wrong configuration may say where the traces go
             traces = self._settings or read_traces(find_config(self.config))
         except ConfigError:

@@ -106,6 +106,16 @@ class Plan(_Part, frozen=True, kw_only=True):
         """How many clients the plan turns off or on."""
         return total(self.turn_off) + total(self.turn_on)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many clients are turned off and on, how many are unknown, and how many rows were rejected."""
+        return {
+            "turn_off": total(self.turn_off),
+            "turn_on": total(self.turn_on),
+            "unknown": len(self.unknown),
+            "rejected": self.exclusions.rejected_count,
+        }
+
 
 def list_part(version: ListVersion, listed: ExclusionList | None, must_contain: tuple[int, ...]) -> PlanExclusions:
     """Describe the list; `listed` is None when only its version is known."""

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from pyroaring import BitMap64
 
-from chatsync.cancel_scope import CancelScope
-from chatsync.config.settings import Settings
 from chatsync.core.client_sets import storable
 from chatsync.core.objections import limit_objections
 from chatsync.databases.dict_database import DictDatabase
@@ -20,7 +18,7 @@ from chatsync.sync.records import Records
 
 
 def gather(
-    settings: Settings, scope: CancelScope, asked: Sequence[int], *, trace_id: str, progress: Progress
+    survey: Survey, asked: Sequence[int], *, trace_id: str, progress: Progress
 ) -> tuple[JobFacts, list[ClientFacts]]:
     """Read the list, the clients' rows on every shard and the records.
 
@@ -28,11 +26,10 @@ def gather(
     can't be read, the rest is told all the same. Only when an asked client awaits a change are all
     shards read as well and compared with the list, to see whether a limit refuses the change.
     """
-    survey = Survey(settings=settings, scope=scope)
     survey.read_list_and_dict(progress)
     if (feature_id := survey.feature_id) is None:
         raise survey.errors["dict"]
-    with DictDatabase(settings, scope) as dict_database:
+    with DictDatabase(survey.settings, survey.scope) as dict_database:
         homes = homes_over(dict_database.database, BitMap64(asked))
     ids = storable(BitMap64(asked))
     rows = survey.ask_shards(lambda shard: shard.rows_among(feature_id, ids))

@@ -1,25 +1,27 @@
-"""How things stand with the job: the list, the mod-time, the shards, what differs, the last runs. Writes nothing.
+"""The state of the job, and what of it needs a person: the list, the mod-time, the shards, the last runs.
 
-Every part is looked at by itself, so that one which is down hides no other.
+Writes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
-from chatsync.cancel_scope import CancelScope
-from chatsync.config.settings import Limits, Settings
+from chatsync.config.settings import Limits
 from chatsync.core.client_sets import total
 from chatsync.core.modtime import ModTimeState, disabled_message, older_message, waiting_since
 from chatsync.core.objections import limit_objections
 from chatsync.core.plan import Plan
-from chatsync.core.times import short_span, short_time
+from chatsync.core.times import distance, short_span, short_time
+from chatsync.core.words import counted
+from chatsync.diagnostics.history import short_names
 from chatsync.diagnostics.survey import Survey
 from chatsync.errors import ChatsyncError
 from chatsync.progress import Progress
 from chatsync.sync.record import Outcome, Record
 from chatsync.sync.records import Records
+from chatsync.sync.step_log import Step, StepLog, failure_in_words, standing_failures, switched_by
 
 _LAST_RUNS = 5
 # As long as `check` waits before it warns.
@@ -28,15 +30,19 @@ _LONG = timedelta(hours=2)
 
 @dataclass(kw_only=True)
 class Status(Survey):
-    """What was seen, the last runs by their records, and the ids of all that are known."""
+    """What was seen, with the last runs by their records, the ids of all recorded runs, and the step log.
+
+    `steps` are the newest first.
+    """
 
     runs: list[Record] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
 
 
-def gather(settings: Settings, scope: CancelScope, *, trace_id: str, progress: Progress) -> Status:
+def gather(status: Status, *, trace_id: str, progress: Progress) -> Status:
     """Look at every part, and compare the list with the shards where both could be read whole."""
-    status = Status(settings=settings, scope=scope)
+    settings = status.settings
     status.read_list_and_dict(progress)
     status.compare(trace_id=trace_id)
     records = Records(settings.records)
@@ -44,35 +50,61 @@ def gather(settings: Settings, scope: CancelScope, *, trace_id: str, progress: P
         try:
             status.known = records.runs()
             status.runs = list(islice(records.newest(), _LAST_RUNS))
+            status.steps = StepLog(settings.records).newest(feature=settings.feature.name)
         except ChatsyncError as error:
             status.errors["records"] = error
     return status
 
 
-def warnings(status: Status) -> list[str]:
-    """List what needs a person, the most serious first."""
+def warnings(status: Status, *, now: datetime) -> list[str]:
+    """List what needs a person, the most serious first. `now` is this machine's clock, as that of the step log."""
     limits = status.settings.limits
     return [
         *(str(error) for error in status.errors.values()),
-        *_about_modtime(status),
+        *_about_modtime(status, now),
+        *(failure_in_words(failure, now=now) for failure in standing_failures(status.steps)),
         *_about_list(status),
         *(_about_changes(status, status.plan, limits) if status.plan else _about_list_alone(status, limits)),
         *_about_runs(status),
     ]
 
 
-def _about_modtime(status: Status) -> Iterator[str]:
+def waiting(status: Status, *, now: datetime) -> str | None:
+    """Return what the next run will do for a list that waits, and when it is due; None when no list waits."""
+    if status.meaning is not ModTimeState.LIST_IS_NEWER or status.plan is None:
+        return None
+    expired = status.state is not None and status.state.is_expired_switch
+    never = "No list was ever synced" if status.plan.modtime is None else "The list waits to be synced"
+    since = "The switch-off has expired" if expired else never
+    changes = counted(status.plan.changes, "change") if status.plan.changes else "no change"
+    refused = limit_objections(status.plan, status.settings.limits)
+    what = "would be refused by a limit" if refused else f"makes {changes}"
+    return f"{since}; the next run {what}{_due(status.steps, now)}."
+
+
+def _due(steps: Sequence[Step], now: datetime) -> str:
+    """Return when the next run is due, by the time between the last two; empty when that can't be told."""
+    ends = [step.time for step in steps if step.step == "diff"][:2]
+    if not ends:
+        return ""
+    ended = f" (the last one was {distance(ends[0], now=now)}"
+    due = ends[0] + (ends[0] - ends[-1])
+    return f"{ended}, so it is due in {short_span(due - now)})" if due > now else f"{ended})"
+
+
+def _about_modtime(status: Status, now: datetime) -> Iterator[str]:
     state, meaning = status.state, status.meaning
     if state is None:
         return
     if meaning is ModTimeState.DISABLED and state.modtime is not None:
-        yield disabled_message(state.modtime)
+        by = switched_by(status.steps, state.modtime, now=now)
+        yield f"{disabled_message(state.modtime)}{f'; {by}' if by else ''}"
     if meaning is ModTimeState.LIST_IS_OLDER and status.version is not None:
         yield older_message(state, list_time=status.version.modified)
     if meaning is ModTimeState.LIST_IS_NEWER and status.version is not None:
-        waiting = state.now - waiting_since(state, list_time=status.version.modified)
-        if waiting >= _LONG:
-            yield f"the list has been waiting to be synced for {short_span(waiting)}: does the job run?"
+        time = state.now - waiting_since(state, list_time=status.version.modified)
+        if time >= _LONG:
+            yield f"the list has been waiting to be synced for {short_span(time)}: does the job run?"
 
 
 def _about_list(status: Status) -> Iterator[str]:
@@ -82,36 +114,54 @@ def _about_list(status: Status) -> Iterator[str]:
     if listed.rejected_count:
         first = listed.rejected[0]
         example = f"row {first.row}: {first.value!r}, {first.reason}"
-        yield f"{listed.rejected_count} rows hold no client id ({example}); tell those who keep the list"
+        rows = counted(listed.rejected_count, "row")
+        yield f"the list has {rows} without a client id ({example}); tell its owners"
     if status.state is not None and listed.version.modified > status.state.now:
         yield f"the list is from the future of the dict database's clock: {short_time(listed.version.modified)}"
 
 
 def _about_list_alone(status: Status, limits: Limits) -> Iterator[str]:
-    """Say what can be told of a wrong list while the databases, which the limits count against, are not known."""
+    """List the signs of a wrong list that can be seen without the databases, against which the limits count."""
     listed = status.listed
     if listed is None:
         return
     if not listed.ids:
         way_out = "" if listed.rows else " without --allow-empty"
-        yield f"the list holds no client ({listed.rows} rows); apply refuses that{way_out}"
+        yield f"the list holds no client ({counted(listed.rows, 'row')}); apply refuses that{way_out}"
     missing = [client for client in limits.must_contain if client not in listed.ids]
     if missing:
-        count = len(missing)
-        yield f"the list lacks {count} of the clients of limits.must_contain ({missing[0]}): it is the wrong list"
+        count = counted(len(missing), "client")
+        yield f"the list lacks {count} of limits.must_contain ({missing[0]}): it is the wrong list"
 
 
 def _about_changes(status: Status, plan: Plan, limits: Limits) -> Iterator[str]:
     for objection in limit_objections(plan, limits):
         yield f"apply would refuse a plan made now: {objection.reason}"
     if plan.changes and status.meaning is ModTimeState.SYNCED:
-        counts = f"{total(plan.turn_off)} clients are to be turned off and {total(plan.turn_on)} on"
+        counts = f"{counted(total(plan.turn_off), 'client')} must be turned off and {total(plan.turn_on)} on"
         yield f"synced by the mod-time, but {counts}; a run without --if-modified does it, `chatsync diff` shows them"
 
 
 def _about_runs(status: Status) -> Iterator[str]:
+    """Tell of a last run that did not end well, unless all was synced since."""
     last = status.runs[0] if status.runs else None
-    if last is not None and last.outcome is not Outcome.DONE:
-        why = f": {last.error}" if last.error else ""
-        ended = {Outcome.STARTED: "is under way or was killed", Outcome.STOPPED: "was stopped"}
-        yield f"the last run that changed anything, {last.id}, {ended.get(last.outcome, 'failed')}{why}"
+    if last is None or last.outcome is Outcome.DONE or _is_overcome(status, last):
+        return
+    name = short_names(status.known).get(last.id, last.id)
+    ended = {
+        Outcome.STARTED: "is still at work or was killed: `chatsync diff` shows what is left, and the next run does it",
+        Outcome.STOPPED: "was stopped",
+    }
+    why = f": {last.error}" if last.error else ""
+    yield f"the last run that changed anything, {name}, {ended.get(last.outcome, 'failed')}{why}"
+
+
+def _is_overcome(status: Status, run: Record) -> bool:
+    """Whether a later sync came to its end, or nothing is left to do; or the step log tells the same failure."""
+    in_step = status.meaning is ModTimeState.SYNCED and status.plan is not None and not status.plan.changes
+    told = any(failure.last.trace_id == run.trace_id for failure in standing_failures(status.steps))
+    synced = any(
+        step.step == "set-modtime" and step.is_good and not step.by_hand and step.time > run.began
+        for step in status.steps
+    )
+    return in_step or told or synced

@@ -1,8 +1,8 @@
 """How the status is shown: a page for people, JSON for programs."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tabulate import tabulate
@@ -12,25 +12,42 @@ from chatsync.core.client_sets import IdsByShard, total
 from chatsync.core.modtime import modtime_meaning
 from chatsync.core.times import distance, format_time, short_span, short_time
 from chatsync.diagnostics.history import history_report
-from chatsync.diagnostics.status import Status
+from chatsync.diagnostics.status import Status, waiting, warnings
+from chatsync.sync.step_log import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _NOT_KNOWN = "not known"
 _DOWN = f"{_NOT_KNOWN}, see below"
 
 
-def status_report(status: Status, warnings: Sequence[str], settings: Settings, *, output_format: str) -> str:
-    """Show what was seen, and what needs a person."""
+def status_report(status: Status, settings: Settings, *, now: datetime, output_format: str) -> str:
+    """Show what was seen, what needs a person, and what a list waits for. `now` is this machine's clock."""
+    needs_person, waits = warnings(status, now=now), waiting(status, now=now)
     if output_format == "json":
-        return json.dumps(_document(status, warnings, settings), ensure_ascii=False)
-    parts = [_heading(status, settings), _shards(status, settings), _last_runs(status, settings)]
-    needs = [f"  ! {warning}" for warning in warnings]
-    parts.append("\n".join(["Needs a person:", *needs]) if needs else "All is well.")
+        return json.dumps(
+            {**_document(status, settings), "warnings": needs_person, "waiting": waits}, ensure_ascii=False
+        )
+    parts = [_heading(status, settings, now), _shards(status, settings), _last_runs(status, settings)]
+    needs = [f"  ! {warning}" for warning in needs_person]
+    if needs:
+        parts.append("\n".join(["Needs a person:", *needs]))
+    if waits or not needs:
+        parts.append(waits or "All is well.")
     return "\n\n".join(parts)
 
 
-def _heading(status: Status, settings: Settings) -> str:
+def _heading(status: Status, settings: Settings, now: datetime) -> str:
     rows = [*_list_rows(status), ("feature", _feature(status, settings)), ("mod-time", _modtime(status))]
+    if status.steps:
+        rows.append(("last run", _last_step(status.steps[0], now)))
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def _last_step(step: Step, now: datetime) -> str:
+    by = f", by {step.user}@{step.host}" if step.by_hand else ""
+    return f"{step.step}, exit {step.exit_code}, {distance(step.time, now=now)}{by}"
 
 
 def _list_rows(status: Status) -> list[tuple[str, str]]:
@@ -105,7 +122,7 @@ def _runs(status: Status, output_format: str) -> str:
     return history_report(runs, known=status.known, more=0, client=None, output_format=output_format)
 
 
-def _document(status: Status, warnings: Sequence[str], settings: Settings) -> dict[str, Any]:
+def _document(status: Status, settings: Settings) -> dict[str, Any]:
     listed, state, meaning = status.listed, status.state, status.meaning
     complete = len(status.off) == len(settings.databases.shards)
     plan = status.plan
@@ -136,6 +153,6 @@ def _document(status: Status, warnings: Sequence[str], settings: Settings) -> di
         "off_now": total(status.off) if complete else None,
         "changes": {"turn_off": total(plan.turn_off), "turn_on": total(plan.turn_on)} if plan else None,
         "runs": json.loads(_runs(status, "json")),
-        "warnings": list(warnings),
+        "steps": {step.step: msgspec.to_builtins(step) for step in reversed(status.steps)},
         "errors": {part: str(error) for part, error in status.errors.items()},
     }

@@ -16,7 +16,7 @@ from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, OutputError
 from chatsync.exclusions import open_list
 from chatsync.files import write_whole
-from chatsync.monitoring.verdict import Finding, Thresholds, Waiting, diff_counts, failure, judge, waiting, worst
+from chatsync.monitoring.verdict import Finding, Thresholds, Waiting, failure, judge, waiting, worst
 from chatsync.parallel import Ended, SideBySide
 from chatsync.progress import progress_bar
 from chatsync.sync.planner import make_plan
@@ -40,7 +40,7 @@ def look(settings: Settings, scope: CancelScope, *, thresholds: Thresholds, drif
         except ChatsyncError as error:
             failures = [failure(error)]
         else:
-            state, modified, counts = made.state, made.plan.list_time, diff_counts(made.plan)
+            state, modified, counts = made.state, made.plan.list_time, made.plan.counts
     state_file = StateFile(settings.monitoring.state_file)
     since = waiting(source=source, modified=modified, state=state, former=state_file.read())
     state_file.write(since)

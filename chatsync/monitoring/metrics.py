@@ -1,6 +1,7 @@
 """Metrics of the chain in a text file for a collector (`metrics.textfile`), by prometheus-client.
 
-Three commands share the file: each replaces the samples that it knows and keeps the others.
+Three commands share the file, also those of several features: each replaces the samples that it knows
+and keeps the others.
 """
 
 import logging
@@ -8,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chatsync import __version__
 from chatsync.core.modtime import NEVER, is_disabled
 from chatsync.core.plan import Plan
 from chatsync.core.results import ShardResult
 from chatsync.errors import DatabaseError, ExitCode, OutputError
 from chatsync.files import write_whole
+from chatsync.sync.step_log import CHAIN
 
 Samples = Mapping[tuple[str, ...], float]
 """The values of one metric, by the values of its labels."""
@@ -35,6 +38,9 @@ SUCCESS = "chatsync_last_success_timestamp_seconds"
 FAILURES = "chatsync_consecutive_failures"
 EXIT_CODE = "chatsync_last_exit_code"
 DURATION = "chatsync_last_duration_seconds"
+BUILD = "chatsync_build_info"
+# Every series has it, before the labels of its own.
+FEATURE = "feature"
 
 # Name: what it says, and its labels.
 METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -50,10 +56,11 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     MISSING: ("Changes of the last plan that were left undone; one that found nothing modified is none.", ("shard",)),
     FAILING: ("1 when the last step that needed this database could not use it, else 0.", ("database",)),
     ATTEMPT: ("When this step of the chain last ended, however it ended.", ("step",)),
-    SUCCESS: ("When this step of the chain last ended well.", ("step",)),
-    FAILURES: ("How many times in a row this step has ended badly, 0 after a success.", ("step",)),
+    SUCCESS: ("When this step of the chain last ended well, 0 for never.", ("step",)),
+    FAILURES: ("How many times in a row this step has failed; one that found the job disabled has not.", ("step",)),
     EXIT_CODE: ("The exit code of this step, as the README lists them; 128 + the number of a signal.", ("step",)),
     DURATION: ("How long this step took when it last ran.", ("step",)),
+    BUILD: ("1; the version that wrote these metrics last.", ("version",)),
 }
 # Each run knows some samples of these; of the others it knows all.
 _SHARED = (FAILING, ATTEMPT, SUCCESS, FAILURES, EXIT_CODE, DURATION)
@@ -65,7 +72,7 @@ logger = logging.getLogger(__name__)
 
 
 def of_modtime(modtime: datetime | None, *, now: datetime) -> Facts:
-    """Say what the mod-time is; None is "never synced"."""
+    """Return what the mod-time is; None is "never synced"."""
     return {
         MODTIME: {(): (modtime or NEVER).timestamp()},
         DISABLED: {(): is_disabled(modtime, now=now)},
@@ -73,12 +80,12 @@ def of_modtime(modtime: datetime | None, *, now: datetime) -> Facts:
 
 
 def of_failure(database: str) -> Facts:
-    """Say that a database failed the command."""
+    """Return that a database failed the command."""
     return {FAILING: {(database,): 1}}
 
 
 def of_diff(plan: Plan, *, now: datetime, off: Mapping[int, int]) -> Facts:
-    """Say what a diff saw; `off` is the number of clients that are off on each shard."""
+    """Return what a diff saw; `off` is the number of clients that are off on each shard."""
     known: Facts = {
         **of_modtime(plan.seen_modtime, now=now),
         LIST_MODIFIED: {(): plan.list_time.timestamp()},
@@ -96,7 +103,7 @@ def of_diff(plan: Plan, *, now: datetime, off: Mapping[int, int]) -> Facts:
 
 
 def of_changes(results: Sequence[ShardResult]) -> Facts:
-    """Say how many clients an apply turned off and on."""
+    """Return how many clients an apply turned off and on."""
     return {
         CHANGES: {
             (action.value, str(result.shard)): len(tally.changed)
@@ -107,7 +114,7 @@ def of_changes(results: Sequence[ShardResult]) -> Facts:
 
 
 def of_results(results: Sequence[ShardResult]) -> Facts:
-    """Say what an apply did with a plan that it took, shard by shard."""
+    """Return what an apply did with a plan that it took, shard by shard."""
     asked = [result for result in results if any(tally.planned for tally in result.tallies.values())]
     return {
         **of_changes(results),
@@ -118,17 +125,20 @@ def of_results(results: Sequence[ShardResult]) -> Facts:
 
 
 def of_step(step: str, *, code: int, seconds: float, now: datetime, former: Facts) -> Facts:
-    """Say how a step of the chain ended."""
+    """Return how a step of the chain ended. `former` is what was known before."""
     key = (step,)
     good = code in _GOOD
+    failed = not good and code != ExitCode.DISABLED
+    # From the first attempt on each step has a sample: a step that never succeeded must be seen, too.
+    never = {(name,): 0.0 for name in CHAIN} | dict(former.get(SUCCESS, {}))
     facts: dict[str, Samples] = {
+        SUCCESS: never | ({key: now.timestamp()} if good else {}),
         ATTEMPT: {key: now.timestamp()},
-        FAILURES: {key: 0 if good else former.get(FAILURES, {}).get(key, 0) + 1},
+        FAILURES: {key: former.get(FAILURES, {}).get(key, 0) + 1 if failed else 0},
         EXIT_CODE: {key: code},
         DURATION: {key: seconds},
+        BUILD: {(__version__,): 1},
     }
-    if good:
-        facts[SUCCESS] = {key: now.timestamp()}
     return facts
 
 
@@ -153,49 +163,57 @@ def after_changes(facts: Facts) -> Facts:
     }
 
 
-def read(path: Path) -> Facts:
-    """Read the samples that are there; a file that is not ours is a warning and begun anew."""
+def read(path: Path) -> dict[str, Facts]:
+    """Read the samples that are there, by feature; a file that can't be read is a warning and written afresh."""
     from prometheus_client.parser import text_string_to_metric_families  # late: see write
 
-    facts: dict[str, dict[tuple[str, ...], float]] = {}
+    found: dict[str, dict[str, dict[tuple[str, ...], float]]] = {}
     try:
         for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
             for sample in family.samples:
-                if sample.name in METRICS:
-                    labels = METRICS[sample.name][1]
-                    facts.setdefault(sample.name, {})[tuple(sample.labels[label] for label in labels)] = sample.value
+                if sample.name in METRICS and FEATURE in sample.labels:
+                    values = tuple(sample.labels[label] for label in METRICS[sample.name][1])
+                    facts = found.setdefault(sample.labels[FEATURE], {})
+                    facts.setdefault(sample.name, {})[values] = sample.value
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, LookupError) as error:
-        logger.warning("the metrics in %s can't be read and are begun anew: %s", path, error)
+        logger.warning("the metrics in %s can't be read and are written afresh: %s", path, error)
         return {}
-    return facts
+    return dict(found)
 
 
-def write(path: Path, facts: Facts) -> None:
+def write(path: Path, facts: Mapping[str, Facts]) -> None:
     """Write the file: whole or not at all, readable by all. Raises OutputError."""
     # Late: a job without metrics pays nothing for them. The package imports whole servers, in 30 to 50 ms.
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
     registry = CollectorRegistry()
     for name, (text, labels) in METRICS.items():
-        samples = facts.get(name)
+        samples = [
+            ((feature, *values), value)
+            for feature, known in facts.items()
+            for values, value in known.get(name, {}).items()
+        ]
         if not samples:
             continue
-        gauge = Gauge(name, text, labels, registry=registry)
-        for values, value in sorted(samples.items()):
-            (gauge.labels(*values) if labels else gauge).set(value)
+        gauge = Gauge(name, text, (FEATURE, *labels), registry=registry)
+        for label_values, value in sorted(samples):
+            gauge.labels(*label_values).set(value)
     write_whole(path, generate_latest(registry).decode(), mode=_READABLE)
 
 
-def record(textfile: str, learnt: Sequence[Facts], *, step: str | None, code: int, seconds: float) -> None:
+def record(
+    textfile: str, learnt: Sequence[Facts], *, feature: str, step: str | None, code: int, seconds: float
+) -> None:
     """Bring the file up to date at the end of a command.
 
     `step` is None for a command that is no step of a chain. What goes wrong is a warning: the
     metrics never decide how a command ends.
     """
     path = Path(textfile)
-    former, facts = read(path), merge({}, *learnt)
+    known, facts = read(path), merge({}, *learnt)
+    former = known.get(feature, {})
     news = [facts]
     if code == ExitCode.DISABLED:
         news.append({DISABLED: {(): 1}})
@@ -207,6 +225,6 @@ def record(textfile: str, learnt: Sequence[Facts], *, step: str | None, code: in
     if CHANGES in facts:
         merged = merge(merged, after_changes(merged))
     try:
-        write(path, merged)
+        write(path, {**known, feature: merged})
     except OutputError as error:
         logger.warning("%s; see metrics.textfile", error)

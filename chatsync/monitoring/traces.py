@@ -1,18 +1,19 @@
 """What a command of the chain leaves behind when it ends: metrics, and a line in the step log."""
 
+import logging
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from chatsync.config.settings import Traces
-from chatsync.core.client_sets import total
 from chatsync.core.plan import Plan
-from chatsync.core.times import format_time
-from chatsync.errors import DatabaseError
+from chatsync.errors import DatabaseError, OutputError
 from chatsync.monitoring import metrics
 from chatsync.monitoring.metrics import CHANGES, MISSING, Facts
-from chatsync.sync.step_log import Step, StepLog, current_user
+from chatsync.sync.step_log import CHAIN, Step, StepLog, current_user
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,11 @@ class Ending:
     ended: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
+def leaves_traces(method: str) -> bool:
+    """Whether a command leaves anything: those of the chain do."""
+    return method in CHAIN
+
+
 def leave_traces(ending: Ending, traces: Traces) -> None:
     """Write the metrics and the step log. Never raises an expected error: what goes wrong is a warning."""
     if traces.metrics.textfile:
@@ -43,13 +49,25 @@ def leave_traces(ending: Ending, traces: Traces) -> None:
         if isinstance(ending.error, DatabaseError) and ending.error.database:
             facts.append(metrics.of_failure(ending.error.database))
         step = ending.method if ending.is_step else None
-        metrics.record(traces.metrics.textfile, facts, step=step, code=ending.code, seconds=ending.seconds)
-    StepLog(traces.records).append(_step(ending, traces.feature.name))
+        metrics.record(
+            traces.metrics.textfile,
+            facts,
+            feature=traces.feature.name,
+            step=step,
+            code=ending.code,
+            seconds=ending.seconds,
+        )
+    try:
+        StepLog(traces.records).append(_step(ending, traces.feature.name))
+    except OutputError as error:
+        # The last line of a command that failed says why it failed.
+        logger.log(logging.INFO if ending.code else logging.WARNING, "%s", error)
 
 
 def _step(ending: Ending, feature: str) -> Step:
+    planned = ending.plan.counts if ending.plan and ending.plan.was_read else {}
     return Step(
-        time=format_time(ending.ended),
+        time=ending.ended,
         step=ending.method,
         trace_id=ending.trace_id,
         feature=feature,
@@ -59,22 +77,11 @@ def _step(ending: Ending, feature: str) -> Step:
         host=socket.gethostname(),
         message=ending.message,
         verdict=ending.plan.verdict.value if ending.plan else None,
-        counts={**_planned(ending.plan), **_done(ending.facts)},
+        counts={**planned, **_done(ending.facts)},
         by_hand=not ending.is_step,
-        modtime=format_time(ending.modtime) if ending.modtime else None,
+        modtime=ending.modtime,
         reason=ending.reason,
     )
-
-
-def _planned(plan: Plan | None) -> Mapping[str, int]:
-    if plan is None or not plan.was_read:
-        return {}
-    return {
-        "turn_off": total(plan.turn_off),
-        "turn_on": total(plan.turn_on),
-        "unknown": len(plan.unknown),
-        "rejected": plan.exclusions.rejected_count,
-    }
 
 
 def _done(facts: Sequence[Facts]) -> Mapping[str, int]:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from chatsync.core.client_sets import total
 from chatsync.core.modtime import DictState, ModTimeState, disabled_message, modtime_state, older_message, waiting_since
-from chatsync.core.plan import Plan
 from chatsync.core.times import short_span, short_time
 from chatsync.errors import ChatsyncError, CheckStatus, PropertyError, SourceAwayError, SourceError
 
@@ -115,16 +113,6 @@ def _judge_waiting(
     elif lag >= thresholds.warning:
         status = CheckStatus.WARNING
     return Finding(status=status, message=message, lag=lag, counts=counts)
-
-
-def diff_counts(plan: Plan) -> dict[str, int]:
-    """Count what a real diff found."""
-    return {
-        "turn_off": total(plan.turn_off),
-        "turn_on": total(plan.turn_on),
-        "unknown": len(plan.unknown),
-        "rejected": plan.exclusions.rejected_count,
-    }
 
 
 def failure(error: ChatsyncError) -> Finding:

@@ -11,7 +11,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard, total
+from chatsync.core.client_sets import IdsByShard
 from chatsync.core.diff import Diff, ExclusionList, ListVersion, compute_diff
 from chatsync.core.modtime import DictState, ModTimeState, modtime_state
 from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part
@@ -92,10 +92,7 @@ def _log(plan: Plan) -> None:
     counts = {
         "clients": plan.exclusions.clients,
         "off": plan.off_now,
-        "turn_off": total(plan.turn_off),
-        "turn_on": total(plan.turn_on),
-        "unknown": len(plan.unknown),
-        "rejected": plan.exclusions.rejected_count,
+        **plan.counts,
     }
     shown = ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items() if count is not None)
     found = shown if plan.was_read else "nothing was read"

@@ -1,23 +1,25 @@
 """A line for every step of the job that ended, in `runs.jsonl` beside the run records.
 
 A run record exists only for an apply that changed something. The step log also tells of refused,
-failed and idle runs, and of each mod-time that was set by hand. Writing it never fails a command.
+failed and idle runs, and of each mod-time that was set by hand. A command that can't write it ends
+as it would have ended.
 """
 
 import contextlib
 import fcntl
 import getpass
-import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from chatsync.config.settings import Records
+from chatsync.core.times import distance, short_time
 from chatsync.errors import ExitCode, OutputError, RecordError
 from chatsync.files import write_whole
 from chatsync.redaction import without_secrets
@@ -31,8 +33,6 @@ _LONGEST_MESSAGE = 2000
 _SLACK = timedelta(days=1)
 _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 100, 0.01
 
-logger = logging.getLogger(__name__)
-
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """How one command of the chain ended.
@@ -41,7 +41,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     with its value in `modtime` and the given `reason`. `verdict` and `counts` are known once there is a plan.
     """
 
-    time: str
+    time: datetime
     step: str
     trace_id: str
     feature: str
@@ -53,13 +53,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str | None = None
     counts: Mapping[str, int] = {}
     by_hand: bool = False
-    modtime: str | None = None
+    modtime: datetime | None = None
     reason: str | None = None
-
-    @property
-    def ended(self) -> datetime:
-        """When the command ended."""
-        return datetime.fromisoformat(self.time)
 
     @property
     def is_good(self) -> bool:
@@ -81,7 +76,7 @@ class StepLog:
         self._keep = timedelta(seconds=section.keep)
 
     def append(self, step: Step) -> None:
-        """Add a line and remove those older than `records.keep`; what goes wrong is a warning."""
+        """Add a line and remove those older than `records.keep`. Raises OutputError."""
         if self._path is None:
             return
         short = msgspec.structs.replace(step, message=step.message[:_LONGEST_MESSAGE] if step.message else None)
@@ -89,10 +84,12 @@ class StepLog:
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
             with self._locked(self._path) as handle:
-                self._write(self._path, handle, line, oldest=step.ended - self._keep)
+                self._write(self._path, handle, line, oldest=step.time - self._keep)
         except (OSError, OutputError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            logger.warning("cannot write %s: %s; this step is missing there, see records.dir", self._path, why)
+            raise OutputError(
+                f"cannot write {self._path}: {why}; this step is missing there, see records.dir"
+            ) from None
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[int]:
@@ -111,7 +108,7 @@ class StepLog:
     def _write(self, path: Path, handle: int, line: bytes, *, oldest: datetime) -> None:
         size = os.fstat(handle).st_size
         first = _parsed(os.pread(handle, 4 * _LONGEST_MESSAGE, 0).partition(b"\n")[0])
-        if first is not None and first.ended < oldest - _SLACK:
+        if first is not None and first.time < oldest - _SLACK:
             kept = [old for old in path.read_bytes().splitlines(keepends=True) if _is_younger(old, oldest)]
             write_whole(path, b"".join([*kept, line]).decode())
             return
@@ -151,16 +148,14 @@ def _is_at(path: Path, handle: int) -> bool:
 def _parsed(line: bytes) -> Step | None:
     """Read a line; None for one that was cut short or is of another version."""
     try:
-        step = msgspec.json.decode(line, type=Step)
-        _ = step.ended
+        return msgspec.json.decode(line, type=Step)
     except (msgspec.MsgspecError, ValueError):
         return None
-    return step
 
 
 def _is_younger(line: bytes, oldest: datetime) -> bool:
     step = _parsed(line)
-    return step is not None and step.ended >= oldest
+    return step is not None and step.time >= oldest
 
 
 def current_user() -> str:
@@ -171,20 +166,41 @@ def current_user() -> str:
         return str(os.getuid())
 
 
-def standing_failures(steps: list[Step]) -> list[tuple[Step, int, datetime]]:
-    """Return for each step of the chain whose last attempt failed: that attempt, how many in a row, and since when.
+@dataclass(frozen=True, kw_only=True)
+class StandingFailure:
+    """A step of the chain whose last attempt failed: that attempt, how many failed in a row, and since when."""
 
-    `steps` are the newest first.
-    """
+    last: Step
+    count: int
+    since: datetime
+
+
+def standing_failures(steps: Sequence[Step]) -> list[StandingFailure]:
+    """Find the steps of the chain that fail now; `steps` are the newest first."""
     standing = []
     for name in CHAIN:
         attempts = [step for step in steps if step.step == name and not step.by_hand]
-        failed = next((at for at, step in enumerate(attempts) if not step.failed), len(attempts))
-        if failed:
-            standing.append((attempts[0], failed, attempts[failed - 1].ended))
+        count = next((at for at, step in enumerate(attempts) if not step.failed), len(attempts))
+        if count:
+            standing.append(StandingFailure(last=attempts[0], count=count, since=attempts[count - 1].time))
     return standing
 
 
-def last_set_by_hand(steps: list[Step]) -> Step | None:
-    """Return the last mod-time that an operator set."""
-    return next((step for step in steps if step.by_hand and step.modtime and step.is_good), None)
+def failure_in_words(failure: StandingFailure, *, now: datetime) -> str:
+    """Return which step failed when, why, and since when it has been failing."""
+    last = failure.last
+    again = f"; {failure.count} times in a row since {short_time(failure.since)}" if failure.count > 1 else ""
+    verb = "was refused" if last.exit_code == ExitCode.REFUSED else "failed"
+    what = f"{last.step} {verb} {distance(last.time, now=now)}, exit {last.exit_code}"
+    return f"{what}: {last.message or 'no message was left'}{again}"
+
+
+def switched_by(steps: Sequence[Step], modtime: datetime, *, now: datetime) -> str:
+    """Return who set this mod-time by hand, when and why; empty when no step tells."""
+    for step in steps:
+        if step.step == "set-modtime" and step.modtime and step.is_good:
+            if step.modtime != modtime:
+                break
+            why = f": {step.reason}" if step.reason else ""
+            return f"set by {step.user}@{step.host} {distance(step.time, now=now)}{why}"
+    return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness.job import HOUR, MODIFIED, RECORDS
+from tests.harness.job import FEATURE, HOUR, MODIFIED, RECORDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,10 +77,14 @@ def textfile(job: Job) -> Path:
 
 
 def exported(job: Job) -> Samples:
-    """Read the metrics file as a collector does: value by name and label values."""
+    """Read the metrics file as a collector does: value by name and the values of its own labels."""
     families = text_string_to_metric_families(textfile(job).read_text(encoding="utf-8"))
     samples = [sample for family in families for sample in family.samples]
-    return {(sample.name, tuple(sample.labels.values())): sample.value for sample in samples}
+    assert {sample.labels["feature"] for sample in samples} <= {FEATURE}
+    return {
+        (sample.name, tuple(value for label, value in sample.labels.items() if label != "feature")): sample.value
+        for sample in samples
+    }
 
 
 # -- records and status --

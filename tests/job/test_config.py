@@ -88,6 +88,10 @@ WRONG: dict[str, list[Any]] = {
     "monitoring.service": NO_NAME,
     "monitoring.drift_tolerance": NO_COUNT,
     "monitoring.state_file": NO_TEXT,
+    "logs.service": NO_NAME,
+    "logs.method": NO_TEXT,
+    "notify.command": ["mail", [1], [""], True],
+    "notify.timeout": NO_DURATION,
 }
 
 
@@ -387,8 +391,27 @@ def test_a_client_on_a_shard_that_is_not_configured_is_exit_2_and_not_unknown(jo
     assert not job.plan_file.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("new_chat", "NEW_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"),
+        ("new-chat.v2", "NEW_CHAT_V2_FEATURE_LAST_SYNCED_MOD_TIME"),
+    ],
+)
+def test_another_feature_needs_a_property_of_its_own(job: Job, name: str, proposed: str) -> None:
+    """With the default it would move the mod-time of the other feature, whose changes would be lost unseen."""
+    job.configure(feature={"name": name})
+
+    result = job.diff()
+
+    assert result.code == 2
+    assert result.err.endswith(
+        f": modtime.property: feature {name!r} needs a property of its own; for example {proposed!r}\n"
+    )
+
+
 def test_a_feature_that_is_not_there_is_exit_2(job: Job) -> None:
-    job.configure(feature={"name": "checked_suport_chat"})
+    job.configure(feature={"name": "checked_suport_chat"}, modtime={"property": "P"})
 
     result = job.diff()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatsync.errors import ChatsyncError, ExitCode
-from tests.harness.job import FEATURE_ID, Job
+from tests.harness.job import FEATURE_ID, PROPERTY, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def move_the_modtime(job: Job) -> None:
 
 
 def other_feature(job: Job) -> None:
-    job.configure(feature={"name": "another_feature"})
+    job.configure(feature={"name": "another_feature"}, modtime={"property": PROPERTY})
 
 
 def other_databases(job: Job) -> None:

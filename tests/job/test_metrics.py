@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync import __version__
 from tests.harness.examples import Samples, exported, make_measured, textfile
 from tests.harness.job import MODIFIED, Job
 from tests.harness.wire import wait_until
@@ -63,6 +64,7 @@ def test_after_a_whole_chain(any_databases: Databases, tmp_path: Path) -> None:
         expected["chatsync_last_changes", ("turn_on", shard)] = shard in "23"
         expected["chatsync_missing_changes", (shard,)] = 0
         expected["chatsync_database_failing", (f"shard {shard}",)] = 0
+    expected["chatsync_build_info", (__version__,)] = 1
     for name in ("diff", "apply", "set-modtime"):
         expected["chatsync_consecutive_failures", (name,)] = 0
         expected["chatsync_last_exit_code", (name,)] = 0
@@ -165,7 +167,7 @@ def test_every_way_to_end_is_kept_and_forgets_nothing(
     assert fail(measured) == code
 
     after = step(measured, name)
-    assert (after["last_exit_code"], after["consecutive_failures"]) == (code, 1)
+    assert (after["last_exit_code"], after["consecutive_failures"]) == (code, code != 5)  # disabled is no failure
     assert after["last_success_timestamp_seconds"] == before["last_success_timestamp_seconds"]
     assert after["last_attempt_timestamp_seconds"] > after["last_success_timestamp_seconds"]
     assert exported(measured).keys() == known
@@ -313,15 +315,21 @@ def test_a_file_that_cant_be_written_is_a_warning(measured: Job) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\xff\xfe", b"chatsync_disabled one\n", b"chatsync_clients_off 1\n", b"chatsync_disabled{", b"# TYPE x\n{} 1"],
+    [
+        b"\xff\xfe",
+        b"chatsync_disabled one\n",
+        b'chatsync_clients_off{feature="checked_support_chat"} 1\n',
+        b"chatsync_disabled{",
+        b"# TYPE x\n{} 1",
+    ],
 )
-def test_a_broken_file_is_a_warning_and_begun_anew(measured: Job, content: bytes) -> None:
+def test_a_broken_file_is_a_warning_and_written_afresh(measured: Job, content: bytes) -> None:
     textfile(measured).write_bytes(content)
 
     result = measured.diff()
 
     assert result.code == 0
-    assert "are begun anew" in result.err
+    assert "are written afresh" in result.err
     assert exported(measured)["chatsync_clients_listed", ()] == 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ list      {job.list_file}
           2 clients in 3 rows: 1 duplicates, 0 rejected
 feature   checked_support_chat (id {FEATURE_ID})
 mod-time  {modified:%Y-%m-%d %H:%M:%S} UTC: synced, set … s ago
+last run  set-modtime, exit 0, … s ago
 
 shard      off    to turn off    to turn on
 -------  -----  -------------  ------------
@@ -76,6 +78,8 @@ def test_the_same_for_programs(known: Job) -> None:
 
     modified = format_time(datetime.fromtimestamp(known.list_file.stat().st_mtime, UTC))
     (run,) = found.pop("runs")
+    steps = found.pop("steps")
+    assert {name: step["exit_code"] for name, step in steps.items()} == {"diff": 0, "apply": 0, "set-modtime": 0}
     set_at = found["modtime"].pop("set_at")
     assert datetime.now(UTC) - datetime.fromisoformat(set_at) < timedelta(minutes=1)
     assert re.fullmatch(r"synced, set \d+ s ago", found["modtime"].pop("meaning"))
@@ -96,6 +100,7 @@ def test_the_same_for_programs(known: Job) -> None:
         "off_now": 2,
         "changes": {"turn_off": 0, "turn_on": 0},
         "warnings": [],
+        "waiting": None,
         "errors": {},
     }
 
@@ -142,7 +147,7 @@ def stop_at_first_batch(job: Job) -> None:
         ),
         pytest.param(
             lambda job: job.list([1, "n/a", "-3"]),
-            "2 rows hold no client id (row 3: 'n/a', not an integer); tell those who keep the list",
+            "the list has 2 rows without a client id (row 3: 'n/a', not an integer); tell its owners",
             id="rejected rows",
         ),
         pytest.param(
@@ -164,7 +169,7 @@ def stop_at_first_batch(job: Job) -> None:
         ),
         pytest.param(
             lambda job: (job.chain(), job.settle_off({4: 4})),
-            "synced by the mod-time, but 0 clients are to be turned off and 1 on; a run without --if-modified does "
+            "synced by the mod-time, but 0 clients must be turned off and 1 on; a run without --if-modified does "
             "it, `chatsync diff` shows them",
             id="drift",
         ),
@@ -179,7 +184,7 @@ def test_what_needs_a_person(known: Job, change: Callable[[Job], object], warnin
     assert result.code == 0
     assert document(known)["warnings"] == ([warning] if warning else [])
     assert (f"  ! {warning}\n" in result.out) == bool(warning)
-    assert ("All is well." in result.out) == (not warning)
+    assert "All is well." not in result.out  # each of these is a list that was never synced, or worse
 
 
 def test_a_run_that_failed(known: Job) -> None:
@@ -188,9 +193,122 @@ def test_a_run_that_failed(known: Job) -> None:
 
     (warning,) = document(known)["warnings"]
 
-    assert warning.startswith(
-        f"the last run that changed anything, {known.records()[0]['id']}, failed: 1 change failed"
+    assert re.match(r"apply failed \d+ s ago, exit 1: 1 change failed on shard 2: ", warning)
+
+
+def without_the_step_log(job: Job) -> Job:
+    """As after an upgrade: the records are there, the step log is not."""
+    (job.records_folder / "runs.jsonl").unlink()
+    return job
+
+
+def test_a_run_that_failed_by_its_record(known: Job) -> None:
+    stop_at_first_batch(known)
+    known.list([1, 3])
+
+    (warning,) = document(without_the_step_log(known))["warnings"]
+
+    name = known.records()[0]["id"][:15]
+    assert warning.startswith(f"the last run that changed anything, {name}, failed: 1 change failed")
+
+
+def killed(job: Job) -> Job:
+    """The record of the last run is one that never came to its end."""
+    job.chain()
+    (record,) = job.records()
+    job.records_folder.joinpath(f"{record['id']}.json").write_text(
+        json.dumps(record | {"outcome": "started", "ended": None, "exit_code": None, "shards": {}})
     )
+    return job
+
+
+def test_a_run_that_was_killed_says_what_to_do(known: Job) -> None:
+    without_the_step_log(killed(known)).row(4, 4, 0)
+    known.settle({4: 4})
+
+    _, warning = document(known)["warnings"]
+
+    assert warning.endswith(
+        ", is still at work or was killed: `chatsync diff` shows what is left, and the next run does it"
+    )
+
+
+def test_a_run_that_was_killed_is_overcome_by_a_later_sync(known: Job) -> None:
+    killed(known)
+
+    assert document(known)["warnings"] == []
+    assert "All is well." in known.run("status").out
+
+
+# -- the steps, whether or not they changed anything -------------------------------------------------------------------
+
+
+def fail(job: Job) -> None:
+    job.list_file.rename(job.folder / "away")
+    assert job.diff().code == 1
+    (job.folder / "away").rename(job.list_file)
+
+
+def test_all_is_not_well_while_the_last_attempt_failed(known: Job) -> None:
+    known.chain()
+    fail(known)
+    fail(known)
+
+    result = known.run("status")
+
+    (warning,) = document(known)["warnings"]
+    assert re.match(r"diff failed \d+ s ago, exit 1: cannot read the list .*; 2 times in a row since 20", warning)
+    assert "All is well." not in result.out
+    assert "last run  diff, exit 1, " in result.out
+
+
+def test_a_failure_that_was_overcome_is_not_told(known: Job) -> None:
+    fail(known)
+    known.chain()
+
+    assert document(known)["warnings"] == []
+    assert "All is well." in known.run("status").out
+
+
+def test_a_refusal_is_told_with_its_reason_and_outlasts_the_next_diff(known: Job) -> None:
+    known.configure(records={"dir": "records"}, limits={"must_contain": [7]})
+    known.chain()
+    known.diff()
+
+    warnings = document(known)["warnings"]
+
+    assert re.match(r"apply was refused \d+ s ago, exit 3: refused, nothing was written: the list lacks", warnings[1])
+    assert "the next run would be refused by a limit (the last one was " in known.run("status").out
+
+
+def test_what_the_next_run_does_and_when_it_is_due(known: Job) -> None:
+    log = known.records_folder / "runs.jsonl"
+    known.diff()
+    known.diff()
+    first, second = (json.loads(line) for line in log.read_text().splitlines())
+    for line, minutes in ((first, 42), (second, 12)):
+        line["time"] = (datetime.now(UTC) - timedelta(minutes=minutes, seconds=-1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    log.write_text(json.dumps(first) + "\n" + json.dumps(second) + "\n")
+
+    waiting = document(known)["waiting"]
+
+    assert re.fullmatch(
+        r"No list was ever synced; the next run makes 2 changes "
+        r"\(the last one was 1\d min \d+ s ago, so it is due in 1\d min \d+ s\)\.",
+        waiting,
+    )
+    assert known.run("status").out.endswith(waiting + "\n")
+
+
+def test_who_switched_it_off_and_why(known: Job) -> None:
+    known.run("set-modtime", "--disable", "--reason", "INC-7: wrong list")
+
+    (warning,) = document(known)["warnings"]
+
+    assert re.search(r"switches it on again; set by \S+@\S+ \d+ s ago: INC-7: wrong list$", warning)
+
+    known.set_property("2099-01-01")  # by other means: then the step log does not know
+    assert "set by" not in document(known)["warnings"][0]
 
 
 # -- a part that is down -------------------------------------------------------------------------------------------
@@ -247,7 +365,7 @@ def test_a_wrong_list_is_told_also_without_a_shard(known: Job) -> None:
     _, empty, lacking = document(known)["warnings"]
 
     assert empty == "the list holds no client (0 rows); apply refuses that without --allow-empty"
-    assert lacking == "the list lacks 2 of the clients of limits.must_contain (7): it is the wrong list"
+    assert lacking == "the list lacks 2 clients of limits.must_contain (7): it is the wrong list"
 
 
 def test_a_shard_that_is_not_configured_is_named(known: Job) -> None:

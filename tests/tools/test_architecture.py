@@ -24,13 +24,24 @@ ARROWS = {
         *("invocation", "monitoring", "progress", "sync"),
     },
     "demo_world": {"databases", "errors"},
-    "invocation": {"cancel_scope", "config", "errors", "monitoring"},
+    "invocation": {"cancel_scope", "config", "core", "errors", "monitoring"},
     "diagnostics": {
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel", "progress", "sync"),
         "ytsaurus",
     },
     "monitoring": {
-        *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "files", "parallel", "progress"),
+        *(
+            "__init__",
+            "cancel_scope",
+            "config",
+            "core",
+            "databases",
+            "errors",
+            "exclusions",
+            "files",
+            "parallel",
+            "progress",
+        ),
         *("redaction", "sync"),
     },
     "sync": {

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatsync.config.settings import Records, Seconds
-from chatsync.core.times import format_time
+from chatsync.core.modtime import DISABLED_FOREVER
+from chatsync.errors import OutputError, RecordError
 from chatsync.sync import step_log
-from chatsync.sync.step_log import Step, StepLog, last_set_by_hand, standing_failures
+from chatsync.sync.step_log import Step, StepLog, failure_in_words, standing_failures, switched_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ NOW = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
 def step(minutes: float = 0, *, code: int = 0, name: str = "diff", **fields: object) -> Step:
     """A step that ended so many minutes before NOW."""
     return Step(
-        time=format_time(NOW - timedelta(minutes=minutes)),
+        time=NOW - timedelta(minutes=minutes),
         step=name,
         trace_id="3f2a9c1d",
         feature="chat",
@@ -120,19 +121,17 @@ def test_old_lines_go_once_they_are_a_day_too_old(log: StepLog) -> None:
     assert [found.time for found in log.newest(feature="chat")] == [step(0).time, step(day).time]
 
 
-def test_what_cannot_be_written_is_a_warning(log: StepLog, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_written_is_named(log: StepLog, folder: Path) -> None:
     folder.write_text("in the way")
 
-    log.append(step())
-
-    assert f"cannot write {folder}/runs.jsonl: " in caplog.text
-    assert "see records.dir" in caplog.text
+    with pytest.raises(OutputError, match=r"cannot write .*runs.jsonl: .*; this step is missing there"):
+        log.append(step())
 
 
 def test_what_cannot_be_read_is_named(log: StepLog, folder: Path) -> None:
     (folder / "runs.jsonl").mkdir(parents=True)
 
-    with pytest.raises(step_log.RecordError, match=r"cannot read .*runs.jsonl: Is a directory"):
+    with pytest.raises(RecordError, match=r"cannot read .*runs.jsonl: Is a directory"):
         log.newest(feature="chat")
 
 
@@ -149,24 +148,36 @@ def test_failures_that_stand() -> None:
 
     standing = standing_failures(steps)
 
-    assert [(last.step, last.exit_code, count) for last, count, _ in standing] == [
+    assert [(failure.last.step, failure.last.exit_code, failure.count) for failure in standing] == [
         ("diff", 1, 1),
         ("apply", 3, 1),
         ("set-modtime", 1, 1),
     ]
-    assert standing_failures([step(0), *steps])[0][0].step == "apply"  # overcome
-    assert [count for _, count, _ in standing_failures([step(0, code=1), step(30, code=2), step(60)])] == [2]
+    assert standing_failures([step(0), *steps])[0].last.step == "apply"  # overcome
+    assert [failure.count for failure in standing_failures([step(0, code=1), step(30, code=2), step(60)])] == [2]
     assert standing_failures([step(0, code=5)]) == []  # disabled is no failure
     assert standing_failures([step(0, code=1, by_hand=True)]) == []
     assert standing_failures([step(0, code=10)]) == []
 
 
-def test_the_last_mod_time_that_was_set_by_hand() -> None:
-    chosen = step(5, name="set-modtime", by_hand=True, modtime="9999-12-31T00:00:00.000000Z", reason="INC-7")
-    steps = [step(1, name="set-modtime"), step(2, name="set-modtime", by_hand=True, code=1), chosen]
+def test_a_failure_in_words() -> None:
+    once, often = step(2, code=1, message="away"), [step(2, code=3, name="apply"), step(32, code=3, name="apply")]
 
-    assert last_set_by_hand(steps) == chosen
-    assert last_set_by_hand(steps[:2]) is None
+    (first,), (second,) = standing_failures([once]), standing_failures(often)
+
+    assert failure_in_words(first, now=NOW) == "diff failed 2 min 0 s ago, exit 1: away"
+    assert failure_in_words(second, now=NOW) == (
+        "apply was refused 2 min 0 s ago, exit 3: no message was left; 2 times in a row since 2026-11-23 09:58:00 UTC"
+    )
+
+
+def test_who_set_a_mod_time() -> None:
+    by_hand = step(5, name="set-modtime", by_hand=True, modtime=DISABLED_FOREVER, reason="INC-7")
+    steps = [step(1, name="set-modtime"), step(2, name="set-modtime", by_hand=True, code=1), by_hand]
+
+    assert switched_by(steps, DISABLED_FOREVER, now=NOW) == "set by anna@cron1 5 min 0 s ago: INC-7"
+    assert switched_by(steps, NOW, now=NOW) == ""
+    assert switched_by(steps[:2], DISABLED_FOREVER, now=NOW) == ""
 
 
 def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
