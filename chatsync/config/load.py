@@ -27,6 +27,7 @@ from chatsync.config.settings import (
     Feature,
     File,
     Modtime,
+    Notify,
     Seconds,
     Section,
     Settings,
@@ -157,9 +158,15 @@ def _settings(file: File, *, path: Path) -> Settings:
         records=msgspec.structs.replace(file.records, dir=absolute(file.records.dir, base=base)),
         metrics=msgspec.structs.replace(file.metrics, textfile=absolute(file.metrics.textfile, base=base)),
         logs=file.logs,
-        notify=file.notify,
+        notify=_notify(file),
         monitoring=msgspec.structs.replace(file.monitoring, state_file=absolute(file.monitoring.state_file, base=base)),
     )
+
+
+def _notify(file: File) -> Notify:
+    if file.notify.command and not file.records.dir:
+        raise ValueError("notify.command: needs records.dir, as the step log there tells when the state changes")
+    return file.notify
 
 
 def _modtime(section: Modtime, *, feature: str) -> Modtime:

@@ -1,4 +1,4 @@
-"""What a command of the chain leaves behind when it ends: metrics, and a line in the step log."""
+"""What a command of the chain leaves behind when it ends: metrics, a line in the step log, and a notification."""
 
 import logging
 import socket
@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from chatsync.config.settings import Traces
 from chatsync.core.plan import Plan
-from chatsync.errors import DatabaseError, OutputError
+from chatsync.errors import DatabaseError, OutputError, RecordError
 from chatsync.monitoring import metrics
 from chatsync.monitoring.metrics import CHANGES, MISSING, Facts
+from chatsync.monitoring.notify import notify
 from chatsync.sync.step_log import CHAIN, Step, StepLog, current_user
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def leaves_traces(method: str) -> bool:
 
 
 def leave_traces(ending: Ending, traces: Traces) -> None:
-    """Write the metrics and the step log. Never raises an expected error: what goes wrong is a warning."""
+    """Write the metrics and the step log, and notify. Never raises an expected error: what goes wrong is a warning."""
     if traces.metrics.textfile:
         facts = list(ending.facts)
         if isinstance(ending.error, DatabaseError) and ending.error.database:
@@ -57,9 +58,12 @@ def leave_traces(ending: Ending, traces: Traces) -> None:
             code=ending.code,
             seconds=ending.seconds,
         )
+    log = StepLog(traces.records)
     try:
-        StepLog(traces.records).append(_step(ending, traces.feature.name))
-    except OutputError as error:
+        log.append(_step(ending, traces.feature.name))
+        if traces.notify.command:
+            notify(traces.notify, log.newest(feature=traces.feature.name))
+    except (OutputError, RecordError) as error:
         # The last line of a command that failed says why it failed.
         logger.log(logging.INFO if ending.code else logging.WARNING, "%s", error)
 

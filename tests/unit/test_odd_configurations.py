@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.config.load import load, metrics_file
+from chatsync.config.load import load
 from chatsync.config.settings import File, Seconds
+from chatsync.config.traces import read_traces
 from chatsync.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def check(path: Path, content: bytes) -> bool:
         load(path)
     except ConfigError as error:
         refusal = error
-    metrics_file(path)
+    read_traces(path)
     assert time.monotonic() - began < 5, content
     if refusal is not None:
         assert refusal.exit_code == ExitCode.USAGE
