@@ -94,3 +94,14 @@ def test_every_make_target_exists(page: Path) -> None:
 @file
 def test_every_metric_is_one_of_the_program(file: Path) -> None:
     assert set(re.findall(r"\bchatsync_[a-z_]+[a-z]\b", file.read_text(encoding="utf-8"))) <= set(METRICS)
+
+
+@pytest.mark.parametrize("folder", ["chatsync", "tests"])
+def test_the_tree_of_the_architecture_page_is_the_tree(folder: str) -> None:
+    (tree,) = re.findall(rf"^{folder}/\n((?:  .+\n)+)", readme.ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"^  (\S+)", tree, re.MULTILINE)
+    there = [f"{path.name}/" if path.is_dir() else path.name for path in (ROOT / folder).iterdir()]
+
+    if folder == "tests":
+        there = [name for name in there if name.endswith("/")]
+    assert sorted(named) == sorted(name for name in there if not name.startswith(("_", ".")))

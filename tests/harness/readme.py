@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONSOLE = re.compile(r"<!-- (demo|help)(?:: ([a-z -]+))? -->\n```console\n\$ (.*)\n(?:.*\n)*?```\n")
 KEYS = re.compile(r"<!-- keys: ([a-z]+) -->\n(?:\|.*\n)*")
