@@ -12,6 +12,7 @@ import pytest
 
 from chatsync.cli import cli
 from chatsync.invocation import Invocation
+from tests.harness import runbook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,3 +79,20 @@ def test_every_link_of_the_runbook_has_its_heading() -> None:
     headings = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= anchors
+
+
+ENGLISH, RUSSIAN = (runbook.parts(page) for page in (runbook.PAGE, runbook.TRANSLATION))
+
+
+def test_the_translation_has_the_same_sections() -> None:
+    assert len(RUSSIAN) == len(ENGLISH)
+
+
+@pytest.mark.parametrize(("english", "russian"), list(zip(ENGLISH, RUSSIAN, strict=False)), ids=range(len(ENGLISH)))
+def test_each_section_is_translated_as_it_is_now(english: str, russian: str) -> None:
+    named = runbook.HASH.findall(russian)
+
+    assert runbook.BLOCK.findall(russian) == runbook.BLOCK.findall(english), (
+        "python -m tests.harness.runbook copies them"
+    )
+    assert named == [runbook.prose_hash(english)], "translate what has changed, then name this hash"

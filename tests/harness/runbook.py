@@ -7,6 +7,7 @@ prints what the commands print (of the sections whose heading has WORD) and brin
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import random
@@ -42,6 +43,10 @@ OFF = 612
 ALIKE = 0.4
 RUN_ID = re.compile(r"\b\d{8}T\d{6}(?:\.\d+)?(?:Z-[0-9a-f]{8})?")
 
+TRANSLATION = PAGE.parent / "ru" / "runbook.md"
+BLOCK = re.compile(r"^```\n.*?^```$", re.MULTILINE | re.DOTALL)
+HASH = re.compile(r"<!-- en: ([0-9a-f]*) -->\n")
+
 Command = tuple[str, list[str]]
 
 
@@ -57,6 +62,23 @@ def _commands(text: str) -> Iterator[Command]:
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, *lines = part.splitlines()
             yield command, lines
+
+
+def parts(page: Path) -> list[str]:
+    """Return the sections of a page, the one before the first heading too."""
+    return re.split(r"^(?=## )", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def prose_hash(part: str) -> str:
+    """Return a short hash of a section's text without its blocks of code and its line ends."""
+    return hashlib.sha256(" ".join(BLOCK.sub("", part).split()).encode()).hexdigest()[:8]
+
+
+def translate_blocks() -> None:
+    """Put the blocks of the page into its translation; the hashes stay, for they are a translator's word."""
+    blocks = iter(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
+    text = TRANSLATION.read_text(encoding="utf-8")
+    TRANSLATION.write_text(BLOCK.sub(lambda _: next(blocks), text), encoding="utf-8")
 
 
 class Scene:
@@ -357,6 +379,7 @@ def main() -> None:
                     at = text.index(before, text.index(f"## {heading}"))
                     text = text[:at] + after + text[at + len(before) :]
     PAGE.write_text(text, encoding="utf-8")
+    translate_blocks()
 
 
 if __name__ == "__main__":
