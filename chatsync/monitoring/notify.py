@@ -1,11 +1,11 @@
 """Telling people when the state of the job changes, by a command of theirs (`notify.command`)."""
 
-import contextlib
 import json
 import logging
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -45,7 +45,7 @@ def _finds_it_disabled(step: Step) -> bool:
 def notify(section: Notify, steps: Sequence[Step]) -> None:
     """Run the command when the newest step has changed the state. What goes wrong is a warning.
 
-    It gets a JSON object on standard input, is given `notify.timeout`, and is then killed with all that it started.
+    It gets a JSON object on standard input; after `notify.timeout` it is killed with all that it started.
     """
     before, after = job_state(steps[1:]), job_state(steps)
     if before is after:
@@ -73,18 +73,18 @@ def notify(section: Notify, steps: Sequence[Step]) -> None:
 
 
 def _run(section: Notify, document: bytes) -> None:
-    with subprocess.Popen(  # noqa: S603  # the operator's own command
-        section.command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        try:
-            _, errors = process.communicate(document, timeout=section.timeout)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
+    # Into a file: a pipe would also have to wait for what the command leaves running, such as a mailer.
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(  # noqa: S603  # the operator's own command
+            section.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+        )
+        with process:
+            try:
+                process.communicate(document, timeout=section.timeout)
+            except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
+                raise
+        errors.seek(0)
+        last_line = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
     if process.returncode:
-        last_line = errors.decode(errors="replace").strip().rpartition("\n")[2]
         raise subprocess.SubprocessError(f"it ended with exit code {process.returncode}: {last_line}")

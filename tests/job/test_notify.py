@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.harness.wire import wait_until
+
 if TYPE_CHECKING:
     from tests.harness.job import Job
 
-KEEP = "import sys; open('told.jsonl', 'a').write(sys.stdin.read())"
+KEEP = 'import sys; open("told.jsonl", "a").write(sys.stdin.read())'
 
 
 @pytest.fixture
@@ -86,6 +88,18 @@ def test_what_goes_wrong_there_is_a_warning(
     assert "notify.command did not tell that the job is failing: " in result.err
     assert problem in result.err
     assert time.monotonic() - began < 10
+
+
+def test_what_the_command_leaves_running_is_left_running(notified: Job) -> None:
+    """As a mail program does that hands over to its mailer."""
+    tell_by(notified, ["sh", "-c", f"cat > got; (sleep 0.3; {sys.executable} -c '{KEEP}' < got) & exit 0"])
+    notified.list_file.rename("away")
+    began = time.monotonic()
+
+    assert notified.diff().err.count("notify.command") == 0
+    assert time.monotonic() - began < 5
+
+    wait_until(lambda: states(notified) == [("well", "failing")])
 
 
 def test_it_needs_the_step_log(job: Job) -> None:

@@ -34,7 +34,7 @@ def promtool(*arguments: object) -> str:
 
 def expressions() -> list[str]:
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
-    return [target["expr"].replace("$instance", "job1") for panel in panels for target in panel["targets"]]
+    return [target["expr"].replace("$instance", "job1").replace("$feature", "chat") for panel in panels for target in panel["targets"]]
 
 
 @pytest.mark.programs
@@ -56,7 +56,7 @@ def test_every_alert_is_tested_both_ways() -> None:
     alerts = re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8"))
     tested = re.findall(r"alertname: (\w+)\n +exp_alerts:( \[\])?", TESTS.read_text(encoding="utf-8"))
 
-    assert len(alerts) == 9
+    assert len(alerts) == 11
     assert {(alert, silent) for alert in alerts for silent in ("", " []")} == set(tested)
 
 
@@ -81,3 +81,18 @@ def test_every_metric_that_is_asked_for_is_exported(job: Job) -> None:
     asked = set(NAME.findall(rules)) | {name for expr in expressions() for name in NAME.findall(expr)}
 
     assert asked == names
+
+
+def test_every_alert_names_a_section_of_the_runbook() -> None:
+    headings = re.findall(r"^## (.*)$", (MONITORING.parent / "docs" / "runbook.md").read_text(encoding="utf-8"), re.M)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    rules = ALERTS.read_text(encoding="utf-8")
+
+    named = re.findall(r"runbook_url: https://runbooks\.example/chatsync/runbook\.md#(\S+)", rules)
+
+    assert len(named) == rules.count("- alert: ")
+    assert set(named) <= anchors
+
+
+def test_every_series_that_is_asked_for_is_told_apart_by_feature() -> None:
+    assert [expr for expr in expressions() if expr.count('feature=~"chat"') < len(NAME.findall(expr))] == []
