@@ -82,7 +82,9 @@ class StepLog:
         short = msgspec.structs.replace(step, message=step.message[:_LONGEST_MESSAGE] if step.message else None)
         line = without_secrets(msgspec.json.encode(short).decode()).encode() + b"\n"
         try:
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            if not self._path.parent.exists():
+                self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                _hand_over(self._path.parent)
             with self._locked(self._path) as handle:
                 self._write(self._path, handle, line, oldest=step.time - self._keep)
         except (OSError, OutputError) as error:
@@ -100,6 +102,7 @@ class StepLog:
                 _lock(handle)
                 # Another process may have put a shortened file in its place meanwhile.
                 if _is_at(path, handle):
+                    _hand_over(path)
                     yield handle
                     return
             finally:
@@ -127,6 +130,13 @@ class StepLog:
             raise RecordError(f"cannot read {self._path}: {error.strerror}; see records.dir") from None
         steps = (_parsed(line) for line in reversed(lines))
         return [step for step in steps if step is not None and step.feature == feature]
+
+
+def _hand_over(path: Path) -> None:
+    """Give what root has made to the owner of the folder around it: the job's user must be able to write it, too."""
+    if os.geteuid() == 0:
+        around = path.parent.stat()
+        os.chown(path, around.st_uid, around.st_gid)
 
 
 def _lock(handle: int) -> None:

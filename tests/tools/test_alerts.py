@@ -34,7 +34,11 @@ def promtool(*arguments: object) -> str:
 
 def expressions() -> list[str]:
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
-    return [target["expr"].replace("$instance", "job1").replace("$feature", "chat") for panel in panels for target in panel["targets"]]
+    return [
+        target["expr"].replace("$instance", "job1").replace("$feature", "chat")
+        for panel in panels
+        for target in panel["targets"]
+    ]
 
 
 @pytest.mark.programs

@@ -128,6 +128,16 @@ def test_what_cannot_be_written_is_named(log: StepLog, folder: Path) -> None:
         log.append(step())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_root_leaves_it_to_the_user_of_the_job(log: StepLog, folder: Path) -> None:
+    os.chown(folder.parent, 12345, 12345)
+
+    log.append(step(1))
+    log.append(step())
+
+    assert {path.stat().st_uid for path in (folder, folder / "runs.jsonl")} == {12345}
+
+
 def test_what_cannot_be_read_is_named(log: StepLog, folder: Path) -> None:
     (folder / "runs.jsonl").mkdir(parents=True)
 
