@@ -35,7 +35,7 @@ def commands(heading: str) -> list[list[str]]:
     return [part.split("#")[0].split()[1:] for line in lines for part in line.split("&&")]
 
 
-@pytest.mark.parametrize("page", [readme.README, readme.COMMANDS, readme.CONFIGURATION], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.name)
 def test_generated_parts_are_those_of_the_program(page: Path) -> None:
     assert readme.generated(page) == page.read_text(encoding="utf-8")
 

@@ -1,8 +1,8 @@
 """The parts of the documentation that are generated from the program; `make docs` writes them again.
 
 In README.md: the demo's output. In docs/commands.md: the help of each command. In docs/configuration.md:
-the table of keys of each section. Each part stands after a marker, `<!-- help: diff -->`; the text around
-the parts is written by hand.
+the keys of each section. In docs/monitoring.md: the metrics. Each part stands after a marker such as
+`<!-- help: diff -->`; the text around the parts is written by hand.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 
 from chatsync import cli
 from chatsync.config.settings import File, Seconds, Section
+from chatsync.monitoring.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +31,21 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+MONITORING = ROOT / "docs" / "monitoring.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONSOLE = re.compile(r"<!-- (demo|help)(?:: ([a-z -]+))? -->\n```console\n\$ (.*)\n(?:.*\n)*?```\n")
+METRICS_TABLE = re.compile(r"<!-- metrics -->\n(?:\|.*\n)*")
 KEYS = re.compile(r"<!-- keys: ([a-z]+) -->\n(?:\|.*\n)*")
 REQUIRED = "required"
+
+
+PAGES = (README, COMMANDS, CONFIGURATION, MONITORING)
 
 
 def generated(page: Path) -> str:
     """Return a page with its generated parts as they are now."""
     text = page.read_text(encoding="utf-8")
+    text = METRICS_TABLE.sub(lambda _: metrics_part(), text)
     return KEYS.sub(lambda match: keys_part(match[1]), CONSOLE.sub(console_part, text))
 
 
@@ -93,6 +100,15 @@ def keys_part(section: str) -> str:
     return "".join([f"<!-- keys: {section} -->\n", "| key | default | description |\n", "|---|---|---|\n", *rows])
 
 
+def metrics_part() -> str:
+    """Return the table of metrics: name, labels, meaning."""
+    rows = [
+        f"| `{name}` | {', '.join(f'`{label}`' for label in labels)} | {text} |\n"
+        for name, (text, labels) in METRICS.items()
+    ]
+    return "".join(["<!-- metrics -->\n", "| metric | labels | meaning |\n", "|---|---|---|\n", *rows])
+
+
 def keys(section: type[Section]) -> Iterator[tuple[str, Any, str]]:
     """Return each key of a section with its default and its description."""
     hints = get_type_hints(section, include_extras=True)
@@ -130,7 +146,7 @@ def duration(value: Seconds) -> str:
 
 def main() -> None:
     """Write all generated parts again."""
-    for page in (README, COMMANDS, CONFIGURATION):
+    for page in PAGES:
         page.write_text(generated(page), encoding="utf-8")
 
 
