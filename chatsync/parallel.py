@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from chatsync.cancel_scope import CancelScope, format_seconds
 from chatsync.errors import ChatsyncError, DeadlineError
@@ -61,6 +61,29 @@ def off_main_thread(task: Callable[[], Value]) -> Value:
     done: queue.SimpleQueue[Ended[Value]] = queue.SimpleQueue()
     _start(lambda: done.put(_ended(task)))
     return done.get().unwrap()
+
+
+def while_alive(
+    task: Callable[[], Value], *, check: Callable[[], None], every: float, give_up: Callable[[], None]
+) -> Value:
+    """Run a task in a thread of its own, and call `check` in another one after each `every` seconds of waiting.
+
+    If `check` raises, the task is left behind, `give_up` is called, and the error is raised here.
+    """
+    done: queue.SimpleQueue[tuple[bool, Ended[Any]]] = queue.SimpleQueue()
+    _start(lambda: done.put((True, _ended(task))))
+    while True:
+        try:
+            is_task, ended = done.get(timeout=every)
+        except queue.Empty:
+            _start(lambda: done.put((False, _ended(check))))
+            is_task, ended = done.get()
+        if is_task:
+            value: Value = ended.unwrap()
+            return value
+        if ended.error is not None:
+            give_up()
+            raise ended.error
 
 
 class SideBySide(Generic[Key, Value]):

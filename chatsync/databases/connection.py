@@ -16,14 +16,16 @@ from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.database_url import DatabaseUrl
 from chatsync.databases.engines import new_engine
-from chatsync.databases.faults import describe, error_number, is_transient, refuses_an_option, way_out
+from chatsync.databases.faults import describe, error_number, is_away, is_transient, refuses_an_option, way_out
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
-from chatsync.parallel import off_main_thread
+from chatsync.parallel import off_main_thread, while_alive
 
 Value = TypeVar("Value")
 
 # No small statement takes this long without sending a byte; only a frozen server does.
 STATEMENT_SECONDS = 60
+# After this much silence, and at least run.retry_timeout, a new connection shows whether the server is there.
+_SILENT_SECONDS = 5.0
 
 
 class Database:
@@ -50,6 +52,7 @@ class Database:
         self._engine = new_engine(url, writable=writable, patience=patience)
         self._connection: sa.Connection | None = None
         self._is_busy = False
+        self._attempt_count = 0
 
     def __str__(self) -> str:
         """Return name and address, as error messages have them."""
@@ -87,22 +90,54 @@ class Database:
             return self._attempt(work)
 
     def _attempt(self, work: Callable[[sa.Connection], Value]) -> Value:
+        self._attempt_count += 1
+        number = self._attempt_count
+
         def attempt() -> Value:
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
+                connection = self._open(number)
                 if not self._writable:
-                    return work(self._connection)  # autocommit: a COMMIT would be a round trip for nothing
-                with self._connection.begin():
-                    return work(self._connection)
+                    return work(connection)  # autocommit: a COMMIT would be a round trip for nothing
+                with connection.begin():
+                    return work(connection)
             except BaseException:
-                self.close()
+                if number == self._attempt_count:
+                    self.close()
                 raise
             finally:
-                self._is_busy = False
+                if number == self._attempt_count:
+                    self._is_busy = False
 
         self._is_busy = True
-        return off_main_thread(attempt)
+        if self._writable or self.is_sqlite:
+            return off_main_thread(attempt)
+        # A statement that reads may rightly be silent for minutes; one whose server is gone must not be waited for.
+        silence = max(_SILENT_SECONDS, self.scope.retry_timeout)
+        return while_alive(attempt, check=self._check_alive, every=silence, give_up=self._leave_behind)
+
+    def _open(self, number: int) -> sa.Connection:
+        """Return the connection, opened when there is none."""
+        if self._connection is not None:
+            return self._connection
+        connection = self._connect()
+        if number != self._attempt_count:
+            connection.invalidate()
+            raise InvalidRequestError("the attempt was given up while it connected")
+        self._connection = connection
+        return connection
+
+    def _check_alive(self) -> None:
+        """Raise the driver's error when the server does not answer a new connection either."""
+        try:
+            self._engine.connect().close()
+        except Exception as error:
+            if is_away(error):
+                raise
+
+    def _leave_behind(self) -> None:
+        """Leave the connection to the thread that waits in it: two threads in one connection crash the driver."""
+        self._attempt_count += 1
+        self._connection, self._is_busy = None, False
 
     def _connect(self) -> sa.Connection:
         try:

@@ -29,6 +29,7 @@ _SERVER_AWAY = frozenset({
     3169, 4031,  # session was killed, disconnected for inactivity (MySQL)
 })  # fmt: skip
 _NOT_REACHED = frozenset({2002, 2003, 2005})
+_AWAY = _NOT_REACHED | {2006, 2013, 2055, 3024}
 _WRONG_LOGIN = frozenset({1045, 1698})
 _NO_GRANT = frozenset({1044, 1142, 1143, 1227})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
@@ -36,6 +37,11 @@ _TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
 _SYNTAX = 1064
 
 NOT_REACHED_HINT = "is the server up, and is its address in [databases] right?"
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether no server answered, or it stopped answering."""
+    return error_number(error) in _AWAY
 
 
 def error_number(error: BaseException) -> int | None:

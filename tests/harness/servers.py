@@ -102,7 +102,11 @@ class Server:
 
     def freeze(self) -> None:
         """Stop answering but keep all connections open; the kernel accepts even new ones."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{process.pid}/task")
+        while not all(file.read_text().rpartition(")")[2].split()[0] == "T" for file in threads.glob("*/stat")):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Continue after `freeze()`."""

@@ -300,6 +300,36 @@ def test_a_frozen_server_is_not_waited_for_past_the_deadline(server_job: Job) ->
     assert seconds < 6
 
 
+def test_a_server_that_freezes_while_it_is_read(
+    wired_job: Job, wired: Wired, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement alone would be waited for for five minutes, as a scan may rightly take that long."""
+    monkeypatch.setattr("chatsync.databases.connection._SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("chatsync.databases.engines._CONNECT_SECONDS", 1)
+    wired_job.configure(run={"retry_timeout": "0.2s"})
+    wired.wires["ppc1"].before("FROM clients_features", server.freeze)
+    began = time.monotonic()
+
+    result = wired_job.run("-v", "diff")
+
+    server.thaw()
+    last = result.err.splitlines()[-1]
+    assert result.code == 1
+    assert re.match(r"chatsync: shard \d .* cannot read .*gave up after 0.2s of retries \(run.retry_timeout\)", last)
+    assert time.monotonic() - began < 20
+
+
+def test_a_statement_that_is_only_slow_is_waited_for(
+    server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatsync.databases.connection._SILENT_SECONDS", 0.05)
+    server_job.configure(run={"retry_timeout": "0.05s"})
+    with closing(server.connect("ppc1")) as holder, closing(holder.cursor()) as cursor:
+        cursor.execute("LOCK TABLES clients_features WRITE")
+        threading.Timer(1.0, lambda: cursor.execute("UNLOCK TABLES")).start()
+        assert server_job.run("diff").code == 0
+
+
 def test_a_shard_that_freezes_in_a_batch(wide_job: Job, second_server: Server) -> None:
     wide_job.configure(run={"deadline": "2s"})
     second_server.freeze()
