@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from chatsync.redaction import keep_secret
 
@@ -29,21 +30,31 @@ class Secret:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseUrl:
-    """Where a database is: a MySQL-protocol server or an SQLite file."""
+    """Where a database is: a MySQL-protocol server, at a host and port or at a local socket, or an SQLite file.
+
+    `option_file` is where the password comes from, if not from the URL.
+    """
 
     database: str
     host: str = ""
     port: int = 0
+    unix_socket: str = ""
     user: str = ""
     password: Secret | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
     password_is_literal: bool = False
+    option_file: Path | None = None
 
     @property
     def is_sqlite(self) -> bool:
         """Whether this is an SQLite file."""
-        return not self.host
+        return not self.server
+
+    @property
+    def server(self) -> str:
+        """The address of the server; empty for SQLite."""
+        return self.unix_socket or (f"{self.host}:{self.port}" if self.host else "")
 
     def __str__(self) -> str:
         """Return the name for messages and for the plan's fingerprint, without user and secrets."""
-        return self.database if self.is_sqlite else f"{self.host}:{self.port}/{self.database}"
+        return self.database if self.is_sqlite else f"{self.server}/{self.database}"

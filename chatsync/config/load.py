@@ -32,7 +32,8 @@ from chatsync.config.settings import (
     Section,
     Settings,
 )
-from chatsync.config.urls import check_cluster, fill_in, keep_secrets_in, parse_url, valid_text
+from chatsync.config.urls import check_cluster, keep_secrets_in, parse_url
+from chatsync.config.variables import fill_in, valid_text
 from chatsync.errors import ConfigError
 from chatsync.redaction import without_secrets
 
@@ -83,17 +84,15 @@ def load(path: Path) -> Settings:
         raise ConfigError(f"configuration {path}: {_readable(str(error))}") from None
     except ValueError as error:  # not TOML, not UTF-8, or one of the checks below
         raise ConfigError(f"configuration {path}: {_shortened(str(error))}") from None
-    if exposes_password(settings):
-        logger.warning(
-            "configuration %s holds a password and others may read it: chmod 600, or use ${NAME}", settings.path
-        )
+    for exposed in exposed_files(settings):
+        logger.warning("%s holds a password and others may read it: chmod 600", exposed)
     return settings
 
 
 def custom_type(kind: type, value: object) -> object:
     """Read a value of a type that TOML does not know."""
-    if kind is Seconds:
-        return Seconds.parse(value)
+    if issubclass(kind, Seconds):
+        return kind.parse(value)
     raise NotImplementedError(kind)
 
 
@@ -247,8 +246,10 @@ def _url(url: str, key: str, *, base: Path) -> DatabaseUrl:
         raise ValueError(f"{key}: {error}") from None
 
 
-def exposes_password(settings: Settings) -> bool:
-    """Tell whether the file holds a password and users other than its owner may read it."""
+def exposed_files(settings: Settings) -> list[Path]:
+    """Return the files that hold a password and that users other than their owner may read."""
     urls = [settings.databases.dict, *settings.databases.shards.values(), *settings.databases.replicas.values()]
-    readable = settings.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-    return bool(readable) and any(url.password_is_literal for url in urls)
+    holders = {url.option_file for url in urls if url.option_file}
+    if any(url.password_is_literal for url in urls):
+        holders.add(settings.path)
+    return sorted(file for file in holders if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 from msgspec import Meta
@@ -27,17 +27,33 @@ class Seconds(float):
     """A length of time in seconds, written in the file as `"90s"`, `"20m"`, `"1h30m"` or `"90d"`."""
 
     @classmethod
-    def parse(cls, text: object) -> "Seconds":
+    def parse(cls, text: object) -> Self:
         """Read a duration. Raises ValueError for anything else, and for no time at all."""
-        if not isinstance(text, str) or len(text) > _MAX_LENGTH or not _DURATION.fullmatch(text):
-            raise ValueError('expected a duration such as "90s", "20m" or "1h30m"')
-        parts = re.findall(r"([\d.]+)([smhdw])", text)
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        seconds = _seconds(text)
         if not seconds:
             raise ValueError("a duration must be longer than 0")
-        if seconds > _LONGEST:
-            raise ValueError("a duration must be at most 36500d")
         return cls(seconds)
+
+
+class Wait(Seconds):
+    """A length of time that may be zero; a bare number is in seconds."""
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read a duration or a number. Raises ValueError for anything else."""
+        if isinstance(text, int | float) and not isinstance(text, bool) and 0 <= text <= _LONGEST:
+            return cls(text)
+        return cls(_seconds(text))
+
+
+def _seconds(text: object) -> float:
+    if not isinstance(text, str) or len(text) > _MAX_LENGTH or not _DURATION.fullmatch(text):
+        raise ValueError('expected a duration such as "90s", "20m" or "1h30m"')
+    parts = re.findall(r"([\d.]+)([smhdw])", text)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST:
+        raise ValueError("a duration must be at most 36500d")
+    return seconds
 
 
 Percent = Annotated[float, Meta(ge=0)]
@@ -130,11 +146,11 @@ class Apply(Section, frozen=True, kw_only=True):
     """The pace of writing."""
 
     batch_size: Annotated[int, Meta(ge=1, le=30_000), "rows in one transaction, 1 to 30000"] = 1000
-    pause: Annotated[float, Meta(ge=0), "seconds to wait between two batches on a shard"] = 0
+    pause: Annotated[Wait, "how long to wait between two batches on a shard"] = Wait.parse("0s")
     parallel_shards: Annotated[int, Meta(ge=1, le=256), "shards that are written to at the same time, 1 to 256"] = 4
     max_lag: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
-        "seconds; before each batch, wait while the shard's replica (`databases.replicas`) lags by more than this",
+        Wait | None,
+        "before each batch, wait while the shard's replica (`databases.replicas`) lags by more than this",
     ] = None
     max_lag_wait: Annotated[Seconds, "how long to wait for that replica before giving up"] = Seconds.parse("5m")
 

@@ -1,25 +1,31 @@
 """URLs of databases: how they are parsed, without ever showing a secret."""
 
-import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chatsync.config.database_url import DatabaseUrl, Option, Secret
+from chatsync.config.option_file import read_option_file
+from chatsync.config.variables import VARIABLE, fill_in, fill_in_part, valid_text, value_of
 from chatsync.redaction import keep_secret
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _LOGIN_IN_FILE = re.compile(r":/{1,3}[^\s:/@\"']*:(.+)@")
 # A password may hold an "@", a "/" or a "?" as well. What follows it may not, except the values of the query.
 _ADDRESS = re.compile(
     r"(?:(?P<login>.*?)@)?(?P<server>[^@/?]+)/(?P<schema>[^@/?]+)(?:\?(?P<query>(?:\w+=.*)?))?", re.DOTALL
 )
-_PATH_OPTIONS = ("ssl_ca", "ssl_cert", "ssl_key")
+# Without a server, the query has to name what leads to one: a socket, or a file of options.
+_LOCAL_ADDRESS = re.compile(r"(?:(?P<login>.*?)@)?(?P<server>)/(?P<schema>[^@/?]+)\?(?P<query>\w+=.*)", re.DOTALL)
+_OPTION_FILE = "read_default_file"
+_SOCKET = "unix_socket"
+_TLS_FILES = ("ssl_ca", "ssl_cert", "ssl_key")
+_FILES = (*_TLS_FILES, _OPTION_FILE)
 _LIST_OPTIONS = ("tls_versions", "tls_ciphersuites")
 # Beside the URL's own parts these would lead to another database, or open as another user, than the URL shows.
 _ADDRESS_OPTIONS = frozenset({
-    "host", "port", "unix_socket", "user", "password", "passwd", "password1", "password2", "password3",
-    "database", "db", "dsn", "dns_srv", "failover", "option_files", "option_groups", "read_default_file",
+    "host", "port", "user", "password", "passwd", "password1", "password2", "password3",
+    "database", "db", "dsn", "dns_srv", "failover", "option_files", "option_groups",
 })  # fmt: skip
 # With these the driver returns something else than numbers and texts, or connections that were used before.
 _ROW_OPTIONS = frozenset({
@@ -32,7 +38,7 @@ _REFUSED_OPTIONS = {
     **dict.fromkeys(_ROW_OPTIONS, "this program sets how rows are read; remove the option"),
     **dict.fromkeys(_FILE_OPTIONS, "this program sends no files; remove the option"),
 }
-_MYSQL = "mysql"
+_MYSQL = ("mysql", "mysql+mysqlconnector", "mariadb", "mariadb+mysqlconnector")
 _SQLITE = "sqlite"
 _MYSQL_PORT = 3306
 _MAX_PORT = 65535
@@ -41,39 +47,13 @@ _HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 _LONGEST_HOST = 253  # of a name in DNS
 
 
-def fill_in(text: str) -> str:
-    """Replace each `${NAME}` by the environment variable. Raises ValueError that names one that is not set."""
-
-    def value(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in os.environ:
-            raise ValueError(f"the environment variable {name} is not set")
-        return os.environ[name]
-
-    return _VARIABLE.sub(value, text)
-
-
-def valid_text(text: str) -> str:
-    """Return a text that files, databases and the cluster can take. Raises ValueError for any other."""
-    if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode("utf-8")):
-        raise ValueError("expected a text without NUL in valid UTF-8")
-    return text
-
-
 def keep_secrets_in(text: str) -> None:
     """Register the passwords of all URLs in the text of a configuration, wherever in it they stand."""
     for line in text.splitlines():
         for password in _LOGIN_IN_FILE.findall(line):
-            if not _VARIABLE.search(password):
+            if not VARIABLE.search(password):
                 keep_secret(password)
                 keep_secret(unquote(password))
-
-
-def _part(text: str) -> str:
-    """Decode one part of a split URL: percent-escapes in the file count, those in a variable's value don't."""
-    pieces = _VARIABLE.split(text)
-    filled = (fill_in("${" + piece + "}") if at % 2 else unquote(piece) for at, piece in enumerate(pieces))
-    return valid_text("".join(filled))
 
 
 def parse_url(url: str, *, base: Path) -> DatabaseUrl:
@@ -83,35 +63,64 @@ def parse_url(url: str, *, base: Path) -> DatabaseUrl:
     repeats the URL, which may hold a password.
     """
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in (_MYSQL, _SQLITE):
-        raise ValueError("expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA or sqlite:///FILE")
+    if not separator or scheme not in (*_MYSQL, _SQLITE):
+        raise ValueError("expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA (also mariadb://) or sqlite:///FILE")
     if scheme == _SQLITE:
         return _sqlite(rest, base=base)
     return _mysql(rest, base=base)
 
 
 def _sqlite(rest: str, *, base: Path) -> DatabaseUrl:
-    path = _part(rest.removeprefix("/"))
+    path = fill_in_part(rest.removeprefix("/"))
     if not rest.startswith("/") or not path or "?" in rest:
         raise ValueError("expected sqlite:///FILE (relative to the configuration file) or sqlite:////FILE")
     return DatabaseUrl(database=str((base / path).resolve()))
 
 
 def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
-    split = _ADDRESS.fullmatch(rest)
+    split = _ADDRESS.fullmatch(rest) or _LOCAL_ADDRESS.fullmatch(rest)
     if split is None:
         raise ValueError("a mysql:// URL needs a host and a schema: mysql://USER:PASSWORD@HOST:PORT/SCHEMA")
     user, colon, password = (split["login"] or "").partition(":")
-    host, port = _host_and_port(_part(split["server"]))
+    options = _options(split["query"] or "", base=base)
+    file = Path(str(options.pop(_OPTION_FILE))) if _OPTION_FILE in options else None
+    defaults = read_option_file(file) if file else {}
+    if not colon and "password" in defaults:
+        secret: Secret | None = Secret(valid_text(defaults["password"]))
+    else:
+        secret, file = Secret(fill_in_part(password)) if colon else None, None
+    host, port, socket = _place(split["server"], str(options.pop(_SOCKET, "")), defaults)
     return DatabaseUrl(
         host=host,
         port=port,
-        database=_part(split["schema"]),
-        user=_part(user),
-        password=Secret(_part(password)) if colon else None,
-        password_is_literal=bool(colon and _VARIABLE.sub("", password)),
-        options=_options(split["query"] or "", base=base),
+        unix_socket=socket,
+        database=fill_in_part(split["schema"]),
+        user=fill_in_part(user) or valid_text(defaults.get("user", "")),
+        password=secret,
+        password_is_literal=bool(colon and VARIABLE.sub("", password)),
+        option_file=file,
+        options={**(_tls_of(defaults) if host else {}), **options},
     )
+
+
+def _place(server: str, socket: str, defaults: Mapping[str, str]) -> tuple[str, int, str]:
+    """Return host, port and socket; those of an option file count only where the URL names none."""
+    if server and socket:
+        raise ValueError(f"option {_SOCKET}: a socket takes the place of the host: mysql:///SCHEMA?{_SOCKET}=FILE")
+    if not server and not socket:
+        server, socket = defaults.get("host", ""), defaults.get("socket", "")
+        if not server and not socket:
+            raise ValueError(f"a mysql:// URL without a host needs {_SOCKET}=FILE")
+        if server:
+            return *_host_and_port(f"[{server}]:{defaults.get('port', _MYSQL_PORT)}"), ""
+    if socket:
+        return "", 0, socket
+    return *_host_and_port(fill_in_part(server)), ""
+
+
+def _tls_of(defaults: Mapping[str, str]) -> dict[str, Option]:
+    """Return what an option file says of TLS, in the driver's words; other options are for other programs."""
+    return {name: str(Path(defaults[name]).expanduser()) for name in _TLS_FILES if defaults.get(name)}
 
 
 def _host_and_port(server: str) -> tuple[str, int]:
@@ -131,11 +140,13 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
         value = _option(name, raw)
         if name in _REFUSED_OPTIONS:
             raise ValueError(f"option {name}: {_REFUSED_OPTIONS[name]}")
-        if name in _PATH_OPTIONS:
-            path = (base / value).absolute()
+        if name == _SOCKET:  # may be missing: its server is down
+            options[name] = str((base / value).absolute())
+        elif name in _FILES:
+            path = (base / Path(value).expanduser()).absolute()
             if not path.is_file():  # the driver would go on without it
                 shown = path if value == raw else raw  # what a variable holds may be a secret
-                raise ValueError(f"{name}: there is no file {shown}")
+                raise ValueError(f"option {name}: there is no file {shown}")
             options[name] = str(path)
         elif name in _LIST_OPTIONS:
             options[name] = value.split(",")
@@ -151,8 +162,8 @@ def _option(name: str, raw: str) -> str:
     value = valid_text(fill_in(raw))
     if value != raw or "pass" in name:
         keep_secret(value)
-    for variable in _VARIABLE.findall(raw):
-        keep_secret(os.environ[variable])
+    for variable in VARIABLE.findall(raw):
+        keep_secret(value_of(variable))
     return value
 
 

@@ -39,13 +39,14 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int) -> sa.Engine:
             "mysql+chatsync",
             username=url.user or None,
             password=url.password.reveal() if url.password else None,
-            host=url.host,
-            port=url.port,
+            host=url.host or None,
+            port=url.port or None,
             database=url.database,
         ),
         # Last, whatever the URL says: in autocommit a batch that must not be committed could not be rolled back.
         connect_args={
             **_driver_options(url, patience=patience),
+            **({"unix_socket": url.unix_socket} if url.unix_socket else {}),
             "autocommit": not writable,
             "allow_local_infile": False,
         },

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.load import exposes_password
+from chatsync.config.load import exposed_files
 from chatsync.config.settings import Exclusions, Settings
 from chatsync.core.diff import ExclusionList
 from chatsync.core.modtime import NEVER, ModTimeState, modtime_meaning, modtime_state, older_message
@@ -62,8 +62,8 @@ def bad(part: str, text: str) -> Line:
 def check_config(settings: Settings) -> Iterator[Line]:
     """Describe a configuration that was loaded, which means that it has no unknown or missing key."""
     yield good("config", f"{settings.path}: every key is known, {len(settings.databases.shards)} shards")
-    if exposes_password(settings):
-        yield warning("config", f"{settings.path} holds a password and others may read it: chmod 600, or use ${{NAME}}")
+    for file in exposed_files(settings):
+        yield warning("config", f"{file} holds a password and others may read it: chmod 600")
 
 
 def check_token(section: Exclusions) -> Iterator[Line]:

@@ -214,7 +214,7 @@ def describe(place: Place, server: Server) -> Iterator[Line]:
         yield bad(place.part, "the server is read-only: is it a replica? name the primary in [databases]")
     if abs(server.ahead) > _CLOCK_TOLERANCE:
         yield warning(place.part, f"the clocks are {apart} apart: check NTP on this machine and there")
-    if not server.tls and place.url.host not in _LOOPBACK:
+    if not server.tls and not place.url.unix_socket and place.url.host not in _LOOPBACK:
         yield warning(place.part, "passwords and ids travel without TLS; add ?ssl_ca=FILE to the URL")
 
 
@@ -241,5 +241,5 @@ def _surplus(place: Place, places: list[Place], grants: Grants, account: str) ->
         yield warning(place.part, f"{account} may do more than the job needs: {shown}; REVOKE what it does not use")
 
 
-def _server_of(url: DatabaseUrl) -> tuple[str, int, str]:
-    return url.host, url.port, url.user
+def _server_of(url: DatabaseUrl) -> tuple[str, str]:
+    return url.server, url.user

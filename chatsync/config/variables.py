@@ -1,0 +1,60 @@
+"""The value of each `${…}` in the configuration: an environment variable, or the content of a file."""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_FILE = "file:"
+_MAX_BYTES = 65_536
+
+
+def value_of(name: str) -> str:
+    """Return the value of `${NAME}` or `${file:/PATH}`. Raises ValueError that names what is missing.
+
+    The last line end of a file is not part of its value: an editor adds it.
+    """
+    if name.startswith(_FILE):
+        return _content(Path(name.removeprefix(_FILE)))
+    if name not in os.environ:
+        raise ValueError(f"the environment variable {name} is not set")
+    return os.environ[name]
+
+
+def _content(path: Path) -> str:
+    where = f"${{{_FILE}{path}}}"
+    try:
+        path = path.expanduser()
+        if not path.is_absolute():
+            raise ValueError(f"{where}: expected an absolute path")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{where}: cannot read the file: {error.strerror}") from None
+    except RuntimeError:  # a "~" of an unknown user
+        raise ValueError(f"{where}: there is no such home directory") from None
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"{where}: the file is longer than {_MAX_BYTES} bytes")
+    try:
+        return content.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:  # not repeated: it holds part of the file
+        raise ValueError(f"{where}: expected text in UTF-8") from None
+
+
+def fill_in(text: str) -> str:
+    """Replace each `${…}` by its value. Raises ValueError that names what is missing."""
+    return VARIABLE.sub(lambda match: value_of(match[1]), text)
+
+
+def fill_in_part(text: str) -> str:
+    """Decode one part of a split URL: percent-escapes in the configuration count, those in a value don't."""
+    pieces = VARIABLE.split(text)
+    return valid_text("".join(value_of(piece) if at % 2 else unquote(piece) for at, piece in enumerate(pieces)))
+
+
+def valid_text(text: str) -> str:
+    """Return a text that files, databases and the cluster can take. Raises ValueError for any other."""
+    if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode("utf-8")):
+        raise ValueError("expected a text without NUL in valid UTF-8")
+    return text
