@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.settings import Monitoring, Seconds
+from chatsync.config.durations import Seconds
+from chatsync.config.settings import Monitoring
 from chatsync.errors import ChatsyncError
 from chatsync.invocation import Invocation
 from chatsync.monitoring import juggler

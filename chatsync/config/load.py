@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from chatsync.config.database_url import DatabaseUrl
+from chatsync.config.durations import Seconds
 from chatsync.config.settings import (
     DEFAULT_PROPERTY,
     Databases,
@@ -28,7 +29,6 @@ from chatsync.config.settings import (
     File,
     Modtime,
     Notify,
-    Seconds,
     Section,
     Settings,
 )

@@ -21,7 +21,8 @@ import msgspec
 import pytest
 
 from chatsync import cli
-from chatsync.config.settings import File, Seconds, Section
+from chatsync.config.durations import Seconds
+from chatsync.config.settings import File, Section
 from chatsync.monitoring.metrics import METRICS
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsync.config.database_url import Secret
+from chatsync.config.durations import Seconds
 from chatsync.config.load import find_config, load
-from chatsync.config.settings import File, Seconds, Section
+from chatsync.config.settings import File, Section
 from chatsync.config.urls import parse_url
 from chatsync.errors import ConfigError
 

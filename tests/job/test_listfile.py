@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.settings import Exclusions, Seconds
+from chatsync.config.durations import Seconds
+from chatsync.config.settings import Exclusions
 from chatsync.errors import SourceError
 from chatsync.exclusions.file import open_file
 from tests.harness.job import SETTLE

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.config.durations import Seconds
 from chatsync.config.settings import Records as Section
-from chatsync.config.settings import Seconds
 from chatsync.errors import RecordError, StoppedError
 from chatsync.sync.record import from_document, run_id, to_document
 from chatsync.sync.recorder import command_line

@@ -88,7 +88,9 @@ def test_every_metric_that_is_asked_for_is_exported(job: Job) -> None:
 
 
 def test_every_alert_names_a_section_of_the_runbook() -> None:
-    headings = re.findall(r"^## (.*)$", (MONITORING.parent / "docs" / "runbook.md").read_text(encoding="utf-8"), re.M)
+    headings = re.findall(
+        r"^## (.*)$", (MONITORING.parent / "docs" / "runbook.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     rules = ALERTS.read_text(encoding="utf-8")
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync.config.durations import Seconds
 from chatsync.config.load import load
-from chatsync.config.settings import File, Seconds
+from chatsync.config.settings import File
 from chatsync.config.traces import read_traces
 from chatsync.errors import ConfigError, ExitCode
 

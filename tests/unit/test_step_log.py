@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatsync.config.settings import Records, Seconds
+from chatsync.config.durations import Seconds
+from chatsync.config.settings import Records
 from chatsync.core.modtime import DISABLED_FOREVER
 from chatsync.errors import OutputError, RecordError
 from chatsync.sync import step_log
