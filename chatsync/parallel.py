@@ -117,12 +117,15 @@ class SideBySide(Generic[Key, Value]):
         while self._waiting:
             self._done.put((self._waiting.popleft()[0], Ended(error=error)))
 
-    def outcomes(self, scope: CancelScope) -> Iterator[tuple[Key, Ended[Value]]]:
+    def outcomes(self, scope: CancelScope, *, within: float | None = None) -> Iterator[tuple[Key, Ended[Value]]]:
         """Yield each task's outcome as it ends.
 
-        A task that hangs past the deadline yields a DeadlineError in its place.
+        A task that hangs past the deadline, or for longer than `within` seconds, yields a DeadlineError in its place.
         """
+        late = f"the deadline passed (run.deadline = {format_seconds(scope.deadline)}) without an answer"
         end = time.monotonic() + scope.remaining + _GRACE_SECONDS
+        if within is not None and within < scope.remaining:
+            late, end = "no answer in time", time.monotonic() + within
         while self._unfinished:
             try:
                 key, outcome = self._done.get(timeout=max(0.0, end - time.monotonic()))
@@ -132,7 +135,6 @@ class SideBySide(Generic[Key, Value]):
             del self._unfinished[key]
             yield key, outcome
         for key in self._unfinished:
-            late = f"the deadline passed (run.deadline = {format_seconds(scope.deadline)}) without an answer"
             yield key, Ended(error=DeadlineError(late))
 
     def results(self, scope: CancelScope) -> dict[Key, Value]:

@@ -1,4 +1,4 @@
-"""`chatsync check`: say whether the list is synced, in the way monitoring asks."""
+"""`chatsync check`: tell monitoring whether the list is synced."""
 
 import json
 from datetime import timedelta
@@ -51,10 +51,18 @@ def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["nagios", "json", "juggler"]),
+    type=click.Choice(["nagios", "json", "juggler", "monrun"]),
     default="nagios",
     show_default=True,
     help="How to print.",
+)
+@click.option(
+    "--timeout",
+    type=Duration(),
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="Wait no longer for the list, the mod-time and the shards to answer.",
 )
 @click.option("--push", "push_url", callback=_http, metavar="URL", help="Post the Juggler event to the agent there.")
 @click.pass_context
@@ -66,21 +74,24 @@ def check(
     push_url: str | None,
     *,
     drift: bool,
+    timeout: timedelta,
 ) -> None:
-    """Say whether the list reaches the databases, however and by whomever the job is run.
+    """Tell monitoring whether the list reaches the databases, however the job is run.
 
     OK while the list is synced or has waited for less than --warning; then WARNING and CRITICAL. How
     long a list has waited counts from when it was last written, unless monitoring.state_file is set:
-    then from the first version that was not synced.
-    WARNING while the job is disabled. CRITICAL when the list or the mod-time can't be read.
+    then from the first version that was not synced. The step log, if it may be read, says why it waits.
+    WARNING while the job is disabled, and for a list older than the one that was synced.
+    CRITICAL when the list or the mod-time can't be read.
     UNKNOWN when databases or cluster don't answer, and for a wrong configuration or command line.
+    A real diff (--drift) may take longer than --timeout.
 
     Exit codes, unlike those of the other commands: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN or not pushed.
     """
     if warning > critical:
         msg = "--warning is longer than --critical"
         raise click.UsageError(msg)
-    finding, section, thresholds = _look(ctx.obj, warning=warning, critical=critical, drift=drift)
+    finding, section, thresholds = _look(ctx.obj, warning=warning, critical=critical, drift=drift, timeout=timeout)
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
         # With a deadline of its own, as that of the command may have passed.
@@ -90,16 +101,23 @@ def check(
 
 
 def _look(
-    invocation: Invocation, *, warning: timedelta, critical: timedelta, drift: bool
+    invocation: Invocation, *, warning: timedelta, critical: timedelta, drift: bool, timeout: timedelta
 ) -> tuple[Finding, Monitoring, Thresholds]:
-    """Look and judge; whatever keeps us from looking is a finding too."""
+    """Look and judge. An error that prevents that is a finding, too."""
     section = Monitoring()
     thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
     try:
         with invocation.begin() as (settings, scope):
             section = settings.monitoring
             thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
-            finding = look(settings, scope, thresholds=thresholds, drift=drift, trace_id=invocation.trace_id)
+            finding = look(
+                settings,
+                scope,
+                thresholds=thresholds,
+                drift=drift,
+                timeout=timeout.total_seconds(),
+                trace_id=invocation.trace_id,
+            )
     except ChatsyncError as error:
         finding = monitoring.failure(error)
     return finding, section, thresholds
@@ -110,4 +128,6 @@ def _report(finding: Finding, section: Monitoring, thresholds: Thresholds, *, ou
         return json.dumps(monitoring.document(finding), ensure_ascii=False)
     if output_format == "juggler":
         return json.dumps(juggler.batch(finding, section), ensure_ascii=False)
+    if output_format == "monrun":
+        return monitoring.monrun_line(finding)
     return monitoring.nagios_line(finding, thresholds)

@@ -78,11 +78,14 @@ class Survey:
             self.feature_id = database.feature_id()
             self.state = database.state()
 
-    def ask_shards(self, ask: Callable[[ShardDatabase], Value]) -> dict[int, Value]:
-        """Ask each shard the same; one that can't answer is noted and missing in the answer."""
-        outcomes = dict(on_every_shard(self.settings, self.scope, ask).outcomes(self.scope))
+    def ask_shards(self, ask: Callable[[ShardDatabase], Value], *, within: float | None = None) -> dict[int, Value]:
+        """Ask each shard the same; one that can't answer, or not within so many seconds, is noted and left out."""
+        outcomes = dict(on_every_shard(self.settings, self.scope, ask).outcomes(self.scope, within=within))
         for shard in self.settings.databases.shards:
-            self._note(f"shard {shard}", outcomes[shard])
+            part, outcome = f"shard {shard}", outcomes[shard]
+            if isinstance(outcome.error, DeadlineError):
+                outcome = Ended(error=DeadlineError(f"{part}: {outcome.error}"))
+            self._note(part, outcome)
         return {shard: outcome.unwrap() for shard, outcome in outcomes.items() if outcome.error is None}
 
     def compare(self, *, trace_id: str) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,24 +15,28 @@ from chatsync.core.modtime import DictState
 from chatsync.core.times import format_time, read_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
-from chatsync.errors import ChatsyncError, OutputError
+from chatsync.errors import ChatsyncError, DeadlineError, OutputError, RecordError
 from chatsync.exclusions import open_list
 from chatsync.files import write_whole
 from chatsync.monitoring.verdict import Finding, Thresholds, Waiting, failure, judge, waiting, worst
 from chatsync.parallel import Ended, SideBySide
 from chatsync.progress import progress_bar
 from chatsync.sync.planner import make_plan
-
-# Monitoring has a patience of its own, often a minute; a part that is away is told before that.
-_PATIENCE_SECONDS = 20
+from chatsync.sync.step_log import StepLog, failure_in_words, standing_failures, switched_by
 
 logger = logging.getLogger(__name__)
 
 
-def look(settings: Settings, scope: CancelScope, *, thresholds: Thresholds, drift: bool, trace_id: str) -> Finding:
-    """Judge the list's version against the mod-time, and with `drift` the rows themselves."""
-    scope.retry_timeout = min(scope.retry_timeout, _PATIENCE_SECONDS)
-    version, state, failures = _look_at_all(settings, scope)
+def look(
+    settings: Settings, scope: CancelScope, *, thresholds: Thresholds, drift: bool, timeout: float, trace_id: str
+) -> Finding:
+    """Judge the list's version against the mod-time, and with `drift` the rows themselves.
+
+    A part that has not answered within `timeout` seconds is not waited for.
+    """
+    # Retries end early enough for the last error to be told.
+    scope.retry_timeout = min(scope.retry_timeout, timeout / 2)
+    version, state, failures = _look_at_all(settings, scope, timeout=timeout)
     if version is None or state is None:
         return worst(failures)
     source, modified, counts = version.source, version.modified, None
@@ -44,11 +50,29 @@ def look(settings: Settings, scope: CancelScope, *, thresholds: Thresholds, drif
     state_file = StateFile(settings.monitoring.state_file)
     since = waiting(source=source, modified=modified, state=state, former=state_file.read())
     state_file.write(since)
-    seen = judge(source=source, modified=modified, state=state, since=since, counts=counts, thresholds=thresholds)
+    # What the step log tells matters only for a list that waits, or a job that is off.
+    why = _why(settings, state.modtime if state.is_disabled else None) if since or state.is_disabled else ""
+    seen = judge(
+        source=source, modified=modified, state=state, since=since, why=why, counts=counts, thresholds=thresholds
+    )
     return worst([seen, *failures])
 
 
-def _look_at_all(settings: Settings, scope: CancelScope) -> tuple[ListVersion | None, DictState | None, list[Finding]]:
+def _why(settings: Settings, modtime: datetime | None) -> str:
+    """Return by the step log why a list waits, or who has disabled the job and why; empty where it does not tell."""
+    try:
+        steps = StepLog(settings.records).newest(feature=settings.feature.name)
+    except RecordError:  # monitoring may run as another user
+        return ""
+    now = datetime.now(UTC)
+    if modtime is not None and (by := switched_by(steps, modtime, now=now)):
+        return by
+    return " | ".join(failure_in_words(failure, now=now) for failure in standing_failures(steps))
+
+
+def _look_at_all(
+    settings: Settings, scope: CancelScope, *, timeout: float
+) -> tuple[ListVersion | None, DictState | None, list[Finding]]:
     """Read the list's version and the dict database's state, and see that every shard answers."""
     tasks: dict[str, partial[Any]] = {
         "list": partial(_list_version, settings, scope),
@@ -56,12 +80,16 @@ def _look_at_all(settings: Settings, scope: CancelScope) -> tuple[ListVersion | 
     }
     both = SideBySide(tasks, workers=len(tasks))
     shards = on_every_shard(settings, scope, ShardDatabase.probe)
-    seen: dict[str, Ended[Any]] = dict(both.outcomes(scope))
-    probed = dict(shards.outcomes(scope))
+    began = time.monotonic()
+    seen: dict[str, Ended[Any]] = dict(both.outcomes(scope, within=timeout))
+    probed = dict(shards.outcomes(scope, within=max(0.0, began + timeout - time.monotonic())))
     failures = []
-    for ended in (*(seen[part] for part in tasks), *(probed[shard] for shard in settings.databases.shards)):
+    ends = [*((part, seen[part]) for part in tasks), *((f"shard {n}", probed[n]) for n in settings.databases.shards)]
+    for part, ended in ends:
         error = ended.error
-        if isinstance(error, ChatsyncError):
+        if isinstance(error, DeadlineError):
+            failures.append(failure(DeadlineError(f"{part}: {error} (--timeout {timeout:g}s)")))
+        elif isinstance(error, ChatsyncError):
             failures.append(failure(error))
         elif error is not None:
             raise error

@@ -1,10 +1,10 @@
-"""What monitoring is told: whether the list reaches the databases, whoever is to see to that.
+"""What monitoring is told: whether the list reaches the databases, however the job is run.
 
 Pure. Status and performance data are those of the Monitoring Plugins guidelines.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,9 +28,9 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A list that is newer than the mod-time, and since when any version of it has been.
+    """A list that is newer than the mod-time, and since when any version of it has been so.
 
-    The list may be written again and again while nobody syncs it. So what counts is when it was
+    The list may be written again and again while it is not synced. So what counts is when it was
     first seen to be newer than this very mod-time, and not when it was written last.
     """
 
@@ -41,7 +41,7 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The status, why it is so, and how long the list has been waiting (None: nobody can tell).
+    """The status, why it is so, and how long the list has been waiting (None: not known).
 
     `counts` are those of a real diff, by name; empty where none was made.
     """
@@ -53,7 +53,7 @@ class Finding:
 
 
 def waiting(*, source: str, modified: datetime, state: DictState, former: Waiting | None) -> Waiting | None:
-    """Say since when the list has been waiting; None while it is synced or the job disabled.
+    """Return since when the list has been waiting; None while it is synced or the job disabled.
 
     `former` is the answer of an earlier check; it counts while it is about the same mod-time.
     """
@@ -72,21 +72,28 @@ def judge(
     modified: datetime,
     state: DictState,
     since: Waiting | None,
+    why: str,
     counts: Mapping[str, int] | None,
     thresholds: Thresholds,
 ) -> Finding:
-    """Judge what was seen: the list's version, the mod-time, and `counts` of a real diff or None."""
+    """Judge what was seen: the list's version, the mod-time, and `counts` of a real diff or None.
+
+    `why` is what the step log tells of a list that waits or a job that is off.
+    """
+    because = f"; {why}" if why else ""
     if state.modtime is not None and state.is_disabled:
-        return Finding(status=CheckStatus.WARNING, message=disabled_message(state.modtime), counts=counts)
+        message = disabled_message(state.modtime) + because
+        return Finding(status=CheckStatus.WARNING, message=message, counts=counts)
     if modtime_state(state, list_time=modified) is ModTimeState.LIST_IS_OLDER:
         return Finding(status=CheckStatus.WARNING, message=older_message(state, list_time=modified), counts=counts)
     if since is not None:
-        return _judge_waiting(since, modified=modified, now=state.now, counts=counts, thresholds=thresholds)
+        finding = _judge_waiting(since, modified=modified, now=state.now, counts=counts, thresholds=thresholds)
+        return replace(finding, message=finding.message + because)
     synced = f"{source} of {short_time(modified)} is synced"
     changes = counts["turn_off"] + counts["turn_on"] if counts else 0
     if counts and changes > thresholds.drift:
         message = (
-            f"{source} of {short_time(modified)} is synced by the mod-time, but {counts['turn_off']} clients are to be "
+            f"{source} of {short_time(modified)} is synced by the mod-time, but {counts['turn_off']} clients must be "
             f"turned off and {counts['turn_on']} on, over monitoring.drift_tolerance = {thresholds.drift}; "
             "a run without --if-modified does that, unless a limit refuses it: see `chatsync diff`"
         )
@@ -100,7 +107,9 @@ def _judge_waiting(
     if modified - now > thresholds.warning:
         ahead = f"{since.source} is dated {short_span(modified - now)} ahead of the dict database's clock"
         return Finding(
-            status=CheckStatus.WARNING, message=f"{ahead}: no run records it; its owners set it right", counts=counts
+            status=CheckStatus.WARNING,
+            message=f"{ahead}: no run marks it as synced; its owners must correct its time",
+            counts=counts,
         )
     lag = max(now - since.since, timedelta(0))
     last = f"mod-time {short_time(since.modtime)}" if since.modtime else "no list was ever synced"
@@ -118,7 +127,7 @@ def _judge_waiting(
 def failure(error: ChatsyncError) -> Finding:
     """Judge what could not be seen.
 
-    A list or a mod-time that nobody can read is CRITICAL, as no run can sync it. What does not
+    A list or a mod-time that can't be read is CRITICAL, as no run can sync it. What does not
     answer, a wrong configuration and all else leave the question open.
     """
     unreadable = isinstance(error, (SourceError, PropertyError)) and not isinstance(error, SourceAwayError)
@@ -140,7 +149,7 @@ def worst(findings: Sequence[Finding]) -> Finding:
 def nagios_line(finding: Finding, thresholds: Thresholds) -> str:
     """Write the line that a plugin prints: `CHATSYNC OK - text | 'label'=value[unit];warn;crit;min`.
 
-    A lag that nobody can tell is `U`. Source: Monitoring Plugins guidelines, "Performance data".
+    A lag that is not known is `U`. Source: Monitoring Plugins guidelines, "Performance data".
     """
     seconds = "U" if finding.lag is None else f"{finding.lag.total_seconds():.0f}s"
     data = [f"lag={seconds};{thresholds.warning.total_seconds():.0f};{thresholds.critical.total_seconds():.0f};0"]
@@ -149,8 +158,19 @@ def nagios_line(finding: Finding, thresholds: Thresholds) -> str:
     return f"CHATSYNC {finding.status.name} - {text} | {' '.join(data)}"
 
 
+def monrun_line(finding: Finding) -> str:
+    """Return the line that monrun reads: `code;text`, with 0 for OK, 1 for a warning, 2 for critical.
+
+    There is no code for "not known"; a warning is seen and wakes nobody up.
+    """
+    unknown = finding.status is CheckStatus.UNKNOWN
+    code = CheckStatus.WARNING if unknown else finding.status
+    text = " ".join(finding.message.replace(";", ",").split())
+    return f"{int(code)};{'unknown: ' if unknown else ''}{text}"
+
+
 def document(finding: Finding) -> dict[str, Any]:
-    """Describe a finding for programs; `lag` is in seconds, null when nobody can tell."""
+    """Describe a finding for programs; `lag` is in seconds, null when it is not known."""
     return {
         "status": finding.status.name,
         "exit_code": int(finding.status),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -93,7 +94,9 @@ def test_a_threshold_counts_from_its_first_microsecond(lag: timedelta, status: C
     since = waiting(source="list", modified=now - lag, state=state, former=None)
     thresholds = Thresholds(warning=timedelta(hours=2), critical=timedelta(hours=24), drift=0)
 
-    found = judge(source="list", modified=now - lag, state=state, since=since, counts=None, thresholds=thresholds)
+    found = judge(
+        source="list", modified=now - lag, state=state, since=since, why="", counts=None, thresholds=thresholds
+    )
 
     assert (found.status, found.lag) == (status, lag)
 
@@ -139,7 +142,7 @@ def test_a_list_from_the_far_future_is_a_warning_as_no_run_records_it(synced: Jo
     result = check(synced)
 
     assert result.code == WARNING
-    assert "is dated 399 d 23 h ahead of the dict database's clock: no run records it" in result.out
+    assert "is dated 399 d 23 h ahead of the dict database's clock: no run marks it as synced" in result.out
 
 
 # -- what can't be seen --------------------------------------------------------------------------------------------
@@ -292,7 +295,7 @@ def test_drift_is_critical_though_the_mod_time_says_synced(synced: Job) -> None:
     result = check(synced, "--drift")
 
     assert (result.code, result.err) == (CRITICAL, "")
-    assert "2 clients are to be turned off and 1 on" in result.out
+    assert "2 clients must be turned off and 1 on" in result.out
     assert result.out.endswith("| lag=0s;7200;86400;0 turn_off=2;;;0 turn_on=1;;;0 unknown=0;;;0 rejected=0;;;0\n")
 
 
@@ -513,3 +516,68 @@ def test_the_exit_codes_are_in_the_help(job: Job) -> None:
     result = check(job, "--help")
 
     assert "0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN" in " ".join(result.out.split())
+
+
+# -- why, and how long to wait -----------------------------------------------------------------------------------------
+
+
+def test_a_list_that_waits_says_why(job: Job) -> None:
+    job.configure(records={"dir": "records"}, limits={"must_contain": [7]})
+    job.list([1], modified=time.time() - 3 * HOUR)
+    job.chain()
+
+    result = check(job)
+
+    assert result.code == WARNING
+    assert re.search(
+        r"no list was ever synced\); apply was refused \d+ s ago, exit 3: refused, nothing was", result.out
+    )
+
+
+def test_a_job_that_is_off_says_who_did_that_and_why(synced: Job) -> None:
+    synced.configure(records={"dir": "records"})
+    synced.run("set-modtime", "--disable", "--reason", "INC-7")
+
+    assert re.search(r"; set by \S+@\S+ \d+ s ago: INC-7 \|", check(synced).out)
+
+
+def test_a_step_log_that_may_not_be_read_changes_nothing(job: Job) -> None:
+    job.configure(records={"dir": "records"})
+    job.list([1], modified=time.time() - 3 * HOUR)
+    (job.records_folder / "runs.jsonl").mkdir(parents=True)
+
+    assert check(job).code == WARNING
+
+
+def test_a_part_that_does_not_answer_is_not_waited_for(synced: Job) -> None:
+    """A server that takes the connection and says nothing."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"mysql://u:p@127.0.0.1:{silent.getsockname()[1]}/ppc"
+        synced.configure(databases={"shards": {**synced.databases.shard_urls, "2": url}})
+        began = time.monotonic()
+
+        result = check(synced, "--timeout", "1s")
+
+    assert time.monotonic() - began < 5
+    assert result.code == UNKNOWN
+    assert "shard 2: no answer in time (--timeout 1s)" in result.out
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda _: None, r"0;\S+ of .* is synced"),
+        (lambda job: job.set_property("9999-12-31"), r"1;the job is disabled .*Z, `chatsync set-modtime --reset`.*"),
+        (lambda job: job.list_file.unlink(), r"2;cannot read the list .*"),
+        (lambda job: job.config.write_text("x = 1"), r"1;unknown: configuration .*"),
+    ],
+)
+def test_the_line_for_monrun(synced: Job, change: Callable[[Job], object], line: str) -> None:
+    change(synced)
+
+    result = check(synced, "--format", "monrun")
+
+    assert re.fullmatch(line, result.out.removesuffix("\n"))
+    assert result.out.count(";") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -383,6 +384,23 @@ def test_a_shard_that_is_away_hides_only_its_own_clients(waiting: Job) -> None:
     assert "  next run    fails as long as a shard can't be read\n" in away
     assert "the database where it lives can't be read at the moment: please ask again later." in away
     assert other.startswith("Client 113: the chat is ON, as the client is not on the exclusion list")
+
+
+def test_a_shard_that_does_not_answer_is_not_waited_for(waiting: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the connection and says nothing."""
+    monkeypatch.setattr("chatsync.diagnostics.client_facts._ANSWER_SECONDS", 0.3)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"mysql://u:p@127.0.0.1:{silent.getsockname()[1]}/ppc"
+        waiting.configure(records=RECORDS, databases={"shards": {**waiting.databases.shard_urls, "2": url}})
+
+        result = waiting.run("explain", "101", "107")
+
+    assert result.code == 1
+    assert "Client 101: the chat is OFF, as the client is on the exclusion list" in result.out
+    assert "shard 2: can't be read" in result.out
+    assert result.err == "chatsync: shard 2: no answer in time\n"
 
 
 def test_a_list_that_cannot_be_read(waiting: Job) -> None:
