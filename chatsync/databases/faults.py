@@ -31,7 +31,8 @@ _SERVER_AWAY = frozenset({
 _NOT_REACHED = frozenset({2002, 2003, 2005})
 _AWAY = _NOT_REACHED | {2006, 2013, 2055, 3024}
 _WRONG_LOGIN = frozenset({1045, 1698})
-_NO_GRANT = frozenset({1044, 1142, 1143, 1227})
+_NO_GRANT = frozenset({1044, 1142, 1143})
+_NO_ADMIN_GRANT = 1227
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
 _SYNTAX = 1064
@@ -85,6 +86,8 @@ def way_out(error: BaseException) -> str:
     number = error_number(error)
     if number in _WRONG_LOGIN:
         return "check user and password in [databases]"
+    if number == _NO_ADMIN_GRANT:  # nothing else that is asked for needs one
+        return "to read the lag, grant REPLICA MONITOR (MariaDB 10.5+) or REPLICATION CLIENT (MySQL) on *.*"
     if number in _NO_GRANT:
         return "the README lists the grants"
     if number in _WRONG_SCHEMA:

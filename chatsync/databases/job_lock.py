@@ -56,15 +56,17 @@ class ServerLock:
     """GET_LOCK on the dict database's server."""
 
     def __init__(self, settings: Settings, scope: CancelScope) -> None:
-        """Describe the lock; nothing is opened yet."""
+        """Open nothing yet."""
         self._dict = DictDatabase(settings, scope)
         self._database = self._dict.database
-        self._values = {"name": lock_name(settings.databases.dict.database, settings.feature.name)}
+        self._schema = settings.databases.dict.database
+        self._values = {"name": ""}  # once the feature's id is known
         # Idle between two checks for as long as a batch and its retries take.
         self._idle_seconds = int(scope.deadline) + 3600
 
     def __enter__(self) -> Self:
         """Take the lock at once or raise BusyError; a server that refuses locks is a DatabaseError."""
+        self._values = {"name": lock_name(self._schema, self._dict.feature_id())}
         got = self._database.do(self._get, what="take the lock of the job (GET_LOCK)")
         if got is None:
             raise DatabaseError(f"{self._database}: GET_LOCK failed; without it two applies could run at once")
@@ -100,9 +102,12 @@ class ServerLock:
         return f"connection {row.id} of {row.user} from {row.host}, in this state for {row.time} s"
 
 
-def lock_name(schema: str, feature: str) -> str:
-    """Name the lock: readable where it fits into 64 characters, else with a hash at its end."""
-    name = f"chatsync/{schema}/{feature}"
+def lock_name(schema: str, feature_id: int) -> str:
+    """Name the lock, readable where it fits into 64 characters, else with a hash at its end.
+
+    By the id: the server takes names for equal that differ in case, accents or trailing blanks.
+    """
+    name = f"chatsync/{schema}/{feature_id}"
     if len(name) <= _MAX_NAME:
         return name
     return name[: _MAX_NAME - 17] + "/" + hashlib.sha256(name.encode()).hexdigest()[:16]

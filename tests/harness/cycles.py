@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.harness.servers import Server
     from tests.harness.yt_proxy import YtProxy
 
-LOCK = "chatsync/ppcdict/checked_support_chat"
+LOCK = "chatsync/ppcdict/217"
 CLIENTS_A_SHARD = 24
 STRANGERS = range(900_000, 900_005)
 FIRST_TIME = 1_790_000_000

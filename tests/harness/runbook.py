@@ -29,7 +29,7 @@ import mysql.connector
 
 from chatsync import cli
 from chatsync.databases.job_lock import lock_name
-from tests.harness.job import FEATURE, Job
+from tests.harness.job import FEATURE_ID, Job
 from tests.harness.schema import create_world
 from tests.harness.servers import Server
 from tests.harness.wire import Wired
@@ -269,7 +269,7 @@ def two_runs_meet(scene: Scene) -> Iterator[None]:
             host=url.hostname, port=url.port, user=url.username, password=unquote(url.password or ""), ssl_disabled=True
         )
     ) as other:
-        other.cmd_query(f"SELECT GET_LOCK('{lock_name('ppcdict', FEATURE)}', 0)")
+        other.cmd_query(f"SELECT GET_LOCK('{lock_name('ppcdict', FEATURE_ID)}', 0)")
         other.get_rows()
         yield
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatsync.databases.job_lock import lock_name
+from tests.harness.job import PROPERTY
 from tests.harness.wire import COMMIT, locked_row, wait_for_statement, wait_until
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.harness.servers import Server
     from tests.harness.wire import Wired
 
-NAME = "chatsync/ppcdict/checked_support_chat"
+NAME = "chatsync/ppcdict/217"
 
 
 def settle(job: Job) -> None:
@@ -197,12 +198,27 @@ def test_another_feature_has_another_lock(planned: Job, server: Server) -> None:
 
 
 def test_a_long_name_fits_and_stays_its_own() -> None:
-    first, second = lock_name("ppcdict", "x" * 100), lock_name("ppcdict", "x" * 99 + "y")
+    schema = "x" * 51
 
-    assert len(first) == len(second) == 64
-    assert first != second
-    assert lock_name("ppcdict", "x" * 47) == f"chatsync/ppcdict/{'x' * 47}"
-    assert len(lock_name("ppcdict", "x" * 48)) == 64
+    assert lock_name(schema, 217) == f"chatsync/{schema}/217"
+    assert len(lock_name(schema, 2170)) == 64
+    names = {lock_name(long, number) for long in (f"{schema}{'x' * 13}", f"{schema}{'x' * 12}y") for number in (1, 2)}
+    assert [len(name) for name in names] == [64] * 4
+
+
+@pytest.mark.parametrize("name", ["CHECKED_SUPPORT_CHAT", "checked_support_chat ", "chécked_support_chat"])
+def test_a_name_that_the_server_takes_for_the_same_feature_has_the_same_lock(
+    planned: Job, server: Server, name: str
+) -> None:
+    planned.configure(feature={"name": name}, modtime={"property": PROPERTY})
+    if not server.sql("SELECT 1 FROM ppcdict.features WHERE feature_text_id = %s", args=[name]):
+        pytest.skip("this server's collation tells them apart")
+    assert planned.diff().code == 0
+    with closing(server.connect()) as holder, closing(holder.cursor()) as cursor:
+        cursor.execute(f"SELECT GET_LOCK('{NAME}', 0)")
+        cursor.fetchall()
+
+        assert planned.apply().code == 6
 
 
 def test_reading_commands_need_no_lock(planned: Job, server: Server) -> None:

@@ -105,6 +105,28 @@ def replication(second_server: Server) -> Iterator[Replication]:
     second_server.sql(f"REVOKE SELECT ON lagging.* FROM {USER}")
 
 
+def test_the_grant_to_read_the_lag(server_job: Job, server: Server) -> None:
+    """Without it the message names it; with it the server answers, here that it is nobody's replica."""
+    plan_seven(server_job)
+    replica = {"databases": {"replicas": {"1": server_job.databases.shard_urls["1"]}}}
+    server_job.configure(apply={"max_lag": 1, "max_lag_wait": "0.1s"}, **replica)
+    wrong, right = ("REPLICATION CLIENT", "REPLICA MONITOR") if server.is_mariadb else ("PROCESS", "REPLICATION CLIENT")
+
+    told = {}
+    for grant in (wrong, right):
+        server.sql(f"GRANT {grant} ON *.* TO {USER}")
+        told[grant] = server_job.apply().err, server_job.run("doctor").out
+        server.sql(f"REVOKE {grant} ON *.* FROM {USER}")
+
+    assert "cannot read the replication lag" in told[wrong][0]
+    assert "grant REPLICA MONITOR (MariaDB 10.5+) or REPLICATION CLIENT (MySQL) on *.*" in told[wrong][0]
+    assert "replica 1  " in told[wrong][1]
+    assert "grant REPLICA MONITOR" in told[wrong][1]
+    assert "does not replicate" in told[right][0]
+    assert "it does not replicate" in told[right][1]
+    assert "may do more than the job needs" not in told[right][1]
+
+
 def test_a_replica_that_lags_is_waited_for_and_given_up(server_job: Job, replication: Replication) -> None:
     """One replica through all its states, as a start of its primary takes a second."""
     url = replication.replica.url("lagging", USER, PASSWORD)
