@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import click
 from click.core import ParameterSource
@@ -108,7 +108,6 @@ def cli(ctx: click.Context, config: Path | None, verbose: int, *, quiet: bool) -
     invocation: Invocation = ctx.obj
     invocation.config = config
     invocation.tracebacks = verbose > 1
-    invocation.is_logging = verbose > 0
     logs.set_up(invocation, verbosity=-1 if quiet else verbose, output_format=invocation.log_format)
 
 
@@ -190,14 +189,8 @@ def _fail(invocation: Invocation, message: str, code: int, *, error: ChatsyncErr
     line = "chatsync: " + " ".join(message.split())
     shown = sys.exception() if invocation.tracebacks else None
     if invocation.log_format == "json":
-        line = logs.failure(line, invocation, error=shown, exit_code=code, output_format="json")
+        line = logs.failure(line, invocation, error=shown, exit_code=code)
     elif shown:
         traceback.print_exception(shown)
-    if invocation.log_format == "text" and invocation.is_logging and not _is_terminal(sys.stderr):
-        line = logs.failure(line, invocation, error=None, exit_code=code, output_format="text")
     click.echo(line, err=True)
     return code
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()

@@ -28,13 +28,11 @@ class Invocation:
     `trace_id` is that of the chain: `diff` makes it, the others take it from the plan. `method` is
     the command's name, `span_id` is its own. A command of the chain that an operator runs for other
     ends (an undo, a mod-time set by hand) is no step of it: `is_step` is false then. `log_service` and
-    `log_method` are what the configuration calls the job in log lines. With `is_logging` a failure, too,
-    is a line of the log where standard error is no terminal: with its time, level and trace id.
+    `log_method` are what the configuration calls the job in log lines.
     """
 
     config: Path | None = None
     tracebacks: bool = False
-    is_logging: bool = False
     log_format: str = "text"
     method: str = ""
     trace_id: str = field(default_factory=lambda: os.urandom(16).hex())

@@ -39,17 +39,19 @@ class Database:
         scope: CancelScope,
         writable: bool = False,
         patience: int = STATEMENT_SECONDS,
+        idle_seconds: int | None = None,
     ) -> None:
         """Open nothing yet: the first unit of work does.
 
         `name` is for messages: `shard 2`. `patience` is how many seconds a statement may take
-        without sending a byte before the server counts as dead.
+        without sending a byte before the server counts as dead, and `idle_seconds` how long the
+        server keeps the session without a statement.
         """
         self.url = url
         self.name = name
         self.scope = scope
         self._writable = writable
-        self._engine = new_engine(url, writable=writable, patience=patience)
+        self._engine = new_engine(url, writable=writable, patience=patience, idle_seconds=idle_seconds)
         self._connection: sa.Connection | None = None
         self._is_busy = False
         self._attempt_count = 0
@@ -57,6 +59,11 @@ class Database:
     def __str__(self) -> str:
         """Return name and address, as error messages have them."""
         return f"{self.name} ({self.url})"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread is at work on the connection, perhaps one that was left behind."""
+        return self._is_busy
 
     @property
     def is_sqlite(self) -> bool:

@@ -19,8 +19,9 @@ from chatsync.core.modtime import (
 )
 from chatsync.core.times import format_time, parse_time
 from chatsync.databases.connection import Database
+from chatsync.databases.places import READ_ONLY, SCHEMA
 from chatsync.databases.tables import features, ppc_properties, shard_client_id, utc_now
-from chatsync.errors import ConfigError, OutOfDateError, SourceError
+from chatsync.errors import ConfigError, DatabaseError, OutOfDateError, SourceError
 
 _PROPERTY = ppc_properties.c.name == sa.bindparam("property")
 _FEATURE = features.c.feature_text_id == sa.bindparam("feature")
@@ -39,7 +40,10 @@ _STATE = sa.select(
     _one_of(_LAST_CHANGE, _PROPERTY).label("last_change"),
     utc_now().label("now"),
 )
-_STATE_IF_LOCKED = _STATE.where(sa.func.is_used_lock(sa.bindparam("lock")) == sa.func.connection_id())
+_STATE_IF_LOCKED = _STATE.add_columns(sa.literal_column(READ_ONLY).label("read_only")).where(
+    sa.func.is_used_lock(sa.bindparam("lock")) == sa.func.connection_id()
+)
+_SCHEMA_AND_STATE = _STATE.add_columns(sa.literal_column(SCHEMA).label("schema_name"))
 _COUNT_BY_SHARD = sa.select(shard_client_id.c.shard, sa.func.count().label("clients")).group_by(shard_client_id.c.shard)
 # last_change is set here too: SQLite knows no ON UPDATE.
 _SET = (
@@ -54,13 +58,17 @@ _ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.
 class DictDatabase:
     """Reads the feature, the mod-time and the clock, and writes the mod-time."""
 
-    def __init__(self, settings: Settings, scope: CancelScope, *, writable: bool = False) -> None:
-        """Open nothing yet. Only a writable one may set the mod-time."""
+    def __init__(
+        self, settings: Settings, scope: CancelScope, *, writable: bool = False, idle_seconds: int | None = None
+    ) -> None:
+        """Open nothing yet. Only a writable one may set the mod-time. `idle_seconds`: see `Database`."""
         self._settings = settings
         self._feature = settings.feature.name
         self._property = settings.modtime.property
         self._names = {"feature": self._feature, "property": self._property}
-        self.database = Database(settings.databases.dict, name="dict", scope=scope, writable=writable)
+        self.database = Database(
+            settings.databases.dict, name="dict", scope=scope, writable=writable, idle_seconds=idle_seconds
+        )
 
     def __enter__(self) -> Self:
         """Return self; the `with` block closes the connection."""
@@ -80,15 +88,23 @@ class DictDatabase:
     def state_if_locked(self, lock: str) -> DictState | None:
         """Read the state over the one connection that holds a lock (GET_LOCK); None once it is not held there.
 
-        In one statement, so that both are of one moment, and never over a new connection:
-        raises DatabaseError when this one was lost.
+        In one statement, so that both are of one moment, and never over a new connection: raises
+        DatabaseError when this one was lost, and when its server was demoted to a read-only one, on
+        which the mod-time is not changed any more.
         """
 
         def ask(connection: sa.Connection) -> Any:
             return connection.execute(_STATE_IF_LOCKED, {**self._names, "lock": lock}).first()
 
         row = self.database.do_once(ask, what="see the lock of the job")
+        if row is not None and row.read_only:
+            raise DatabaseError("the server became read-only, as after a switchover", where=str(self.database))
         return None if row is None else self._parsed(self._checked(row))
+
+    def schema_and_feature(self) -> tuple[str, int]:
+        """Return the schema as the server spells it, and the feature's id. Raises ConfigError without the feature."""
+        (row,) = self.database.rows(_SCHEMA_AND_STATE, self._names, what="read the schema and the feature")
+        return str(row.schema_name), int(self._checked(row).feature_id)
 
     def feature_id(self) -> int:
         """Read the feature alone, whatever the mod-time is. Raises ConfigError when there is none."""

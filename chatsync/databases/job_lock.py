@@ -1,8 +1,8 @@
 """One apply at a time for a feature, across machines.
 
-On a MySQL server: an advisory lock (GET_LOCK) on a connection of its own, which the server frees
-whichever way the connection ends. With SQLite: a lock on a file beside the dict database, which
-the operating system frees in the same way. The lock is never waited for.
+On a MySQL server: an advisory lock (GET_LOCK) on a connection of its own. The server frees it when
+the connection ends, for whatever reason. With SQLite: a lock on a file beside the dict database,
+which the operating system frees in the same way. No command waits for the lock.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 from typing import IO, Protocol, Self
 
@@ -21,14 +22,23 @@ import sqlalchemy as sa
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.modtime import DictState
+from chatsync.databases.connection import Database
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.errors import BusyError, DatabaseError, LockLostError, OutputError
+from chatsync.errors import BusyError, ChatsyncError, ConfigError, DatabaseError, LockLostError, OutputError
 
 logger = logging.getLogger(__name__)
 
 _MAX_NAME = 64  # MySQL's limit for the name of a lock
+# The server ends the session, and frees the lock, this long after the last statement: after a machine has vanished
+# without closing its connections. Until then a thread sends a ping every few seconds, more often than proxies give up.
+_IDLE_SECONDS = 60
+_PING_SECONDS = 10.0
+# Enough to meet another server behind a proxy that deals connections out.
+_OTHER_CONNECTIONS = 2
 
 _GET = sa.text("SELECT GET_LOCK(:name, 0)")
+_SEEN = sa.text("SELECT IS_USED_LOCK(:name)")
+_PING = sa.text("DO 0")
 _HOLDER = sa.text("SELECT id, user, host, time FROM information_schema.processlist WHERE id = IS_USED_LOCK(:name)")
 
 
@@ -42,64 +52,103 @@ class JobLock(Protocol):
         """Free the lock."""
 
     def check(self) -> DictState:
-        """Say what the dict database holds while the lock is held; raise LockLostError once it is not."""
+        """Return what the dict database holds while the lock is held. Raises LockLostError once it is not."""
 
 
 def job_lock(settings: Settings, scope: CancelScope) -> JobLock:
-    """Choose the lock that fits the dict database."""
+    """Return the lock for this kind of dict database."""
     if settings.databases.dict.is_sqlite:
         return FileLock(settings, scope)
     return ServerLock(settings, scope)
 
 
 class ServerLock:
-    """GET_LOCK on the dict database's server."""
+    """GET_LOCK on the dict database's server, and a thread that keeps its connection alive."""
 
     def __init__(self, settings: Settings, scope: CancelScope) -> None:
         """Open nothing yet."""
-        self._dict = DictDatabase(settings, scope)
+        self._settings = settings
+        self._scope = scope
+        self._dict = DictDatabase(settings, scope, idle_seconds=_IDLE_SECONDS)
         self._database = self._dict.database
-        self._schema = settings.databases.dict.database
-        self._values = {"name": ""}  # once the feature's id is known
-        # Idle between two checks for as long as a batch and its retries take.
-        self._idle_seconds = int(scope.deadline) + 3600
+        self._name = ""
+        self._one_at_a_time = threading.Lock()
+        self._released = threading.Event()
+        self._lost: ChatsyncError | None = None
 
     def __enter__(self) -> Self:
         """Take the lock at once or raise BusyError; a server that refuses locks is a DatabaseError."""
-        self._values = {"name": lock_name(self._schema, self._dict.feature_id())}
-        got = self._database.do(self._get, what="take the lock of the job (GET_LOCK)")
+        self._name = lock_name(*self._dict.schema_and_feature())
+        ((got,),) = self._database.rows(_GET, {"name": self._name}, what="take the lock of the job (GET_LOCK)")
         if got is None:
-            raise DatabaseError(f"{self._database}: GET_LOCK failed; without it two applies could run at once")
+            raise DatabaseError("GET_LOCK failed; without it two applies could run at once", where=str(self._database))
         if not got:
             raise BusyError(f"another apply is running: {self._holder()}; nothing was written")
-        logger.info("lock taken: %s on %s", self._values["name"], self._database)
+        try:
+            self._check_is_seen()
+        except BaseException:
+            self._database.close()
+            raise
+        logger.info("lock taken: %s on %s", self._name, self._database)
+        threading.Thread(target=self._keep_alive, daemon=True).start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Free the lock by closing its connection."""
-        self._database.close()
+        """Free the lock by closing its connection; one that is stuck in a ping is closed with the process."""
+        self._released.set()
+        if self._one_at_a_time.acquire(timeout=1):
+            with contextlib.closing(self._database):
+                self._one_at_a_time.release()
 
     def check(self) -> DictState:
-        """Ask the server over the very connection that holds the lock; never reconnect."""
-        try:
-            state = self._dict.state_if_locked(self._values["name"])
-            reason = f"{self._database}: the lock of the job is not held any more"
-        except DatabaseError as error:
-            state, reason = None, str(error)
+        """Ask the server over the very connection that holds the lock, and over no new one."""
+        with self._one_at_a_time:
+            try:
+                if self._lost is not None:
+                    raise self._lost
+                state = self._dict.state_if_locked(self._name)
+                reason = f"{self._database}: the lock of the job is not held any more"
+            except DatabaseError as error:
+                state, reason = None, str(error)
         if state is None:
-            raise LockLostError(f"{reason}; stopped before the next batch")
+            raise LockLostError(f"{reason}; another apply may have begun since")
         return state
 
-    def _get(self, connection: sa.Connection) -> int | None:
-        connection.execute(sa.text("SET SESSION wait_timeout = :seconds"), {"seconds": self._idle_seconds})
-        return connection.execute(_GET, self._values).scalar()
+    def _check_is_seen(self) -> None:
+        """Raise ConfigError when other connections don't see the lock: they lead to another node of a cluster."""
+        url = self._settings.databases.dict
+        for _ in range(_OTHER_CONNECTIONS):
+            with Database(url, name="dict", scope=self._scope) as other:
+                ((holder,),) = other.rows(_SEEN, {"name": self._name}, what="look for the lock of the job")
+            if holder is None:
+                raise ConfigError(
+                    f"databases.dict: connections to {url} lead to different servers, and the lock of the job "
+                    "(GET_LOCK) is known to one of them only; two applies could run at once",
+                    way_out="name one server there, the same on every machine that runs this job",
+                )
+
+    def _keep_alive(self) -> None:
+        """Ping until the lock is freed: servers and proxies end a connection that is idle, and free its lock."""
+        while not self._released.wait(_PING_SECONDS):
+            with self._one_at_a_time:
+                if self._database.is_busy or self._released.is_set():  # busy: a thread was left behind in it
+                    return
+                try:
+                    self._database.do_once(_ping, what="keep the lock of the job")
+                except ChatsyncError as error:
+                    self._lost = error
+                    return
 
     def _holder(self) -> str:
-        rows = self._database.rows(_HOLDER, self._values, what="see who holds the lock of the job")
+        rows = self._database.rows(_HOLDER, {"name": self._name}, what="see who holds the lock of the job")
         if not rows:
             return "its connection is not visible to this user, or has just ended"
         row = rows[0]
         return f"connection {row.id} of {row.user} from {row.host}, in this state for {row.time} s"
+
+
+def _ping(connection: sa.Connection) -> None:
+    connection.execute(_PING)
 
 
 def lock_name(schema: str, feature_id: int) -> str:
@@ -117,7 +166,7 @@ class FileLock:
     """flock on a file beside an SQLite dict database; the file says who holds it."""
 
     def __init__(self, settings: Settings, scope: CancelScope) -> None:
-        """Describe the lock; nothing is opened yet."""
+        """Open nothing yet."""
         self._dict = DictDatabase(settings, scope)
         self._path = Path(settings.databases.dict.database + ".chatsync-lock")
         self._file: IO[str] | None = None

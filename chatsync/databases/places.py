@@ -21,7 +21,7 @@ from chatsync.errors import ConfigError, DatabaseError
 # Comments with a number below are for MySQL alone, those with an M for MariaDB alone ("Executable Comment Syntax").
 # MariaDB has no @@server_uuid, so that two servers may say the same of themselves: see `_is_one_server`.
 _SERVER = "CONCAT_WS('/', @@hostname, @@port, @@datadir, @@server_id /*!50700 , @@server_uuid */)"
-_SCHEMA = "IF(@@lower_case_table_names, LOWER(DATABASE()), DATABASE())"
+SCHEMA = "IF(@@lower_case_table_names, LOWER(DATABASE()), DATABASE())"
 # A number or a word, by version.
 READ_ONLY = "(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only)"
 # Running threads of a replica. MySQL shows them only to users with more grants than the job needs.
@@ -30,7 +30,7 @@ _REPLICATES = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GL
 _ENGINE = """(SELECT CONCAT(COALESCE(t.ENGINE, t.TABLE_TYPE), '/', COALESCE(e.TRANSACTIONS, 'NO'))
     FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
     WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME = 'clients_features')"""
-_COLUMNS = (_SERVER, _SCHEMA, READ_ONLY, _REPLICATES, _ENGINE)
+_COLUMNS = (_SERVER, SCHEMA, READ_ONLY, _REPLICATES, _ENGINE)
 
 _GET_LOCK = sa.text("SELECT GET_LOCK(:name, 0)")
 _SEES_LOCK = sa.text("SELECT IS_USED_LOCK(:name) IS NOT NULL")

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -39,13 +40,14 @@ class ReplicaLag:
         if self._database is not None:
             self._database.close()
 
-    def wait(self) -> None:
-        """Return once the replica lags by `max_lag` seconds or less.
+    def wait(self, *, before: Callable[[], None]) -> None:
+        """Return once the replica lags by `max_lag` seconds or less; call `before` first if that is not at once.
 
         Raises DatabaseError when it still lags, or does not replicate, after `max_lag_wait`.
         """
         if self._database is None or self._apply.max_lag is None:
             return
+        waited = False
         give_up = time.monotonic() + self._apply.max_lag_wait
         while True:
             lag = self._database.do(seconds_behind, what="read the replication lag")
@@ -57,6 +59,9 @@ class ReplicaLag:
                 patience = f"apply.max_lag_wait = {self._apply.max_lag_wait:g} s"
                 raise DatabaseError(f"{self._database} {shown}, over {limit}, and did so for {patience}")
             logger.info("%s %s, waiting", self._database, shown, extra={"lag": lag})
+            if not waited:
+                before()
+            waited = True
             self._scope.wait(_POLL_SECONDS)
 
 

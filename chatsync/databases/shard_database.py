@@ -27,6 +27,8 @@ _SCAN_SECONDS = 300
 # costs up to 15 MB for its connection and the value that is being read.
 _CONNECTIONS = 8
 
+_LONG_PAUSE_SECONDS = 10
+
 _OFF = 0
 _ON = 1
 
@@ -119,6 +121,16 @@ class ShardDatabase:
         if self._checked is not connection:
             check_may_write(self.database, place_of(self.database, self._row(connection, _PLACE)))
             self._checked = connection
+
+    def wait(self, seconds: float) -> None:
+        """Wait between two batches. No connection is idle for long: a proxy would end it, and the batch would fail."""
+        if seconds > _LONG_PAUSE_SECONDS:
+            self.hang_up()
+        self.database.scope.wait(seconds)
+
+    def hang_up(self) -> None:
+        """Close the connection; the next batch opens a new one."""
+        self.database.close()
 
     def probe(self) -> None:
         """Check that the shard answers and that its table can be read."""

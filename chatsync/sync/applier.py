@@ -17,7 +17,7 @@ from chatsync.databases.homes import find_homes
 from chatsync.databases.job_lock import job_lock
 from chatsync.databases.replica_lag import ReplicaLag
 from chatsync.databases.shard_database import ShardDatabase
-from chatsync.errors import ChatsyncError, OutOfDateError, StoppedError, UnfinishedError
+from chatsync.errors import ChatsyncError, LockLostError, OutOfDateError, StoppedError, UnfinishedError
 from chatsync.parallel import SideBySide
 from chatsync.progress import Advance, Progress
 from chatsync.sync.guard import Guard, ShardGuard
@@ -44,6 +44,7 @@ def apply_plan(
             results += [nothing_done(plan, shard) for shard in settings.databases.shards]
             with progress("applying", plan.changes) as advance:
                 _write_all(plan, settings, scope, guard=guard, results=results, advance=advance)
+            guard.look_back()
             _check_finished(plan, results, reason=guard.reason)
 
 
@@ -106,8 +107,8 @@ def _write_shard(
         for action, tally in result.tallies.items():
             for batch in chunks(tally.planned, settings.apply.batch_size):
                 if not first:
-                    scope.wait(settings.apply.pause)
-                replica.wait()
+                    shard.wait(settings.apply.pause)
+                replica.wait(before=shard.hang_up)
                 written = shard.write(
                     action,
                     plan.feature.id,
@@ -137,7 +138,7 @@ def _log(where: str, results: Sequence[ShardResult], *, began: float, **event: i
 def _check_finished(plan: Plan, results: Sequence[ShardResult], *, reason: ChatsyncError | None) -> None:
     """Raise UnfinishedError unless all changes are in place and no signal came: what failed where, and why."""
     failed = [result for result in results if result.failed]
-    if not failed and not isinstance(reason, StoppedError):
+    if not failed and not isinstance(reason, (StoppedError, LockLostError)):
         return
     failed_count = sum(result.failed for result in failed)
     planned = sum(len(tally.planned) for result in results for tally in result.tallies.values())

@@ -1,5 +1,6 @@
 """The guard of an apply: whether a batch may start, and whether it may still be committed."""
 
+import contextlib
 import math
 import threading
 import time
@@ -53,6 +54,11 @@ class Guard:
             self.may_commit()
         elif self._refusal is not None:
             raise self._refusal
+
+    def look_back(self) -> None:
+        """Check once more after the last commit, which may have waited long for its server: see `reason`."""
+        with contextlib.suppress(ChatsyncError):
+            self.may_commit()
 
     def may_commit(self) -> None:
         """Raise the reason why not even a batch that has started may be committed.

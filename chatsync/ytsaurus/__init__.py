@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chatsync.errors import ConfigError
+from chatsync.errors import ChatsyncError, ConfigError
 
 
 @contextmanager
@@ -15,7 +15,7 @@ def client_configuration() -> Iterator[None]:
     """
     try:
         yield
-    except ImportError:
+    except (ImportError, ChatsyncError):  # the latter: a signal or the deadline
         raise
     except Exception as error:
         text = " ".join(str(getattr(error, "message", "") or error).split())[:200]

@@ -56,15 +56,6 @@ def test_the_yt_client_speaks_to_who_asks_for_everything(
     assert (result.code, "the client's own words" in result.err) == (0, shown)
 
 
-def test_a_failure_in_crons_log_has_time_level_and_trace_id(job: Job) -> None:
-    job.list_file.unlink()
-
-    told = job.run("-v", "diff").err.splitlines()[-1]
-
-    assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ ERROR   [0-9a-f]{8} chatsync: cannot read the list ", told)
-    assert job.run("diff").err.startswith("chatsync: cannot read the list ")
-
-
 def test_one_search_for_the_trace_id_tells_the_story_of_the_chain(job: Job) -> None:
     results = chain(settled(job), "-v", "--log-format", "json")
 

@@ -195,9 +195,10 @@ def test_a_fault_that_does_not_pass_is_given_up(eight_job: Job, wired: Wired) ->
     assert eight_job.off() == ALL - {1, 2}
 
 
-def test_a_real_failover(server_job: Job, server: Server) -> None:
-    """The server is read-only for a while, as the old primary is, and tells so by itself."""
-    job = plan_eight(server_job, run={"retry_timeout": "30s"})
+def test_a_real_failover(wide_job: Job, second_server: Server) -> None:
+    """The server of two shards is read-only for a while, as the old primary is, and tells so by itself."""
+    job, server = wide_job, second_server
+    job.configure(run={"retry_timeout": "30s"})
     server.sql("SET GLOBAL read_only = 1")
     try:
         process = job.start("-v", "apply", "--plan", str(job.plan_file))
@@ -331,7 +332,7 @@ def test_a_statement_that_is_only_slow_is_waited_for(
 
 
 def test_a_shard_that_freezes_in_a_batch(wide_job: Job, second_server: Server) -> None:
-    wide_job.configure(run={"deadline": "2s"})
+    wide_job.configure(run={"deadline": "4s"})
     second_server.freeze()
 
     code, err, seconds = timed(wide_job, "apply", "--plan", str(wide_job.plan_file))

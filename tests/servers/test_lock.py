@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chatsync.databases import job_lock
 from chatsync.databases.job_lock import lock_name
-from tests.harness.job import PROPERTY
+from tests.harness.job import OTHER_FEATURE_ID, PROPERTY
 from tests.harness.wire import COMMIT, locked_row, wait_for_statement, wait_until
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def test_a_run_that_lost_the_lock_stops_before_the_next_batch(
     assert result.code == 1
     assert result.err.startswith("chatsync: dict (127.0.0.1:")
     assert "cannot see the lock of the job: " in result.err
-    assert "stopped before the next batch" in result.err
+    assert "another apply may have begun since" in result.err
     assert f"{done} of 6 changes are in place" in result.err
     assert wired_planned.off() == set(range(1, 1 + done))
     assert wired_planned.apply().code == 0
@@ -145,14 +146,41 @@ def test_a_batch_that_is_tried_again_asks_for_the_lock_again(wired_planned: Job,
     assert wired_planned.off() == set()
 
 
-def test_each_connection_that_asks_for_the_lock_is_told_to_wait_long_for_us(wired_planned: Job, wired: Wired) -> None:
-    """Also that of a second attempt: idle for long, it would be closed, and the lock with it."""
-    wired.wires["ppcdict"].refuse("GET_LOCK", 1213, "Deadlock found")
+def test_a_lock_that_was_lost_before_the_last_commit_is_told(wired_planned: Job, wired: Wired, server: Server) -> None:
+    """The commit was late: another apply may have come and gone before it, and everything else looks well."""
+    wired.wires["ppc1"].before(COMMIT, lambda: end_lock(server), skip=2)
+
+    result = wired_planned.apply()
+
+    assert result.code == 1
+    assert "another apply may have begun since" in result.err
+    assert "6 of 6 changes are in place, the mod-time was not moved" in result.err
+
+
+def test_the_sessions_of_an_apply_end_soon_without_a_word(wired_planned: Job, wired: Wired) -> None:
+    """A machine that vanishes closes no connection: it must not keep the lock, nor rows, for the default 8 hours."""
+    wired_planned.apply()
+
+    asked = "\n".join(wired.wires["ppcdict"].statements)
+    before_lock = re.findall(r" wait_timeout = (\d+)", asked[: asked.index("GET_LOCK")])
+    writing = re.findall(r" wait_timeout = (\d+)", "\n".join(wired.wires["ppc1"].statements))
+    assert (before_lock[-1], writing[-1]) == ("60", "120")
+
+
+def test_the_lock_is_kept_alive_while_nothing_is_asked(
+    wired_planned: Job, wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_lock, "_PING_SECONDS", 0.01)
+    pings = [0]
+
+    def wait_for_pings() -> None:
+        pings[0] += 1
+        wait_until(lambda: sum(text == "DO 0" for text in wired.wires["ppcdict"].statements) > 3)
+
+    wired.wires["ppc1"].before("FOR UPDATE", wait_for_pings)
 
     assert wired_planned.apply().code == 0
-
-    words = [re.search("wait_timeout|GET_LOCK", text) for text in wired.wires["ppcdict"].statements]
-    assert [word[0] for word in words if word] == ["wait_timeout", "GET_LOCK", "wait_timeout", "GET_LOCK"]
+    assert pings == [1]
 
 
 def test_while_it_writes_the_one_connection_to_the_dict_database_holds_the_lock(
@@ -191,7 +219,7 @@ def test_a_server_that_refuses_the_lock(wired_planned: Job, wired: Wired, number
 
 def test_another_feature_has_another_lock(planned: Job, server: Server) -> None:
     with closing(server.connect()) as holder, closing(holder.cursor()) as cursor:
-        cursor.execute("SELECT GET_LOCK('chatsync/ppcdict/another_feature', 0)")
+        cursor.execute(f"SELECT GET_LOCK('chatsync/ppcdict/{OTHER_FEATURE_ID}', 0)")
         cursor.fetchall()
 
         assert planned.apply().code == 0

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatsync.databases import places
+from tests.harness.job import Job
 from tests.harness.replication import Replication
 from tests.harness.servers import Server
 from tests.harness.wire import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pytest_mock import MockerFixture
 
-    from tests.harness.job import Job
+    from tests.harness.schema import World
 
 
 def place(job: Job, shard: str) -> str:
@@ -64,7 +66,7 @@ def test_two_shards_on_one_server_are_two_databases(planned: Job) -> None:
 def test_two_servers_that_say_the_same_of_themselves_are_two(planned: Job, mocker: MockerFixture) -> None:
     """MariaDB has no identity of a server that is sure to be unique."""
     mocker.patch.object(places, "_SERVER", "'the same everywhere'")
-    mocker.patch.object(places, "_SCHEMA", "'ppc'")
+    mocker.patch.object(places, "SCHEMA", "'ppc'")
     mocker.patch.object(places, "_is_one_server", return_value=False)
 
     assert planned.diff().code == 0
@@ -99,15 +101,18 @@ def test_a_table_without_transactions(
 
 
 @pytest.mark.parametrize("command", ["diff", "apply"])
-def test_a_server_that_is_read_only(planned: Job, server: Server, command: str) -> None:
+def test_a_server_that_is_read_only(wide_world: World, tmp_path: Path, second_server: Server, command: str) -> None:
     """Whatever the user may do there. After a switchover it may pass, so that apply tries again."""
+    planned = Job(tmp_path, wide_world)
+    planned.settle({1: 1, 3: 3})
+    planned.list([1, 3])
     planned.configure(run={"retry_timeout": "0.3s"})
     plan_made_before = planned.diff()
-    server.sql("SET GLOBAL read_only = ON")
+    second_server.sql("SET GLOBAL read_only = ON")
     try:
         result = planned.diff() if command == "diff" else planned.apply("--force")
     finally:
-        server.sql("SET GLOBAL read_only = OFF")
+        second_server.sql("SET GLOBAL read_only = OFF")
 
     assert (plan_made_before.code, result.code) == (0, 1)
     assert "the server is read-only, as a replica or a demoted primary is; " in result.err
