@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
@@ -18,12 +17,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from chatsync.config.database_url import DatabaseUrl
+from chatsync.config.databases import exposed_files, read_databases
 from chatsync.config.durations import Seconds
 from chatsync.config.settings import (
     DEFAULT_PROPERTY,
-    Databases,
-    DatabaseUrls,
     Exclusions,
     Feature,
     File,
@@ -32,7 +29,7 @@ from chatsync.config.settings import (
     Section,
     Settings,
 )
-from chatsync.config.urls import check_cluster, keep_secrets_in, parse_url
+from chatsync.config.urls import check_cluster, keep_secrets_in
 from chatsync.config.variables import fill_in, valid_text
 from chatsync.errors import ConfigError
 from chatsync.redaction import without_secrets
@@ -44,7 +41,6 @@ _RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich p
 
 _MAX_KEY = 60
 _MAX_MESSAGE = 500
-_MAX_SHARD = 255  # shard_client_id.shard is a TINYINT UNSIGNED
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +146,7 @@ def _settings(file: File, *, path: Path) -> Settings:
         feature=file.feature,
         modtime=_modtime(file.modtime, feature=file.feature.name),
         timezone=_timezone(file.modtime.timezone),
-        databases=_databases(file.databases, base=base),
+        databases=read_databases(file.databases, base=base),
         limits=file.limits,
         apply=file.apply,
         run=file.run,
@@ -207,49 +203,3 @@ def _timezone(name: str) -> tzinfo:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (OSError, ValueError, KeyError):  # an absolute path, a folder, and a name not found
         raise ValueError(f"modtime.timezone: no time zone {name!r}; expected a name such as Europe/Moscow") from None
-
-
-def _databases(section: DatabaseUrls, *, base: Path) -> Databases:
-    shards = _shard_urls(section.shards, "databases.shards", base=base)
-    if not shards:
-        raise ValueError("databases.shards: name at least one shard")
-    _refuse_doubles(shards)
-    replicas = _shard_urls(section.replicas, "databases.replicas", base=base)
-    stray = sorted(set(replicas) - set(shards))
-    if stray:
-        raise ValueError(f"databases.replicas.{stray[0]}: there is no such shard in databases.shards")
-    return Databases(dict=_url(section.dict, "databases.dict", base=base), shards=shards, replicas=replicas)
-
-
-def _refuse_doubles(shards: Mapping[int, DatabaseUrl]) -> None:
-    """Raise ValueError for two shards with one URL, an error of copy and paste: one shard would never be read."""
-    first: dict[str, int] = {}
-    for shard, url in shards.items():
-        other = first.setdefault(str(url), shard)
-        if other != shard:
-            raise ValueError(f"databases.shards.{shard}: the same database as shard {other}, {url}")
-
-
-def _shard_urls(table: Mapping[str, str], key: str, *, base: Path) -> dict[int, DatabaseUrl]:
-    urls = {}
-    for name, url in table.items():
-        if name not in map(str, range(_MAX_SHARD + 1)):
-            raise ValueError(f"{key}.{name}: a shard is named by its number in shard_client_id, 0 to {_MAX_SHARD}")
-        urls[int(name)] = _url(url, f"{key}.{name}", base=base)
-    return dict(sorted(urls.items()))
-
-
-def _url(url: str, key: str, *, base: Path) -> DatabaseUrl:
-    try:
-        return parse_url(url, base=base)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
-def exposed_files(settings: Settings) -> list[Path]:
-    """Return the files that hold a password and that users other than their owner may read."""
-    urls = [settings.databases.dict, *settings.databases.shards.values(), *settings.databases.replicas.values()]
-    holders = {url.option_file for url in urls if url.option_file}
-    if any(url.password_is_literal for url in urls):
-        holders.add(settings.path)
-    return sorted(file for file in holders if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

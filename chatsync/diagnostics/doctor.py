@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.load import exposed_files
+from chatsync.config.databases import exposed_files
 from chatsync.config.settings import Exclusions, Settings
 from chatsync.core.diff import ExclusionList
 from chatsync.core.modtime import NEVER, ModTimeState, modtime_meaning, modtime_state, older_message

@@ -20,7 +20,13 @@ COMPARED_WITH_A_CLOCK = {
     KILL_SWITCH: "the mod-time",
     "core.times.distance": "any moment, for the words `ago` and `from now`",
     "diagnostics.status._about_list": "the modification time of the list",
+    "diagnostics.status._about_modtime": "how long the list has waited",
+    "diagnostics.status._due": "the end of the last step",
+    "diagnostics.status._is_overcome": "the end of a step",
+    "files.remove_leftovers": "the age of a leftover file",
     "monitoring.verdict._judge_waiting": "the modification time of the list",
+    "sync.step_log.StepLog._write": "the age of a line",
+    "sync.step_log._is_younger": "the age of a line",
 }
 
 
