@@ -8,6 +8,7 @@ as it would have ended.
 import contextlib
 import fcntl
 import getpass
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,8 @@ class StepLog:
         if self._path is None:
             return
         short = msgspec.structs.replace(step, message=step.message[:_LONGEST_MESSAGE] if step.message else None)
-        line = without_secrets(msgspec.json.encode(short).decode()).encode() + b"\n"
+        text = json.dumps(msgspec.to_builtins(short), ensure_ascii=False, separators=(",", ":"))
+        line = without_secrets(text).encode(errors="replace") + b"\n"  # a path may hold bytes that are no UTF-8
         try:
             if not self._path.parent.exists():
                 self._path.parent.mkdir(mode=0o700, exist_ok=True)

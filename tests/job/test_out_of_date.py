@@ -90,7 +90,7 @@ def test_cut_short(planned: Job, share: float) -> None:
 
 
 def test_another_feature(planned: Job) -> None:
-    planned.configure(feature={"name": "another_feature"})
+    planned.configure(feature={"name": "another_feature"}, modtime={"property": "ANOTHER_PROPERTY"})
 
     refused(planned, "it is for feature checked_support_chat, the configuration for another_feature")
     assert "exit 4: the plan is out of date: it is for feature" in planned.run("show", str(planned.plan_file)).out
