@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.harness.job import Databases
 
-LOCAL = {None, "", b"", "localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "::1", b"::1"}
+LOCAL = {None, "", b"", "0.0.0.0", "localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "::1", b"::1"}
 
 
 FOLDER = Path(__file__).parent

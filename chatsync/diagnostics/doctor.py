@@ -88,10 +88,12 @@ def check_list(settings: Settings, scope: CancelScope) -> Generator[Line, None, 
     try:
         with open_list(settings, scope) as source:
             version, kind, listed = source.version, source.kind(), source.read(_no_progress)
+            warnings = source.warnings()
     except ChatsyncError as error:
         yield bad("list", in_words(error, hint="is exclusions.proxy right?"))
         return None
     yield good("list", f"{version.source}: {kind}, {listed.rows} rows, modified {short_time(version.modified)}")
+    yield from (warning("token", text) for text in warnings)
     yield from _check_rows(settings, listed)
     return version.modified
 

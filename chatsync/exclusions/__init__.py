@@ -18,6 +18,9 @@ class ListSource(Protocol):
     def kind(self) -> str:
         """Return what the list is kept in, in words: `a file`."""
 
+    def warnings(self) -> list[str]:
+        """Return what works but should be changed."""
+
     def check_column(self) -> None:
         """Raise SourceError when it can be told without a row that the column is missing."""
 

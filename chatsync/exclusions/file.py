@@ -23,11 +23,7 @@ class ListFile:
     """One version of a list in a file, open for reading."""
 
     def __init__(self, file: IO[bytes], section: Exclusions, scope: CancelScope) -> None:
-        """Take an open file; its version is what the file is now.
-
-        Raises SourceError for a file that has changed within `exclusions.settle`: it may be half of
-        an upload.
-        """
+        """Take an open file; its version is what the file is now."""
         self._file = file
         self._column = section.column
         self._scope = scope
@@ -39,7 +35,8 @@ class ListFile:
             revision=None,
             rows=None,
         )
-        self._check_settled(time.time() - modified_ns / _NANOSECONDS, section.settle)
+        self._settle = section.settle
+        self._is_settled = abs(time.time() - modified_ns / _NANOSECONDS) >= section.settle
 
     def __str__(self) -> str:
         """Name the place as an error message does."""
@@ -49,27 +46,32 @@ class ListFile:
         status = os.fstat(self._file.fileno())
         return status.st_mtime_ns, status.st_size
 
-    def _check_settled(self, age: float, settle: float) -> None:
-        if abs(age) < settle:
-            what = (
-                f"it changed within the last {format_seconds(settle)} (exclusions.settle) and may not be complete yet"
-            )
-            raise SourceError(what, where=str(self), way_out="the next run reads it")
-
     def kind(self) -> str:
         """Return what the list is kept in, in words."""
         return "a file"
 
+    def warnings(self) -> list[str]:
+        """Return what works but should be changed: nothing."""
+        return []
+
     def check_column(self) -> None:
-        """Read the header. Raises SourceError when it lacks the column, or names it twice."""
-        find_header(self._file, self._column, where=str(self))
+        """Read the header. Raises SourceError when it lacks the column, or names it twice.
+
+        Of a file that has just changed nothing can be told yet: it may be half of an upload.
+        """
+        if self._is_settled:
+            find_header(self._file, self._column, where=str(self))
 
     def read(self, progress: Callable[[int], None]) -> ExclusionList:
         """Read every row except blank lines; a row's number is that of its line.
 
-        Raises SourceError for a missing column, a file of another kind than CSV, or one that is
-        written to meanwhile.
+        Raises SourceError for a missing column, a file of another kind than CSV, one that is written
+        to meanwhile, or has changed within `exclusions.settle`.
         """
+        if not self._is_settled:
+            span = f"{format_seconds(self._settle)} (exclusions.settle)"
+            what = f"it changed within the last {span} and may not be complete yet"
+            raise SourceError(what, where=str(self), way_out="the next run reads it")
         header = find_header(self._file, self._column, where=str(self))
         collector = IdCollector()
         rows = RowReader(header, collector, where=str(self), check=self._scope.check, progress=progress)

@@ -29,6 +29,11 @@ class ListTable:
         typed = f"of type {column_type}" if column_type else "not in its schema"
         return f"a static table with column {self._column} {typed}"
 
+    def warnings(self) -> list[str]:
+        """Return what works but should be changed."""
+        cluster = self._table.cluster
+        return [cluster.open_token_warning] if cluster.sends_token_openly else []
+
     def check_column(self) -> None:
         """Ask the schema. Raises SourceError when it lacks the column."""
         self._table.column_type(self._column)

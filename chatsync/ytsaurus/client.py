@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 import yt.logger
 import yt.wrapper
 from yt.common import update_inplace
-from yt.wrapper.default_config import get_config_from_env
+from yt.wrapper.default_config import update_config_from_env
 from yt.wrapper.http_helpers import get_proxy_address_url
 
 from chatsync.config.settings import Exclusions
 from chatsync.config.urls import check_cluster
 from chatsync.errors import ConfigError
 from chatsync.ytsaurus import client_configuration
-from chatsync.ytsaurus.session import WatchedSession, watch_session
+from chatsync.ytsaurus.session import watch_session
 from chatsync.ytsaurus.token import find_token
 
 READ_BUFFER = 4 * 1024 * 1024
@@ -59,19 +59,19 @@ logger = logging.getLogger(__name__)
 
 
 class Cluster:
-    """The cluster that exclusions.proxy names, with everything that is needed to talk to it."""
+    """The cluster that exclusions.proxy names, and a client of our own for it, which only one thread may use."""
 
     def __init__(self, section: Exclusions) -> None:
-        """Put the client's configuration and ours together.
+        """Put the client's configuration and ours together; sends nothing yet.
 
         Raises ConfigError for a proxy or a configuration of the client that can't be used, and
         SourceError for a token that can't be read.
         """
         self.token, self.token_place = find_token(section)
-        self._config = _client_config(section, self.token)
-        proxy = self._config["proxy"]["url"]
-        self._session: WatchedSession | None = None
-        self.url = _proxy_url(proxy, self.connect())
+        self.client = _new_client(section, self.token)
+        self._session = watch_session(self.client)
+        proxy = self.client.config["proxy"]["url"]
+        self.url = _proxy_url(proxy, self.client)
         self.netloc = urlsplit(self.url).netloc
         self.name = proxy.removeprefix("http://").removeprefix("https://").rstrip("/")
 
@@ -79,16 +79,10 @@ class Cluster:
         """Name a table as messages do: `hahn://home/...`."""
         return f"{self.name}:{path}"
 
-    def connect(self) -> yt.wrapper.YtClient:
-        """Make a client of our own: the module's global configuration is left alone."""
-        client = yt.wrapper.YtClient(config=self._config)
-        self._session = watch_session(client)
-        return client
-
     @property
-    def asked_host(self) -> str:
-        """The host of the last request: a heavy proxy's, where the cluster has named one."""
-        return self._session.host if self._session else ""
+    def rows_host(self) -> str:
+        """The host that was asked for rows: a heavy proxy's, where the cluster has named one; empty before that."""
+        return self._session.streamed_from
 
     @property
     def sends_token_openly(self) -> bool:
@@ -97,17 +91,23 @@ class Cluster:
         is_here = (parts.hostname or "").startswith("127.") or parts.hostname in {"localhost", "::1"}
         return bool(self.token) and parts.scheme == "http" and not is_here
 
+    @property
+    def open_token_warning(self) -> str:
+        """The words for a token that is sent openly."""
+        return f"the YT token goes to {self.url} over plain http, where others can read it; use https if it can be had"
 
-def _client_config(section: Exclusions, token: str) -> Any:
-    """Read the configuration that the `yt` tool would use, and put ours over it."""
+
+def _new_client(section: Exclusions, token: str) -> yt.wrapper.YtClient:
+    """Make a client with the configuration that the `yt` tool would use, and ours over it."""
+    client = yt.wrapper.YtClient()
     with client_configuration():
-        config = get_config_from_env()
-        update_inplace(config, {**_OURS, "enable_token": bool(token), "token": token or None})
+        update_config_from_env(client.config)
+        update_inplace(client.config, {**_OURS, "enable_token": bool(token), "token": token or None})
     if section.proxy:
-        config["proxy"]["url"] = section.proxy
+        client.config["proxy"]["url"] = section.proxy
     if section.use_hosts is not None:
-        config["proxy"]["enable_proxy_discovery"] = section.use_hosts
-    return config
+        client.config["proxy"]["enable_proxy_discovery"] = section.use_hosts
+    return client
 
 
 def _proxy_url(proxy: str | None, client: yt.wrapper.YtClient) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
-from yt.common import YtError
+from yt.common import YtError, YtResponseError
 from yt.packages.requests import exceptions as http
 from yt.packages.urllib3 import exceptions as pool
 from yt.wrapper.errors import YtIncorrectResponse, YtProxyUnavailable, YtTokenError
@@ -62,8 +63,9 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_refused_format(error: BaseException) -> bool:
-    """Tell whether another format of the rows may be taken: the error neither passes nor is about the table."""
-    return isinstance(error, YtError) and not is_transient(error) and not _codes(error) & _LASTING_CODES
+    """Tell whether another format of the rows may help: the cluster's error neither passes nor is about the table."""
+    is_about_rows = isinstance(error, YtResponseError) and "/read_table" in str(error.attributes.get("url"))
+    return is_about_rows and not is_transient(error) and not _codes(error) & _LASTING_CODES
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -115,7 +117,7 @@ def describe(error: BaseException) -> str:
         return _one_line(_operating_system(error) or str(error) or type(error).__name__)
     # The client's own errors are wrapped around the one that the cluster sent.
     sent = [one.get("message") for one in _errors_inside(error) if isinstance(one, dict)]
-    texts = [text for text in (*sent, error.message, str(error)) if isinstance(text, str) and text.strip()]
+    texts = [text for text in (*sent, error.message) if isinstance(text, str) and text.strip()]
     return _one_line(texts[0] if texts else "no message")
 
 
@@ -170,7 +172,7 @@ def _about_token(cluster: Cluster) -> str:
 def _about_way(error: BaseException, cluster: Cluster, path: str, scope: CancelScope) -> SourceError:
     """Return what failed between here and the table."""
     where, why = cluster.place(path), _why(error, cluster)
-    host = cluster.asked_host or cluster.netloc
+    host = _host_of(error, cluster)
     if _is_web_proxy(error):
         return SourceError(f"the web proxy of $http_proxy or $https_proxy does not answer: {why}", where=where)
     if _is_certificate(error):
@@ -184,12 +186,22 @@ def _about_way(error: BaseException, cluster: Cluster, path: str, scope: CancelS
     what = (
         "data of the table is unavailable" if _CHUNK_UNAVAILABLE in _codes(error) else "the cluster is away or too busy"
     )
-    heavy = host not in {"", cluster.netloc} and not isinstance(error, YtError)
+    heavy = host != cluster.netloc and not isinstance(error, YtError)
     way_out = f"if {host} cannot be reached from here, set exclusions.use_hosts = false" if heavy else ""
     return SourceAwayError(f"{what}: {why}", where=where, gave_up=scope.gave_up, way_out=way_out)
 
 
 def _why(error: BaseException, cluster: Cluster) -> str:
     """Return the error on one line, with the heavy proxy that it came from."""
-    is_elsewhere = cluster.asked_host not in {"", cluster.netloc}
-    return f"{cluster.asked_host}: {describe(error)}" if is_elsewhere else describe(error)
+    host = _host_of(error, cluster)
+    return describe(error) if host == cluster.netloc else f"{host}: {describe(error)}"
+
+
+def _host_of(error: BaseException, cluster: Cluster) -> str:
+    """Return the host that was asked when the error came up; a stream that breaks off does not say it itself."""
+    for one in _causes(error):
+        attributes = one.attributes if isinstance(one, YtError) and isinstance(one.attributes, dict) else {}
+        url = attributes.get("url") or getattr(one, "url", "") or getattr(getattr(one, "request", None), "url", "")
+        if isinstance(url, str) and "//" in url:
+            return urlsplit(url).netloc
+    return cluster.rows_host or cluster.netloc

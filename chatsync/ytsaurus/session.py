@@ -26,6 +26,7 @@ class AnswerError(Exception):
         """Say what came."""
         super().__init__(text)
         self.is_passing = is_passing
+        self.url = ""  # where it came from, if that is known
 
 
 class WatchedSession:
@@ -35,16 +36,19 @@ class WatchedSession:
         """Take over the session that the client made."""
         self._session = session
         self._session.headers["Accept-Encoding"] = "identity"
-        self.host = ""  # the one that was asked last
+        self.streamed_from = ""  # the host that was last asked for rows
 
     def request(self, method: str, url: str, *, stream: bool = False, **options: Any) -> Any:
         """Send a request, as the client does through `requests`."""
-        self.host = urlsplit(url).netloc
+        if stream:
+            self.streamed_from = urlsplit(url).netloc
         response = self._session.request(method, url, **{**options, "stream": True, "allow_redirects": False})
         try:
             _check(response, holds=not stream)
-        except BaseException:
+        except BaseException as error:
             response.close()
+            if isinstance(error, AnswerError):
+                error.url = url
             raise
         return response
 

@@ -44,7 +44,7 @@ class Table:
         self._path = path
         self._key = key
         self._scope = scope
-        self._client = cluster.connect()
+        self._client = cluster.client
         seconds = scope.remaining + _TRANSACTION_MARGIN
         with understanding():
             # It outlives the command by itself, so no thread has to ping it and no ping can fail.
@@ -56,6 +56,11 @@ class Table:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that holds the table."""
+        return self._cluster
 
     def __str__(self) -> str:
         """Name the table as an error message does."""
@@ -121,7 +126,8 @@ class Table:
 
         Raises SourceError when the schema says that there is no such column.
         """
-        schema = self._about.get("schema") or []
+        schema = self._about.get("schema")
+        schema = schema if isinstance(schema, list) else []
         columns = {one.get("name"): one.get("type") for one in schema if isinstance(one, Mapping)}
         strict = getattr(schema, "attributes", {}).get("strict", bool(columns))
         if strict and columns and column not in columns:
@@ -189,7 +195,14 @@ def open_table(section: Exclusions, scope: CancelScope, *, path: str, key: str) 
     quiet_the_client()
     cluster = Cluster(section)
     if cluster.sends_token_openly:
-        logger.warning("the YT token goes to %s over plain http, where others can read it; use https", cluster.url)
+        logger.warning("%s", cluster.open_token_warning)
+    with locked(cluster, scope, path=path, key=key) as table:
+        yield table
+
+
+@contextmanager
+def locked(cluster: Cluster, scope: CancelScope, *, path: str, key: str) -> Iterator[Table]:
+    """Lock one version of a table of a cluster, as `open_table` does."""
     with explained(cluster, path, key, scope):
         lock = partial(Table, cluster, path, scope, key=key)
         what = f"{cluster.place(path)}: lock the table"

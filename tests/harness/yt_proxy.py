@@ -28,6 +28,7 @@ from tests.harness.yt_http import V3_NAMES, V4_NAMES, Cut, Reply, Seen, Server, 
 from tests.harness.yt_tables import Cypress, IdRows, Row, Tx, YtFault
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 # name: (output_type, is_volatile, is_heavy); all have no input. As /api/v4 lists them.
@@ -68,6 +69,7 @@ class YtProxy:
         self.disabled_formats: set[str] = set()
         self.framing = True  # the proxy's default: yt/yt/server/http_proxy/config.cpp, TFramingConfig
         self.compression = True  # as the client accepts it
+        self.heavy: list[str] | None = None  # what /hosts names; none: this one
         self._port = port
         self._plans: list[Planned] = []
         self._lock = threading.Lock()
@@ -85,6 +87,11 @@ class YtProxy:
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), name="YtProxy", daemon=True).start()
         return self
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """From now on connections begin with a TLS handshake."""
+        assert self._server is not None
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def stop(self) -> None:
         """The cluster is away: connections are closed, new ones refused. Tables and transactions stay."""
@@ -153,6 +160,10 @@ class YtProxy:
         """503, error 2100 (context.cpp, TryCheckAvailability)."""
         self.fail_next(command, code=tables.PROXY_BANNED, status=503, message="This proxy is banned", times=times)
 
+    def answer_next(self, command: str, reply: Reply, *, times: int = 1) -> None:
+        """Answers what is no answer of YT: that of a web proxy, of a login page, or garbage."""
+        self._plan("reply", command, reply, times)
+
     def cut_body_after(self, size: int, *, times: int = 1) -> None:
         """read_table sends `size` bytes of rows, then the connection closes."""
         self._plan("break", "read_table", (size, Cut()), times)
@@ -203,12 +214,14 @@ class YtProxy:
             gate.wait()
         if (callback := self._take("call", seen.command)) is not None:
             callback()
+        if (reply := self._take("reply", seen.command)) is not None:
+            return reply  # type: ignore[no-any-return]  # planned as such
         if (fault := self._take("fail", seen.command)) is not None:
             raise fault
         if seen.command == "api":
             return _json(["v3", "v4"] if seen.params["version"] is None else _descriptors(v4=seen.v4))
         if seen.command == "hosts":
-            return _json([urlsplit(self.url).netloc])
+            return _json([urlsplit(self.url).netloc] if self.heavy is None else self.heavy)
         if seen.command == "version":
             return Reply(body=b"24.2.0-stand-in")
         user = self._user(seen)

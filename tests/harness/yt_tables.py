@@ -154,7 +154,7 @@ class Cypress:
             node.version = Version(rows, modified or datetime.now(UTC), revision, revision, **{**kept, **version})
             return node.id
 
-    def touch(self, path: str, *, modified: datetime | None = None, **extra: Any) -> None:
+    def touch(self, path: str, /, *, modified: datetime | None = None, **extra: Any) -> None:
         """Sets attributes: mod-time and revision move, content_revision does not (docs: storage/objects, revisions)."""
         with self.lock:
             node = self._nodes[path]
