@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.errors import ChatsyncError, ConfigError
+from chatsync.errors import ChatsyncError, ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,8 @@ class Invocation:
     """
 
     config: Path | None = None
-    tracebacks: bool = False
+    verbose: int = 0
+    quiet: bool = False
     log_format: str = "text"
     method: str = ""
     trace_id: str = field(default_factory=lambda: os.urandom(16).hex())
@@ -48,9 +49,15 @@ class Invocation:
     _settings: Settings | None = None
     _began: float = field(default_factory=time.monotonic)
 
+    @property
+    def tracebacks(self) -> bool:
+        """Whether an expected error is shown with its traceback."""
+        return self.verbose > 1
+
     def settings(self) -> Settings:
         """Load the configuration; only commands that need it do, so that help works without."""
-        from chatsync.config.load import find_config, load  # late, so that help is quick
+        from chatsync.config.load import load  # late, so that help is quick
+        from chatsync.config.places import find_config
 
         self._settings = load(find_config(self.config))
         self.log_service, self.log_method = self._settings.logs.service, self._settings.logs.method
@@ -63,6 +70,14 @@ class Invocation:
         scope = CancelScope(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)
         with scope.watching():
             yield settings, scope
+
+    def next_step(self, method: str) -> None:
+        """End a step of the chain that went well, and begin the next one in the same process."""
+        if method != self.method:
+            self.end(ExitCode.OK)
+        self.method, self.span_id = method, os.urandom(8).hex()
+        self._facts, self._plan = [], None
+        self._began = time.monotonic()
 
     def take_up(self, plan: Plan) -> None:
         """Work on this plan from now on: log lines bear its trace id, the step log its verdict and counts."""
@@ -84,7 +99,7 @@ class Invocation:
         """Leave the traces of a command of the chain, however it ended: metrics and a line in the step log."""
         if self._settings is None and not code:  # only help was asked for
             return
-        from chatsync.config.load import find_config  # late, so that help is quick
+        from chatsync.config.places import find_config  # late, so that help is quick
         from chatsync.config.traces import read_traces
         from chatsync.monitoring.traces import Ending, leave_traces, leaves_traces
 

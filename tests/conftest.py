@@ -85,7 +85,9 @@ def stay_on_this_machine() -> None:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hide how this machine is configured from the tests."""
-    for name in [name for name in os.environ if name.startswith(("CHATSYNC_CONFIG", "YT_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("CHATSYNC_", "XDG_", "YT_")) and name != "CHATSYNC_TEST_MYSQLD"
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.commands.options import format_option
+from chatsync.commands.options import dry_run_option, format_option
 from chatsync.config.settings import Settings
 from chatsync.core.objections import ALLOW_EMPTY, FORCE, objections, raise_first
 from chatsync.core.plan import Plan, Verdict
@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
     metavar="RUN",
     help="Take back what this recorded run changed; the start or end of its id is enough.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@dry_run_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Override the limits, except an empty list and must_contain.")
 @click.option("--allow-empty", is_flag=True, help="Accept a list without a single client.")
 @format_option("table", "json")

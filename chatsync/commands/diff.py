@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatsync.commands.options import format_option, limit_option
+from chatsync.commands.options import dry_run_option, format_option, limit_option
 from chatsync.core.objections import objections
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 )
 @format_option("table", "json", "csv")
 @limit_option
+@dry_run_option
 @click.option("--exit-code", is_flag=True, help=f"Exit with {ExitCode.DIFFERENCE} when there is a difference.")
 @click.pass_context
 def diff(

@@ -23,3 +23,12 @@ limit_option = click.option(
     metavar="N",
     help=f"Clients to list (table: {DEFAULT_LIMIT}, csv: all; json is always whole).",
 )
+
+
+def _answer_dry_run(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's call
+    if value and not ctx.resilient_parsing:
+        raise click.UsageError("there is no --dry-run: `chatsync diff` is the dry run, it writes only its plan file")
+
+
+# For people who look for it by the name that it has elsewhere.
+dry_run_option = click.option("--dry-run", is_flag=True, hidden=True, expose_value=False, callback=_answer_dry_run)

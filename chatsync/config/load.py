@@ -34,32 +34,12 @@ from chatsync.config.variables import fill_in, valid_text
 from chatsync.errors import ConfigError
 from chatsync.redaction import without_secrets
 
-ENVIRONMENT_VARIABLE = "CHATSYNC_CONFIG"
-DEFAULT_PLACES = (Path("chatsync.toml"), Path("/etc/chatsync/chatsync.toml"))
-
 _RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
 
 _MAX_KEY = 60
 _MAX_MESSAGE = 500
 
 logger = logging.getLogger(__name__)
-
-
-def find_config(option: Path | None) -> Path:
-    """Return the file to read: the option, $CHATSYNC_CONFIG, or the first default place where there is one."""
-    named = option or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
-    if named:
-        return named
-    for place in DEFAULT_PLACES:
-        try:
-            place.stat()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ConfigError(f"configuration {place}: {error.strerror}") from None
-        return place
-    places = " and ".join(str(place) for place in DEFAULT_PLACES)
-    raise ConfigError(f"no configuration: {places} do not exist; name one with -c FILE or ${ENVIRONMENT_VARIABLE}")
 
 
 def load(path: Path) -> Settings:

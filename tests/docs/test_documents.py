@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatsync.cli import SECTIONS
+from chatsync.command_group import SECTIONS
+from chatsync.config import reference
 from chatsync.monitoring.metrics import METRICS
 from tests.harness import readme
 
@@ -63,9 +64,9 @@ def test_every_option_is_one_of_the_program(page: Path) -> None:
 
 @file
 def test_every_key_is_one_of_the_configuration(file: Path) -> None:
-    known = {f"{name}.{key}" for name, kind in readme.sections().items() for key, *_ in readme.keys(kind)}
+    known = {f"{name}.{key}" for name, kind in reference.sections().items() for key, *_ in reference.keys(kind)}
     named = re.findall(
-        rf"(?<![\w./-])(?:{'|'.join(readme.sections())})\.(?!(?:md|py|json|toml|example|yml)\b)[a-z_]+",
+        rf"(?<![\w./-])(?:{'|'.join(reference.sections())})\.(?!(?:md|py|json|toml|example|yml)\b)[a-z_]+",
         file.read_text(encoding="utf-8"),
     )
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatsync import __version__
-from chatsync.cli import SECTIONS
+from chatsync.command_group import SECTIONS
+from chatsync.config import reference
 from chatsync.config.load import load
 from chatsync.errors import ExitCode
 from tests.harness import readme
@@ -47,12 +48,12 @@ def test_the_page_of_commands_has_each_command_once() -> None:
 
 
 def test_the_page_of_keys_has_each_section_once() -> None:
-    assert sorted(re.findall(r"^<!-- keys: ([a-z]+) -->$", CONFIGURATION, re.MULTILINE)) == sorted(readme.sections())
+    assert sorted(re.findall(r"^<!-- keys: ([a-z]+) -->$", CONFIGURATION, re.MULTILINE)) == sorted(reference.sections())
 
 
 def test_the_table_of_keys_has_names_defaults_and_descriptions() -> None:
     rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (.*?) \| (.*) \|$", CONFIGURATION, re.MULTILINE)
-    known = [f"{name}.{key}" for name, kind in readme.sections().items() for key, *_ in readme.keys(kind)]
+    known = [f"{name}.{key}" for name, kind in reference.sections().items() for key, *_ in reference.keys(kind)]
 
     assert sorted(key for key, *_ in rows) == sorted(known)
     assert [key for key, _, about in rows if not about] == []

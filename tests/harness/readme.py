@@ -15,18 +15,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-import msgspec
 import pytest
 
 from chatsync import cli
-from chatsync.config.durations import Seconds
-from chatsync.config.settings import File, Section
+from chatsync.config.reference import REQUIRED, in_toml, keys, sections
 from chatsync.monitoring.metrics import METRICS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -37,7 +32,6 @@ CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONSOLE = re.compile(r"<!-- (demo|help)(?:: ([a-z -]+))? -->\n```console\n\$ (.*)\n(?:.*\n)*?```\n")
 METRICS_TABLE = re.compile(r"<!-- metrics -->\n(?:\|.*\n)*")
 KEYS = re.compile(r"<!-- keys: ([a-z]+) -->\n(?:\|.*\n)*")
-REQUIRED = "required"
 
 
 PAGES = (README, COMMANDS, CONFIGURATION, MONITORING)
@@ -90,11 +84,6 @@ def demo_process() -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def sections() -> dict[str, type[Section]]:
-    """Return the sections of the configuration file by name, in the order of the code."""
-    return get_type_hints(File)
-
-
 def keys_part(section: str) -> str:
     """Return the table of a section's keys: name, default, what it is for."""
     rows = [f"| `{section}.{key}` | {shown(value)} | {about} |\n" for key, value, about in keys(sections()[section])]
@@ -110,39 +99,10 @@ def metrics_part() -> str:
     return "".join(["<!-- metrics -->\n", "| metric | labels | meaning |\n", "|---|---|---|\n", *rows])
 
 
-def keys(section: type[Section]) -> Iterator[tuple[str, Any, str]]:
-    """Return each key of a section with its default and its description."""
-    hints = get_type_hints(section, include_extras=True)
-    for field in msgspec.structs.fields(section):
-        value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory
-        yield field.name, REQUIRED if value is msgspec.NODEFAULT else value, description(hints[field.name])
-
-
-def description(hint: Any) -> str:
-    """Return the text that settings.py has about a key; an empty one where it is missing."""
-    texts = [extra for extra in get_args(hint)[1:] if isinstance(extra, str)] if get_origin(hint) is Annotated else []
-    return " ".join(texts)
-
-
 def shown(value: Any) -> str:
-    """Format a default as it is written in the file; a key that is not set has none."""
-    if value is None or value == "":
-        return ""
-    if value == REQUIRED:
-        return REQUIRED
-    if isinstance(value, Seconds):
-        return f'`"{duration(value)}"`'
-    if value in ((), dict) or value == {}:
-        return "`[]`" if value == () else "`{}`"
-    return f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
-
-
-def duration(value: Seconds) -> str:
-    """Format a duration in the largest unit that holds it without a rest."""
-    for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60)):
-        if value >= seconds and not value % seconds:
-            return f"{value / seconds:.0f}{unit}"
-    return f"{value:g}s"
+    """Format a default for a table; a key that is not set has none."""
+    text = "required" if value is REQUIRED else in_toml(value)
+    return f"`{text}`" if text and value is not REQUIRED else text
 
 
 def main() -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatsync import __version__, cli
+from chatsync.command_group import SECTIONS
 from tests.harness.job import COMMAND, Job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = [name for section in cli.SECTIONS.values() for name in section]
+COMMANDS = [name for section in SECTIONS.values() for name in section]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_the_help_names_the_main_job_first(capsys: pytest.CaptureFixture[str]) -
 
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     assert [line for line in lines if line in COMMANDS] == COMMANDS
-    assert COMMANDS[:3] == ["diff", "apply", "set-modtime"]
+    assert COMMANDS[:4] == ["diff", "apply", "set-modtime", "sync"]
 
 
 @pytest.mark.usefixtures("nowhere")

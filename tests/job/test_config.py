@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from chatsync.config.database_url import Secret
 from chatsync.config.durations import Seconds
-from chatsync.config.load import find_config, load
+from chatsync.config.load import load
+from chatsync.config.places import find_config
 from chatsync.config.settings import File, Section
 from chatsync.config.urls import parse_url
 from chatsync.errors import ConfigError
@@ -223,9 +224,15 @@ def test_the_option_wins_over_the_environment_and_that_over_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"no configuration: chatsync\.toml and /etc/chatsync/chatsync\.toml do not"):
+    users = tmp_path / "xdg" / "chatsync"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    places = re.escape(f"chatsync.toml, {users / 'chatsync.toml'}, /etc/chatsync/chatsync.toml;")
+    with pytest.raises(ConfigError, match=f"no configuration: there is none of {places}"):
         find_config(None)
 
+    users.mkdir(parents=True)
+    (users / "chatsync.toml").touch()
+    assert find_config(None) == users / "chatsync.toml"
     Path("chatsync.toml").touch()
     assert find_config(None) == Path("chatsync.toml")
     monkeypatch.setenv("CHATSYNC_CONFIG", "other.toml")
@@ -235,10 +242,23 @@ def test_the_option_wins_over_the_environment_and_that_over_the_folder(
 
 def test_a_place_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr("chatsync.config.load.DEFAULT_PLACES", (tmp_path / "file" / "chatsync.toml",))
+    monkeypatch.setattr("chatsync.config.places.default_places", lambda: (tmp_path / "file" / "chatsync.toml",))
 
     with pytest.raises(ConfigError, match=r"file/chatsync\.toml: Not a directory"):
         find_config(None)
+
+
+@pytest.mark.parametrize("folder", ["", "relative"])
+def test_the_users_place_is_in_the_home_folder_unless_xdg_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", folder)
+    place = Path.home() / ".config" / "chatsync" / "chatsync.toml"
+    place.parent.mkdir(parents=True)
+    place.touch()
+
+    assert find_config(None) == place
 
 
 @pytest.mark.parametrize("command", [["diff"], ["apply"], ["set-modtime", "--reset"]])

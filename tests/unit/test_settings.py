@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness import readme
+from chatsync.config import reference
 
 
-@pytest.mark.parametrize("name", readme.sections())
+@pytest.mark.parametrize("name", reference.sections())
 def test_every_key_has_a_description(name: str) -> None:
-    described = {key: description for key, _, description in readme.keys(readme.sections()[name])}
+    described = {key: description for key, _, description in reference.keys(reference.sections()[name])}
 
     assert [key for key, text in described.items() if not text] == []
     assert [text for text in described.values() if text.endswith(".") or "|" in text or "\n" in text] == []

@@ -1,0 +1,27 @@
+"""`chatsync config`: print an example of the configuration, or the one in force."""
+
+import click
+
+from chatsync.config.reference import example, in_force
+from chatsync.invocation import Invocation
+
+
+@click.group()
+def config() -> None:
+    """Print an example of the configuration, or the one in force."""
+
+
+@config.command("example")
+def print_example() -> None:
+    """Print a configuration with all keys, their descriptions and defaults.
+
+    Start with it: chatsync config example > chatsync.toml
+    """
+    click.echo(example(), nl=False)
+
+
+@config.command("show")
+@click.pass_obj
+def print_settings(invocation: Invocation) -> None:
+    """Print the values in force: with defaults and variables filled in, paths absolute, secrets as ***."""
+    click.echo(in_force(invocation.settings()), nl=False)
