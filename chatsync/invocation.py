@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.config.places import find_config
 from chatsync.errors import ChatsyncError, ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class Invocation:
     def settings(self) -> Settings:
         """Load the configuration; only commands that need it do, so that help works without."""
         from chatsync.config.load import load  # late, so that help is quick
-        from chatsync.config.places import find_config
 
         self._settings = load(find_config(self.config))
         self.log_service, self.log_method = self._settings.logs.service, self._settings.logs.method
@@ -99,8 +99,7 @@ class Invocation:
         """Leave the traces of a command of the chain, however it ended: metrics and a line in the step log."""
         if self._settings is None and not code:  # only help was asked for
             return
-        from chatsync.config.places import find_config  # late, so that help is quick
-        from chatsync.config.traces import read_traces
+        from chatsync.config.traces import read_traces  # late, so that help is quick
         from chatsync.monitoring.traces import Ending, leave_traces, leaves_traces
 
         if not leaves_traces(self.method):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LINES = (Path(__file__).parents[2] / "crontab.example").read_text(encoding="utf-8").splitlines()
 TIMES = re.compile(r"((?:[\d*/,-]+ ){5})(.+)")
 HALF_HOURLY, NIGHTLY = (found[2] for line in LINES if (found := TIMES.fullmatch(line)))
+SHORT = [found[2] for line in LINES if (found := TIMES.fullmatch(line.removeprefix("#"))) and line.startswith("#")]
 
 
 @dataclass
@@ -151,6 +152,20 @@ def test_one_chain_at_a_time(cron: Cron, switch: Switch) -> None:
 
 
 @pytest.mark.programs
+def test_the_short_lines_do_the_same(cron: Cron) -> None:
+    half_hourly, nightly = SHORT
+    before = cron.off()
+
+    assert (cron.run(half_hourly).returncode, cron.run(half_hourly).returncode) == (0, 0)
+    synced = cron.off()
+    cron.toggle()
+
+    assert len(synced - before) == 57
+    assert (cron.run(half_hourly).returncode, cron.off() == synced) == (0, False)
+    assert (cron.run(nightly).returncode, cron.off() == synced) == (0, True)
+    assert re.findall(r"diff: ([a-z-]+)", cron.log) == ["changes", "not-modified", "not-modified", "changes"]
+
+
 @pytest.mark.parametrize("command", [HALF_HOURLY, NIGHTLY], ids=["half-hourly", "nightly"])
 def test_the_switch_is_told_how_a_chain_ended(cron: Cron, switch: Switch, command: str) -> None:
     (cron.folder / "demo" / "exclusions.csv").unlink()

@@ -20,7 +20,7 @@ ROOT = readme.ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FILES = [*PAGES, ROOT / "crontab.example", ROOT / "monitoring" / "alerts.yml"]
 # What these call an option, a key or a path may belong to another program.
-OTHER_OPTIONS = {"--only", "--clients", "--cycles", "--seed", "--quick", "--quick,", "--numprocesses"}
+OTHER_OPTIONS = {"--dry-run", "--only", "--clients", "--cycles", "--seed", "--quick", "--quick,", "--numprocesses"}
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 file = pytest.mark.parametrize("file", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -247,7 +247,9 @@ def test_a_bug_is_unknown_and_not_a_warning(synced: Job, mocker: MockerFixture) 
 
 
 def test_a_bug_while_the_command_is_imported_is_unknown_too(synced: Job, mocker: MockerFixture) -> None:
-    mocker.patch("chatsync.cli.importlib.import_module", side_effect=TypeError("'type' object is not subscriptable"))
+    mocker.patch(
+        "chatsync.command_group.importlib.import_module", side_effect=TypeError("'type' object is not subscriptable")
+    )
 
     result = check(synced)
 
