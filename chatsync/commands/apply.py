@@ -75,7 +75,7 @@ def apply(
         raise_first(objections(plan, settings, now=datetime.now(UTC), lifting=lifting))
         if not plan_file and not yes and plan.changes:
             _ask(invocation)
-        _apply(plan, invocation, settings, scope, output_format=output_format)
+        _apply(plan, invocation, settings, scope, lifting=lifting, output_format=output_format)
 
 
 def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]) -> Plan:
@@ -83,7 +83,7 @@ def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope,
     from chatsync.sync.planner import make_plan  # late, like the applier below
 
     made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=False, progress=progress_bar)
-    invocation.note(metrics.of_diff(made.plan, now=made.state.now, off=made.off))
+    invocation.note(metrics.of_diff(made.plan, now=made.state.now, off=made.plan.off_by_shard))
     found = objections(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
     report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)
     _show(report, invocation)
@@ -126,7 +126,15 @@ def _ask(invocation: Invocation) -> None:
         raise click.Abort
 
 
-def _apply(plan: Plan, invocation: Invocation, settings: Settings, scope: CancelScope, *, output_format: str) -> None:
+def _apply(
+    plan: Plan,
+    invocation: Invocation,
+    settings: Settings,
+    scope: CancelScope,
+    *,
+    lifting: Collection[str],
+    output_format: str,
+) -> None:
     """Apply the plan and show what was done, also when something failed."""
     if plan.verdict is Verdict.NOT_MODIFIED:
         results = [nothing_done(plan, shard) for shard in settings.databases.shards]
@@ -138,7 +146,7 @@ def _apply(plan: Plan, invocation: Invocation, settings: Settings, scope: Cancel
 
     results = []
     try:
-        apply_plan(plan, settings, scope, results=results, progress=progress_bar)
+        apply_plan(plan, settings, scope, lifting=lifting, results=results, progress=progress_bar)
     finally:
         if results:
             invocation.note(metrics.of_results(results))

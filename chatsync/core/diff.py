@@ -1,18 +1,20 @@
 """The diff: the list's values, and the comparison of the list with the feature state. Pure."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from pyroaring import BitMap64
 
 from chatsync.core.client_sets import IdsByShard, some, union
+from chatsync.core.off_rows import OffRows
+from chatsync.core.words import counted
 from chatsync.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A row of the list that holds no client id: where it stands, what it holds, why not."""
+    """A row of the list that holds no client id: its number, what it holds, and why that is no id."""
 
     row: int
     value: str
@@ -23,7 +25,7 @@ class Rejected:
 class ListVersion:
     """One version of the exclusion list, as known before a row of it is read.
 
-    `rows` is None for a file, whose rows nobody has counted by then.
+    `rows` is None for a file, whose rows are not counted by then.
     """
 
     source: str
@@ -49,36 +51,48 @@ class ExclusionList:
 
 @dataclass(frozen=True, kw_only=True)
 class Diff:
-    """Who is to be turned off and on, by shard, and who lives nowhere."""
+    """Which clients are to be turned off and on, each on the shard where it lives, and what counts for nothing.
 
-    off_now: int
-    turn_off: IdsByShard = field(default_factory=dict)
-    turn_on: IdsByShard = field(default_factory=dict)
-    unknown: BitMap64 = field(default_factory=BitMap64)
+    `unknown` are listed clients that live on no shard. `strays` counts, by shard, the rows that say off
+    of clients that do not live there. `off_before` are all off rows of each shard.
+    """
+
+    turn_off: IdsByShard
+    turn_on: IdsByShard
+    unknown: BitMap64
+    strays: Mapping[int, int]
+    off_before: Mapping[int, OffRows]
+
+    @property
+    def off_now(self) -> int:
+        """How many clients are off: their row on the shard where they live says so."""
+        return sum(rows.count for rows in self.off_before.values()) - sum(self.strays.values())
 
 
-def compute_diff(listed: BitMap64, off: IdsByShard, homes_of: Callable[[BitMap64], IdsByShard]) -> Diff:
+def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
     """Compare the list with the feature state.
 
-    `off` has one entry for each configured shard. `homes_of` looks up, in `shard_client_id`, where
-    the listed clients live that are off on no shard. One without a home is unknown, which is no
-    error; a home that `off` lacks raises ConfigError, for then a whole shard was forgotten.
+    `off` are the rows that say off, with an entry for each configured shard. `homes` are all clients
+    that are listed or have such a row, by the shard where they live; only the row there counts. A
+    listed client on no shard is unknown, which is no error. Raises ConfigError for a client that lives
+    on a shard that `off` lacks: that shard is missing from the configuration.
     """
-    wanted = listed.difference(*off.values())
-    homes = homes_of(wanted)
-    forgotten = sorted(set(homes) - set(off))
-    if forgotten:
-        shard = forgotten[0]
-        msg = (
-            f"shard {shard} is missing from databases.shards: {len(homes[shard])} listed clients "
-            f"live there ({some(homes[shard])}); add it to the configuration"
-        )
-        raise ConfigError(msg)
-    turn_on = {shard: off[shard] - listed for shard in sorted(off)}
+    _check_shards(off, homes)
+    none = BitMap64()
+    at_home = {shard: off[shard] & homes.get(shard, none) for shard in sorted(off)}
     return Diff(
-        # All that are off, counted without joining the sets of all shards: listed or to be turned on.
-        off_now=len(listed) - len(wanted) + len(union(turn_on)),
-        turn_off={shard: homes.get(shard, BitMap64()) & wanted for shard in sorted(off)},
-        turn_on=turn_on,
-        unknown=wanted - union(homes),
+        turn_off={shard: (listed & homes.get(shard, none)) - off[shard] for shard in at_home},
+        turn_on={shard: at_home[shard] - listed for shard in at_home},
+        unknown=listed - union(homes),
+        strays={shard: len(off[shard]) - len(here) for shard, here in at_home.items() if len(here) < len(off[shard])},
+        off_before={shard: OffRows.of(off[shard]) for shard in at_home},
     )
+
+
+def _check_shards(off: IdsByShard, homes: IdsByShard) -> None:
+    for shard in sorted(set(homes) - set(off)):
+        if homes[shard]:
+            which = f"{counted(len(homes[shard]), 'client')}, listed or off ({some(homes[shard])})"
+            raise ConfigError(
+                f"shard {shard} is missing from databases.shards, and {which} live on it; add it to the configuration"
+            )

@@ -1,22 +1,18 @@
-"""The plan: a diff as a value that can be saved, read again, reviewed, and refused.
-
-Its JSON form is part of the interface. `sha256` is the hash of the plan without that key, encoded
-with sorted keys, no white space and non-ASCII characters escaped.
-"""
+"""The plan: a diff as a value that can be saved, read again, reviewed, and refused. Pure."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Count, Databases
-from chatsync.core.client_sets import MAX_CLIENT_ID, MAX_LIST_ID, total
+from chatsync.core.client_sets import total
 from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected
+from chatsync.core.off_rows import OffRows
 from chatsync.core.times import format_time, read_time
 
 VERSION = 1
@@ -64,7 +60,11 @@ class PlanExclusions(_Part, frozen=True, kw_only=True):
 class Plan(_Part, frozen=True, kw_only=True):
     """The diff, with everything needed to apply it later and to refuse it when it is not true.
 
-    `undo_of` is there only in a plan that comes from no list: it puts back what that run changed.
+    `off_before` and `off_after` are the rows that say off on each shard, strays included: as `diff`
+    read them, and as they must be once the plan is applied. They are null where the shards were not
+    read, and unset in the records of earlier versions. `strays` counts the off rows on shards where
+    their clients do not live. `undo_of` is set only in a plan that comes from no list: it takes back
+    what that run changed.
     """
 
     created_at: str
@@ -76,6 +76,9 @@ class Plan(_Part, frozen=True, kw_only=True):
     turn_off: Mapping[int, BitMap64]
     turn_on: Mapping[int, BitMap64]
     unknown: BitMap64
+    strays: Mapping[int, Count] = msgspec.field(default_factory=dict)
+    off_before: Mapping[int, OffRows] | msgspec.UnsetType | None = msgspec.UNSET
+    off_after: Mapping[int, OffRows] | msgspec.UnsetType | None = msgspec.UNSET
     target: str
     trace_id: str
     undo_of: str | msgspec.UnsetType = msgspec.UNSET
@@ -100,6 +103,26 @@ class Plan(_Part, frozen=True, kw_only=True):
     def was_read(self) -> bool:
         """Whether both sides were read, so that the plan holds a real diff."""
         return self.verdict in (Verdict.CHANGES, Verdict.IN_SYNC)
+
+    @property
+    def before(self) -> Mapping[int, OffRows]:
+        """The off rows of each shard as `diff` read them; empty where it did not."""
+        return self.off_before or {}
+
+    @property
+    def after(self) -> Mapping[int, OffRows]:
+        """The off rows of each shard as they must be once the plan is applied; empty where it read none."""
+        return self.off_after or {}
+
+    @property
+    def off_by_shard(self) -> dict[int, int]:
+        """How many clients are off on each shard where they live; empty where the shards were not read."""
+        return {shard: rows.count - self.strays.get(shard, 0) for shard, rows in self.before.items()}
+
+    @property
+    def changed(self) -> dict[int, BitMap64]:
+        """The clients that the plan changes on each shard."""
+        return {shard: self.turn_off[shard] | self.turn_on[shard] for shard in self.turn_off}
 
     @property
     def changes(self) -> int:
@@ -139,86 +162,16 @@ def list_part(version: ListVersion, listed: ExclusionList | None, must_contain: 
     )
 
 
+def rows_after(
+    before: Mapping[int, OffRows], *, turn_off: Mapping[int, BitMap64], turn_on: Mapping[int, BitMap64]
+) -> dict[int, OffRows]:
+    """Return the off rows of each shard as they are once the changes are made."""
+    return {shard: rows.plus(turn_off[shard]).minus(turn_on[shard]) for shard, rows in before.items()}
+
+
 def diff_verdict(diff: Diff) -> Verdict:
-    """Say what a diff that was really made amounts to."""
+    """Return the verdict of a diff for which both sides were read."""
     return Verdict.CHANGES if total(diff.turn_off) + total(diff.turn_on) else Verdict.IN_SYNC
-
-
-def to_document(plan: Plan) -> dict[str, Any]:
-    """Turn a plan into the JSON document of the interface, in its order, `sha256` last."""
-    body = msgspec.to_builtins(plan, str_keys=True, enc_hook=list)
-    ordered = {"version": body.pop("version"), **body}
-    return sealed(ordered)
-
-
-def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document of a plan with the hash of what it holds, `sha256`, last."""
-    body = {key: value for key, value in document.items() if key != "sha256"}
-    return {**body, "sha256": _hash(body)}
-
-
-def _hash(body: Mapping[str, Any]) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def from_document(document: Any) -> Plan:
-    """Check and read the JSON document of a plan. Raises ValueError when it is not as written."""
-    if not isinstance(document, dict) or document.get("version") != VERSION:
-        msg = f"not a plan of version {VERSION}"
-        raise ValueError(msg)
-    body = {key: value for key, value in document.items() if key != "sha256"}
-    if document.get("sha256") != _hash(body):
-        msg = "its sha256 does not match"
-        raise ValueError(msg)
-    plan = msgspec.convert(body, Plan, str_keys=True, dec_hook=id_set)
-    _ = plan.list_time, plan.seen_modtime, plan.made_at
-    _check_content(plan)
-    return plan
-
-
-def id_set(kind: type, value: Any) -> BitMap64:
-    """Read a JSON array of ids, which must be whole numbers in ascending order."""
-    if kind is not BitMap64:
-        raise NotImplementedError(kind)
-    if not isinstance(value, list) or not all(type(item) is int and 0 <= item <= MAX_LIST_ID for item in value):
-        msg = "expected an array of client ids"
-        raise ValueError(msg)
-    ids = BitMap64(value)
-    if list(ids) != value:
-        msg = "client ids must ascend"
-        raise ValueError(msg)
-    return ids
-
-
-def _check_content(plan: Plan) -> None:
-    """Ids that the column can't hold never reach a statement, and no part contradicts another one.
-
-    A client is changed one way only, and changes go with the verdict.
-    """
-    if any(0 in ids for ids in (*plan.turn_off.values(), plan.unknown)):
-        msg = "0 can't be on a list"  # but there may be a row of it, to be turned on
-        raise ValueError(msg)
-    if plan.turn_off.keys() != plan.turn_on.keys():
-        msg = "turn_off and turn_on name different shards"
-        raise ValueError(msg)
-    if bool(plan.changes) != (plan.verdict is Verdict.CHANGES):
-        msg = f"{plan.changes} changes under the verdict {plan.verdict.value}"
-        raise ValueError(msg)
-    if plan.verdict is Verdict.DISABLED and plan.modtime is None:
-        msg = "disabled by no mod-time"
-        raise ValueError(msg)
-    changed = [*plan.turn_off.values(), *plan.turn_on.values()]
-    if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
-        msg = f"a client id above {MAX_CLIENT_ID}"
-        raise ValueError(msg)
-    # A run may have turned a client on wherever it had a row, and its undo turns it off there again.
-    if not plan.undo_of and len(BitMap64().union(*plan.turn_off.values())) != total(plan.turn_off):
-        msg = "a client is turned off on two shards"
-        raise ValueError(msg)
-    if BitMap64().union(*plan.turn_off.values()) & BitMap64().union(*plan.turn_on.values()):
-        msg = "a client is turned off and on"
-        raise ValueError(msg)
 
 
 def fingerprint(databases: Databases) -> str:

@@ -18,7 +18,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What one batch did: `changed` are the clients whose row is now other than it was."""
+    """What one batch did: `changed` are the clients whose row it changed, the row of the others was already so."""
 
     changed: BitMap64
     already: BitMap64
@@ -26,9 +26,9 @@ class Written:
 
 @dataclass(kw_only=True)
 class Tally:
-    """One action on one shard: who was to be changed, who was, and who already was so.
+    """One action on one shard: the clients that were to be changed, those that were, and those already so.
 
-    `in_doubt` are those of a batch whose commit was asked for and never heard of again.
+    `in_doubt` are those of a batch whose commit was sent and never answered.
     """
 
     planned: BitMap64
@@ -38,7 +38,7 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """How many changes are still missing, or may be."""
+        """How many changes were not made, or may not have been."""
         return len(self.planned) - len(self.changed) - len(self.already)
 
     def add(self, written: Written) -> None:
@@ -50,7 +50,7 @@ class Tally:
 
 @dataclass(kw_only=True)
 class ShardResult:
-    """What was done on one shard, and why not all of it."""
+    """What was done on one shard, and why not everything was."""
 
     shard: int
     tallies: dict[Action, Tally]
@@ -58,20 +58,20 @@ class ShardResult:
 
     @property
     def failed(self) -> int:
-        """How many changes are still missing, or may be."""
+        """How many changes were not made, or may not have been."""
         return sum(tally.failed for tally in self.tallies.values())
 
     @property
     def in_doubt(self) -> int:
-        """How many of these may be there."""
+        """How many of these may have been made."""
         return sum(len(tally.in_doubt) for tally in self.tallies.values())
 
 
-def nothing_done(plan: Plan, shard: int) -> ShardResult:
-    """Start counting on one shard, from what the plan wants there."""
-    nobody = BitMap64()
+def nothing_done(plan: Plan, shard: int, *, error: ChatsyncError | None = None) -> ShardResult:
+    """Start counting on one shard, from what the plan wants there; `error` is why nothing may be written."""
+    none = BitMap64()
     tallies = {
-        Action.TURN_OFF: Tally(planned=plan.turn_off.get(shard, nobody)),
-        Action.TURN_ON: Tally(planned=plan.turn_on.get(shard, nobody)),
+        Action.TURN_OFF: Tally(planned=plan.turn_off.get(shard, none)),
+        Action.TURN_ON: Tally(planned=plan.turn_on.get(shard, none)),
     }
-    return ShardResult(shard=shard, tallies=tallies)
+    return ShardResult(shard=shard, tallies=tallies, error=error)

@@ -121,6 +121,19 @@ def warn_without_c_extension() -> None:
 _warned: list[bool] = []
 
 
+class _BitXor:
+    """The aggregate that SQLite lacks: the XOR of whole numbers, NULL for no rows."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def step(self, number: int) -> None:
+        self._value ^= number
+
+    def finalize(self) -> int:
+        return self._value
+
+
 def _sqlite_engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
     engine = sa.create_engine(
         # mode=rw: a file that is not there is an error, not a new empty database.
@@ -135,6 +148,7 @@ def _sqlite_engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def leave_transactions_to_us(connection: Any, _record: object) -> None:
         connection.isolation_level = None
+        connection.create_aggregate("BIT_XOR", 1, _BitXor)
 
     if writable:
 

@@ -2,65 +2,56 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-
-from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import chunks, some, union
+from chatsync.core.client_sets import chunks
 from chatsync.core.plan import Plan
 from chatsync.core.results import Action, ShardResult, nothing_done
 from chatsync.core.words import counted
-from chatsync.databases.homes import find_homes
 from chatsync.databases.job_lock import job_lock
 from chatsync.databases.replica_lag import ReplicaLag
 from chatsync.databases.shard_database import ShardDatabase
-from chatsync.errors import ChatsyncError, LockLostError, OutOfDateError, StoppedError, UnfinishedError
+from chatsync.errors import ChatsyncError, LockLostError, StoppedError, UnfinishedError
 from chatsync.parallel import SideBySide
 from chatsync.progress import Advance, Progress
 from chatsync.sync.guard import Guard, ShardGuard
+from chatsync.sync.plan_checks import check_before_apply, check_homes
 from chatsync.sync.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
 
 def apply_plan(
-    plan: Plan, settings: Settings, scope: CancelScope, *, results: list[ShardResult], progress: Progress
+    plan: Plan,
+    settings: Settings,
+    scope: CancelScope,
+    *,
+    lifting: Collection[str],
+    results: list[ShardResult],
+    progress: Progress,
 ) -> None:
     """Make the plan's changes on all shards under the job's lock, and leave a record of the run.
 
-    `results` is an output parameter: what was done on each shard, empty if nothing was begun. Raises
+    `lifting` are the options given that lift limits. `results` is an output parameter: what was done on
+    each shard, empty if nothing was begun. Raises
     UnfinishedError when not everything was done, and the reason before the first write when the plan
     is refused.
     """
     with job_lock(settings, scope) as lock:
         guard = Guard(plan=plan, lock=lock, scope=scope)
         guard.may_begin()
-        check_homes(plan, settings=settings, scope=scope)
+        check_homes(plan, settings, scope)
+        unasked = check_before_apply(plan, settings, scope, lifting=lifting)
         # Once something may be written, a signal must not prevent the record from being written.
         with scope.shielded(), Recorder(settings, plan, guard).recording(results):
-            results += [nothing_done(plan, shard) for shard in settings.databases.shards]
+            results += [nothing_done(plan, shard, error=unasked.get(shard)) for shard in settings.databases.shards]
             with progress("applying", plan.changes) as advance:
                 _write_all(plan, settings, scope, guard=guard, results=results, advance=advance)
             guard.look_back()
             _check_finished(plan, results, reason=guard.reason)
-
-
-def check_homes(plan: Plan, *, settings: Settings, scope: CancelScope) -> None:
-    """Refuse a plan whose clients to turn off live on other shards by now, before the first write.
-
-    An undo turns rows off where they are, for there a run turned them on, and adds none.
-    """
-    if plan.undo_of:
-        return
-    homes = find_homes(settings, scope, union(plan.turn_off))
-    for shard, ids in plan.turn_off.items():
-        moved = ids - homes.get(shard, BitMap64())
-        if moved:
-            which = f"{counted(len(moved), 'client')} to turn off on shard {shard} ({some(moved)})"
-            raise OutOfDateError(f"{which} no longer live there")
 
 
 def _write_all(
@@ -78,7 +69,9 @@ def _write_all(
     lock or a moved mod-time ends every shard after the batch that it is writing.
     """
     by_shard = {result.shard: result for result in results}
-    guards = {shard: ShardGuard(guard, result) for shard, result in by_shard.items() if result.failed}
+    guards = {
+        shard: ShardGuard(guard, result) for shard, result in by_shard.items() if result.failed and not result.error
+    }
     write = partial(_write_shard, plan=plan, settings=settings, scope=scope, advance=advance)
     tasks: dict[int, Callable[[], None]] = {
         shard: partial(write, by_shard[shard], guard=guards[shard]) for shard in guards

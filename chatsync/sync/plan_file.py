@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from chatsync.core.plan import Plan, from_document, sealed, to_document
+from chatsync.core.plan import Plan
+from chatsync.core.plan_document import from_document, sealed, to_document
 from chatsync.errors import OutOfDateError, SourceError, UntrustedPlanError
 from chatsync.files import write_whole
 from chatsync.redaction import escape_odd, values_without_secrets
@@ -49,6 +50,8 @@ def load(path: Path) -> Plan:
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise OutOfDateError(f"{path} was cut short, edited or is no plan ({reason})") from None
+    if plan.off_before is msgspec.UNSET:
+        raise OutOfDateError(f"{path} was written by an earlier version and does not say what every shard held")
     if plan.undo_of:
         way_out = f"run `chatsync apply --undo {plan.undo_of}`"
         raise OutOfDateError(f"{path} is the undo of a run; an undo is planned again each time", way_out=way_out)

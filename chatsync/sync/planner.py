@@ -2,19 +2,19 @@
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+import msgspec
 from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard
-from chatsync.core.diff import Diff, ExclusionList, ListVersion, compute_diff
+from chatsync.core.client_sets import IdsByShard, union
+from chatsync.core.diff import ExclusionList, ListVersion, compute_diff
 from chatsync.core.modtime import DictState, ModTimeState, modtime_state
-from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part
+from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part, rows_after
 from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
@@ -30,14 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A plan, with what the dict database said at the start and how many clients are off on each shard.
-
-    `off` is empty where the shards were not read.
-    """
+    """A plan, with what the dict database said before anything else was read."""
 
     plan: Plan
     state: DictState
-    off: Mapping[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +58,7 @@ def make_plan(
         with open_list(settings, scope) as source:
             skip = _verdict_unread(source.version, state) if if_modified else None
             if skip is not None:
-                plan = _plan(settings, source.version, state, None, _no_diff(settings), verdict=skip, trace_id=trace_id)
-                off: IdsByShard = {}
+                plan = _plan(settings, source.version, state, verdict=skip, trace_id=trace_id)
             else:
                 shards = shards or _read_shards(settings, scope, state.feature_id)
                 listed = _read_list(source, progress)
@@ -76,15 +71,27 @@ def make_plan(
             shards.cancel(scope, error)  # there will be no comparison
         raise
     _log(plan)
-    return Planned(plan=plan, state=state, off={shard: len(ids) for shard, ids in off.items()})
+    return Planned(plan=plan, state=state)
 
 
 def compare(
     settings: Settings, scope: CancelScope, state: DictState, listed: ExclusionList, off: IdsByShard, *, trace_id: str
 ) -> Plan:
     """Make the plan of both sides as they were read; `off` has an entry for each configured shard."""
-    diff = compute_diff(listed.ids, off, partial(find_homes, settings, scope))
-    return _plan(settings, listed.version, state, listed, diff, verdict=diff_verdict(diff), trace_id=trace_id)
+    homes = find_homes(settings, scope, listed.ids | union(off))
+    diff = compute_diff(listed.ids, off, homes)
+    unread = _plan(settings, listed.version, state, verdict=diff_verdict(diff), trace_id=trace_id)
+    return msgspec.structs.replace(
+        unread,
+        exclusions=list_part(listed.version, listed, settings.limits.must_contain),
+        off_now=diff.off_now,
+        turn_off=diff.turn_off,
+        turn_on=diff.turn_on,
+        unknown=diff.unknown,
+        strays=diff.strays,
+        off_before=diff.off_before,
+        off_after=rows_after(diff.off_before, turn_off=diff.turn_off, turn_on=diff.turn_on),
+    )
 
 
 def _log(plan: Plan) -> None:
@@ -93,6 +100,7 @@ def _log(plan: Plan) -> None:
         "clients": plan.exclusions.clients,
         "off": plan.off_now,
         **plan.counts,
+        "strays": sum(plan.strays.values()),
     }
     shown = ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items() if count is not None)
     found = shown if plan.was_read else "nothing was read"
@@ -107,11 +115,6 @@ def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
         ModTimeState.LIST_IS_OLDER: Verdict.NOT_MODIFIED,
     }
     return known.get(modtime_state(state, list_time=version.modified))
-
-
-def _no_diff(settings: Settings) -> Diff:
-    none = {shard: BitMap64() for shard in settings.databases.shards}
-    return Diff(off_now=0, turn_off=none, turn_on=none)
 
 
 def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, ShardRows]:
@@ -137,26 +140,20 @@ def _read_shard(shard: ShardDatabase, *, feature_id: int) -> ShardRows:
     return ShardRows(off=off, place=place)
 
 
-def _plan(
-    settings: Settings,
-    version: ListVersion,
-    state: DictState,
-    listed: ExclusionList | None,
-    diff: Diff,
-    *,
-    verdict: Verdict,
-    trace_id: str,
-) -> Plan:
+def _plan(settings: Settings, version: ListVersion, state: DictState, *, verdict: Verdict, trace_id: str) -> Plan:
+    """Make the plan that is known before either side is read; it holds no changes."""
     return Plan(
         created_at=format_time(datetime.now(UTC)),
         verdict=verdict,
         feature=PlanFeature(name=settings.feature.name, id=state.feature_id),
-        exclusions=list_part(version, listed, settings.limits.must_contain),
+        exclusions=list_part(version, None, settings.limits.must_contain),
         modtime=format_time(state.modtime) if state.modtime else None,
-        off_now=diff.off_now if listed else None,
-        turn_off=diff.turn_off,
-        turn_on=diff.turn_on,
-        unknown=diff.unknown,
+        off_now=None,
+        turn_off={shard: BitMap64() for shard in settings.databases.shards},
+        turn_on={shard: BitMap64() for shard in settings.databases.shards},
+        unknown=BitMap64(),
+        off_before=None,
+        off_after=None,
         target=fingerprint(settings.databases),
         trace_id=trace_id,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from pyroaring import BitMap64
 
-from chatsync.core import plan as plans
+from chatsync.core import plan_document as plans
 from chatsync.core.plan import Plan
 from chatsync.core.results import Action
 from chatsync.core.times import read_time

@@ -12,9 +12,11 @@ from tabulate import tabulate
 from chatsync.core.client_sets import total
 from chatsync.core.modtime import StoredModTime, modtime_meaning
 from chatsync.core.objections import Objection
-from chatsync.core.plan import Plan, Verdict, to_document
+from chatsync.core.plan import Plan, Verdict
+from chatsync.core.plan_document import to_document
 from chatsync.core.results import Action, ShardResult
 from chatsync.core.times import distance, short_time
+from chatsync.core.words import counted
 
 DEFAULT_LIMIT = 20
 _REJECTED_SHOWN = 5
@@ -91,9 +93,13 @@ def _left_out(plan: Plan) -> Iterator[str]:
         table = tabulate(rows, headers=("row", "value", "rejected because"), tablefmt="simple", disable_numparse=True)
         more = listed.rejected_count - len(rows)
         yield table + (f"\n… and {more} more rejected rows" if more else "")
+    if plan.strays:
+        where = ", ".join(f"{count} on shard {shard}" for shard, count in plan.strays.items())
+        strays = counted(sum(plan.strays.values()), "off row")
+        yield f"{strays} of clients that live elsewhere, {where}: they count for nothing and are never written"
     if plan.unknown:
-        who = "1 listed client is" if len(plan.unknown) == 1 else f"{len(plan.unknown)} listed clients are"
-        yield f"{who} on no shard and left out: {few(plan.unknown)}"
+        which = "1 listed client is" if len(plan.unknown) == 1 else f"{len(plan.unknown)} listed clients are"
+        yield f"{which} on no shard and left out: {few(plan.unknown)}"
 
 
 def few(ids: BitMap64) -> str:

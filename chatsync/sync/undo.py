@@ -1,8 +1,8 @@
-"""Undo: a plan that puts back what one recorded run changed, and nothing else.
+"""Undo: a plan that takes back what one recorded run changed, and nothing else.
 
-It is told from what that run noted client by client, not from the list. A client that somebody
-changed since is left alone. What a run turned off by adding a row is put back by turning that row
-on: rows are never deleted.
+It comes from what that run noted client by client, not from the list. A client whose row was changed
+since, or that has moved, is left alone. What a run turned off by adding a row is taken back by turning
+that row on: rows are never deleted.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,14 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import total, union
+from chatsync.core.client_sets import IdsByShard, total
 from chatsync.core.modtime import DictState
-from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict, fingerprint
+from chatsync.core.off_rows import OffRows
+from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict, fingerprint, rows_after
+from chatsync.core.results import Action
 from chatsync.core.times import format_time
 from chatsync.databases.dict_database import DictDatabase
+from chatsync.databases.homes import find_homes
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import OutOfDateError, RecordError
 from chatsync.sync.record import Record
@@ -25,7 +28,7 @@ from chatsync.sync.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class ShardNow:
-    """A shard as it is now: everybody who is off, and who of those that the run turned on is still on."""
+    """A shard as it is now: which clients are off, and which of those that the run turned on are still on."""
 
     off: BitMap64
     still_on: BitMap64
@@ -33,16 +36,16 @@ class ShardNow:
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:
-    """What is put back, as a plan, and who is left alone, by shard: those that changed since the run."""
+    """What is taken back, as a plan, and which clients are left alone, by shard."""
 
     plan: Plan
     left: Mapping[int, BitMap64]
 
 
 def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_id: str) -> tuple[Undo, DictState]:
-    """Read how things are now and plan the way back to how they were before the recorded run.
+    """Read the feature state and plan the way back to what it was before the recorded run.
 
-    Raises RecordError for a run that never noted what it changed, OutOfDateError for one on
+    Raises RecordError for a run that has not noted what it changed, OutOfDateError for one on
     other databases or for another feature.
     """
     _check(record, settings)
@@ -56,45 +59,54 @@ def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_i
         return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))
 
     now = on_every_shard(settings, scope, read).results(scope)
-    return put_back(record, dict(sorted(now.items())), state=state, trace_id=trace_id), state
+    homes = find_homes(settings, scope, record.touched(Action.TURN_OFF) | record.touched(Action.TURN_ON))
+    return put_back(record, dict(sorted(now.items())), homes, state=state, trace_id=trace_id), state
 
 
 def _check(record: Record, settings: Settings) -> None:
     if record.is_open:
-        msg = (
-            f"run {record.id} never noted what it changed: it is under way, or it was killed; "
+        raise RecordError(
+            f"run {record.id} has not noted what it changed: it is under way, or it was killed; "
             "its record holds its plan, and `chatsync diff` shows what the databases lack now"
         )
-        raise RecordError(msg)
     plan = record.plan
     if plan.feature.name != settings.feature.name or plan.target != fingerprint(settings.databases):
         way_out = "use the configuration that it ran with"
         raise OutOfDateError(f"run {record.id} was for another feature or other databases", way_out=way_out)
 
 
-def put_back(record: Record, now: Mapping[int, ShardNow], *, state: DictState, trace_id: str) -> Undo:
-    """Turn on whom the run turned off, and off whom it turned on, where its doing still stands."""
+def put_back(
+    record: Record, now: Mapping[int, ShardNow], homes: IdsByShard, *, state: DictState, trace_id: str
+) -> Undo:
+    """Plan to turn on again what the run turned off, and off what it turned on.
+
+    Left alone are clients whose row has changed since, and those that live on another shard by now.
+    """
     turn_off, turn_on, left = {}, {}, {}
     for shard, here in now.items():
         did = record.shards.get(shard)
         turned_off = did.turn_off.touched if did else BitMap64()
         turned_on = did.turn_on.touched if did else BitMap64()
-        turn_on[shard] = turned_off & here.off
-        turn_off[shard] = turned_on & here.still_on
+        at_home = homes.get(shard, BitMap64())
+        turn_on[shard] = turned_off & here.off & at_home
+        turn_off[shard] = turned_on & here.still_on & at_home
         left[shard] = (turned_off | turned_on) - turn_on[shard] - turn_off[shard]
+    before = {shard: OffRows.of(here.off) for shard, here in now.items()}
     plan = Plan(
         created_at=format_time(datetime.now(UTC)),
         verdict=Verdict.CHANGES if total(turn_off) + total(turn_on) else Verdict.IN_SYNC,
         feature=PlanFeature(name=record.plan.feature.name, id=state.feature_id),
-        # No list: the databases' own time stands for its, so that no mod-time can be later.
+        # There is no list: the databases' own time stands for its time, so that no mod-time can be later.
         exclusions=PlanExclusions(
             source=f"undo of {record.id}", modification_time=format_time(state.now), revision=None, rows=None
         ),
         modtime=format_time(state.modtime) if state.modtime else None,
-        off_now=len(union({shard: here.off for shard, here in now.items()})),
+        off_now=sum(rows.count for rows in before.values()),
         turn_off=turn_off,
         turn_on=turn_on,
         unknown=BitMap64(),
+        off_before=before,
+        off_after=rows_after(before, turn_off=turn_off, turn_on=turn_on),
         target=record.plan.target,
         trace_id=trace_id,
         undo_of=record.id,

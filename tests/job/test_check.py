@@ -291,7 +291,8 @@ def test_a_wrong_configuration_is_unknown_and_told_where_monitoring_looks(synced
 def test_drift_is_critical_though_the_mod_time_says_synced(synced: Job) -> None:
     synced.row(1, 1, 1)
     synced.row(2, 2, 1)
-    synced.row(3, 77, 0)
+    synced.settle_off({77: 3})
+    synced.row(4, 77, 0)  # where it does not live: that counts for nothing
 
     assert check(synced).code == OK
     result = check(synced, "--drift")

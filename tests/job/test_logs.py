@@ -68,15 +68,15 @@ def test_one_search_for_the_trace_id_tells_the_story_of_the_chain(job: Job) -> N
     said = [line["message"] for step in steps for line in step]
     for part in (
         f"{job.list_file}: 2 clients in 2 rows",
-        "diff: changes, clients 2, off 2, turn off 1, turn on 1, unknown 0, rejected 0",
+        "diff: changes, clients 2, off 2, turn off 1, turn on 1, unknown 0, rejected 0, strays 0",
         f"plan written to {job.plan_file}",
-        "lock taken: ",
         "shard 2: turned off 0, turned on 1, already so 0, failed 0, after ",
         "shard 3: turned off 1, turned on 0, already so 0, failed 0, after ",
         "apply: turned off 1, turned on 1, already so 0, failed 0, after ",
         f": all 2 changes are in place, mod-time moved to {job.property()}",
     ):
         assert [part in message for message in said].count(True) == 1, part
+    assert ["lock taken: " in message for message in said].count(True) == 2  # apply and set-modtime
 
 
 def test_a_json_line_has_the_fixed_fields_and_those_of_its_event(job: Job) -> None:

@@ -145,7 +145,7 @@ def test_clients_that_moved_to_another_shard(planned: Job) -> None:
     result = planned.apply()
 
     assert result.code == 4
-    assert "1 client to turn off on shard 2 (2) no longer live there" in result.err
+    assert "1 client to change on shard 2 (2) no longer live there" in result.err
     assert planned.rows() == before
 
 

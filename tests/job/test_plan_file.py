@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyroaring import BitMap64
 
+from chatsync.core.off_rows import OffRows
 from tests.harness.job import FEATURE, TABLE, Job
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ MODIFIED = datetime(2026, 10, 23, 10, 15, 0, 123456, tzinfo=UTC)
 OFF = {client: client % 4 + 1 for client in range(1, 31)}
 FIELDS = [
     *("version", "created_at", "verdict", "feature", "exclusions", "modtime", "off_now"),
-    *("turn_off", "turn_on", "unknown", "target", "trace_id", "sha256"),
+    *("turn_off", "turn_on", "unknown", "strays", "off_before", "off_after", "target", "trace_id", "sha256"),
 ]
 
 
@@ -109,6 +111,16 @@ def test_a_plan_of_a_table_holds_what_the_interface_says(job: Job, yt: YtProxy) 
     assert plan["turn_off"] == {"1": [40, 41], "2": [42], "3": [], "4": []}
     assert plan["turn_on"] == {"1": [], "2": [1], "3": [2], "4": []}
     assert plan["unknown"] == [98, 99, 2**40]
+    assert plan["strays"] == {}
+    off_before = {shard: BitMap64(client for client in OFF if OFF[client] == shard) for shard in (1, 2, 3, 4)}
+    after = {1: off_before[1] | BitMap64([40, 41]), 2: (off_before[2] | BitMap64([42])) - BitMap64([1])} | {
+        3: off_before[3] - BitMap64([2]),
+        4: off_before[4],
+    }
+    for name, rows in (("off_before", off_before), ("off_after", after)):
+        assert plan[name] == {
+            str(shard): {"count": len(ids), "hash": OffRows.of(ids).hash} for shard, ids in rows.items()
+        }
     assert re.fullmatch(r"[0-9a-f]{32}", plan["trace_id"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+
 import pytest
 
 from tests.harness.examples import plan_some
@@ -14,7 +16,7 @@ def planned(request: pytest.FixtureRequest) -> Job:
 
 
 def missing(count: int, where: str) -> str:
-    return f"{count} of its 4 changes are missing, {where}"
+    return f"{count} of its 4 changes {'is' if count == 1 else 'are'} missing, {where}"
 
 
 def test_after_a_whole_apply(planned: Job) -> None:
@@ -102,3 +104,15 @@ def test_the_feature_was_made_anew_since(planned: Job) -> None:
     assert result.code == 4
     assert f"has id 777, in the plan {FEATURE_ID}" in result.err
     assert planned.property() is None
+
+
+def test_while_an_apply_is_running(job: Job) -> None:
+    plan_some(job).apply()
+    with (job.folder / "ppcdict.db.chatsync-lock").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        result = job.set_modtime()
+
+    assert (result.code, job.property()) == (6, None)
+    assert "another apply is running" in result.err
+    assert job.set_modtime().code == 0

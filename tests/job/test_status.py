@@ -375,7 +375,7 @@ def test_a_shard_that_is_not_configured_is_named(known: Job) -> None:
     result = known.run("status")
 
     assert result.code == 1
-    assert "  ! shard 9 is missing from databases.shards: 1 listed clients live there (5)" in result.out
+    assert "  ! shard 9 is missing from databases.shards, and 1 client, listed or off (5) live on it" in result.out
 
 
 def test_without_a_mod_time_that_is_a_time_the_shards_are_counted(known: Job) -> None:

@@ -134,18 +134,33 @@ def test_is_shown_and_asked_for(done: Job) -> None:
     assert done.rows() == before
 
 
-def test_a_client_turned_on_where_it_does_not_live(job: Job) -> None:
-    """Rows left over from a move are turned on wherever they are, and off again there."""
+def test_a_row_where_its_client_does_not_live_is_never_written(job: Job) -> None:
+    """Neither by the run, nor by its undo."""
     job.configure(records=RECORDS, limits=WIDE)
     job.settle_off({1: 1, 2: 1})
     job.row(3, 2, 0)
     job.list([1])
     before = job.rows()
     assert job.run("apply", "--yes").code == 0
+    assert (3, 2, FEATURE_ID, 0) in job.rows()
 
     assert job.run("apply", "--undo", the_run(job), "--yes").code == 0
     assert job.rows() == before
     assert job.run("history").out.count("done") == 2
+
+
+def test_a_client_that_has_moved_since_is_left_alone(job: Job) -> None:
+    job.configure(records=RECORDS, limits=WIDE)
+    job.settle_off({1: 1, 2: 2})
+    job.list([])
+    assert job.run("apply", "--yes", "--allow-empty").code == 0
+    job.dict_sql("UPDATE shard_client_id SET shard = 3 WHERE ClientID = 2")
+
+    result = job.run("apply", "--undo", the_run(job), "--yes")
+
+    assert result.code == 0
+    assert job.off() == {1}
+    assert "1 are no longer as that run left them and stay as they are" in result.err
 
 
 # -- refused, each with nothing written --
@@ -228,7 +243,7 @@ def test_other_databases(done: Job) -> None:
 def test_a_run_that_never_said_what_it_changed(done: Job) -> None:
     record = done.records()[0] | {"outcome": "started", "shards": {}, "ended": None, "exit_code": None}
     rewrite(done, record)
-    refused(done, "--undo", record["id"], code=1, because="never noted what it changed")
+    refused(done, "--undo", record["id"], code=1, because="has not noted what it changed")
 
 
 def test_a_record_that_names_other_clients(done: Job) -> None:

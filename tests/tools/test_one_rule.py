@@ -23,6 +23,7 @@ COMPARED_WITH_A_CLOCK = {
     "diagnostics.status._about_modtime": "how long the list has waited",
     "diagnostics.status._due": "the end of the last step",
     "diagnostics.status._is_overcome": "the end of a step",
+    "exclusions.file.ListFile.__init__": "the modification time of the list",
     "files.remove_leftovers": "the age of a leftover file",
     "monitoring.verdict._judge_waiting": "the modification time of the list",
     "sync.step_log.StepLog._write": "the age of a line",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,9 @@ from pyroaring import BitMap64
 
 from chatsync.core.client_sets import chunks, storable
 from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected, compute_diff
-from chatsync.core.plan import Plan, PlanFeature, diff_verdict, from_document, list_part, to_document
+from chatsync.core.off_rows import OffRows
+from chatsync.core.plan import Plan, PlanFeature, diff_verdict, list_part, rows_after
+from chatsync.core.plan_document import from_document, to_document
 from chatsync.core.times import format_time
 from chatsync.errors import ConfigError
 
@@ -36,7 +37,7 @@ def bitmaps(sets: Mapping[int, set[int]]) -> dict[int, BitMap64]:
 
 
 def by_shard(homes: Mapping[int, int], asked: BitMap64) -> dict[int, BitMap64]:
-    """Answer as shard_client_id would."""
+    """The clients that shard_client_id has, by shard."""
     return {
         shard: BitMap64([client for client in asked if homes.get(client) == shard])
         for shard in SHARDS
@@ -45,7 +46,7 @@ def by_shard(homes: Mapping[int, int], asked: BitMap64) -> dict[int, BitMap64]:
 
 
 def diff_of(listed: BitMap64, off: Mapping[int, BitMap64], homes: Mapping[int, int]) -> Diff:
-    return compute_diff(listed, off, partial(by_shard, homes))
+    return compute_diff(listed, off, by_shard(homes, listed.union(*off.values())))
 
 
 def plan_of(diff: Diff, listed: BitMap64, rejected: tuple[Rejected, ...] = ()) -> Plan:
@@ -63,6 +64,9 @@ def plan_of(diff: Diff, listed: BitMap64, rejected: tuple[Rejected, ...] = ()) -
         turn_off=diff.turn_off,
         turn_on=diff.turn_on,
         unknown=diff.unknown,
+        strays=diff.strays,
+        off_before=diff.off_before,
+        off_after=rows_after(diff.off_before, turn_off=diff.turn_off, turn_on=diff.turn_on),
         target="sha256:0",
         trace_id="trace",
     )
@@ -77,23 +81,32 @@ def test_apply_then_diff_is_empty(listed: set[int], off: dict[int, set[int]], ho
     again = diff_of(listed_ids, after, homes)
 
     assert not any([*again.turn_off.values(), *again.turn_on.values()])
-    assert again.unknown == diff.unknown
-    assert BitMap64().union(*after.values()) == listed_ids - diff.unknown
+    assert (again.unknown, again.strays) == (diff.unknown, diff.strays)
+    assert state(after, homes) == set(listed_ids - diff.unknown)
+    assert again.off_before == rows_after(diff.off_before, turn_off=diff.turn_off, turn_on=diff.turn_on)
+
+
+def state(off: Mapping[int, BitMap64], homes: Mapping[int, int]) -> set[int]:
+    """The feature state: the clients whose row at home says off."""
+    return {client for shard, ids in off.items() for client in ids if homes.get(client) == shard}
 
 
 @given(listed=sets, off=off_states, homes=homes_of_all)
-def test_who_is_to_change_is_each_in_one_place(
+def test_each_client_changes_at_home_and_nowhere_else(
     listed: set[int], off: dict[int, set[int]], homes: dict[int, int]
 ) -> None:
+    """A row on another shard, left behind when its client moved, is no reason to leave it, and is not written."""
     diff = diff_of(BitMap64(listed), bitmaps(off), homes)
+    now = state(bitmaps(off), homes)
 
     assert set(diff.turn_off) == set(diff.turn_on) == set(SHARDS)
     for shard in SHARDS:
-        everywhere_off = set().union(*off.values())
-        assert set(diff.turn_off[shard]) == {c for c in listed - everywhere_off if homes.get(c) == shard}
-        assert set(diff.turn_on[shard]) == off[shard] - listed
-    assert set(diff.unknown) == {c for c in listed - everywhere_off if c not in homes}
-    assert diff.off_now == len(everywhere_off)
+        assert set(diff.turn_off[shard]) == {client for client in listed - now if homes.get(client) == shard}
+        assert set(diff.turn_on[shard]) == {client for client in now - listed if homes[client] == shard}
+        strays = [client for client in off[shard] if homes.get(client) != shard]
+        assert diff.strays.get(shard) == (len(strays) or None)
+    assert set(diff.unknown) == {client for client in listed if client not in homes}
+    assert diff.off_now == len(now)
 
 
 @given(listed=sets, off=off_states, homes=homes_of_all, chance=st.randoms(use_true_random=False))
@@ -134,17 +147,22 @@ def test_a_plan_file_round_trips(
     assert json.dumps(to_document(again)) == text
 
 
-def test_nothing_and_nobody() -> None:
-    nobody = {shard: BitMap64() for shard in SHARDS}
+def test_an_empty_list_and_no_client_off() -> None:
+    none = {shard: BitMap64() for shard in SHARDS}
+    empty = dict.fromkeys(SHARDS, OffRows.of(BitMap64()))
 
-    assert compute_diff(BitMap64(), nobody, partial(by_shard, {})) == Diff(off_now=0, turn_off=nobody, turn_on=nobody)
+    expected = Diff(turn_off=none, turn_on=none, unknown=BitMap64(), strays={}, off_before=empty)
+
+    assert compute_diff(BitMap64(), none, {}) == expected
 
 
-def test_a_shard_that_was_forgotten_is_named_with_its_clients() -> None:
-    listed, off = BitMap64([1, 2, 3, 4, 5]), {1: BitMap64([1])}
+@pytest.mark.parametrize(("listed", "off"), [([2, 3, 4, 5], []), ([], [2, 3, 4, 5]), ([2, 3], [4, 5])])
+def test_a_shard_that_was_forgotten_is_named_with_its_clients(listed: list[int], off: list[int]) -> None:
+    """Whether they are listed, or off on another shard, where their rows are strays."""
+    homes = {7: BitMap64([2, 3, 4, 5])}
 
-    with pytest.raises(ConfigError, match=r"^shard 7 is missing from databases.shards: 4 .* \(2, 3, 4, …\)"):
-        compute_diff(listed, off, lambda _asked: {7: BitMap64([2, 3, 4, 5])})
+    with pytest.raises(ConfigError, match=r"^shard 7 is missing .*, and 4 clients, listed or off \(2, 3, 4, …\) live"):
+        compute_diff(BitMap64(listed), {1: BitMap64(off)}, homes)
 
 
 @given(members=sets, size=st.integers(1, 50))

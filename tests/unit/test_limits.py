@@ -17,7 +17,9 @@ from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict
 TO_TURN_ON = 1_000_000
 
 
-def plan(off_now: int, *, turn_off: int = 0, turn_on: int = 0, unknown: int = 0, **listed: Any) -> Plan:
+def plan(
+    off_now: int, *, turn_off: int = 0, turn_on: int = 0, unknown: int = 0, strays: int = 0, **listed: Any
+) -> Plan:
     facts: dict[str, Any] = {"rows": 100_000, "clients": 100_000, "duplicates": 0} | listed
     return Plan(
         created_at="2026-11-23T10:30:00.000000Z",
@@ -31,6 +33,7 @@ def plan(off_now: int, *, turn_off: int = 0, turn_on: int = 0, unknown: int = 0,
         turn_off={1: BitMap64(range(1, 1 + turn_off)), 2: BitMap64()},
         turn_on={1: BitMap64(), 2: BitMap64(range(TO_TURN_ON, TO_TURN_ON + turn_on))},
         unknown=BitMap64(range(2_000_000, 2_000_000 + unknown)),
+        strays={1: strays},
         target="",
         trace_id="",
     )
@@ -83,6 +86,12 @@ def test_as_many_as_free_are_turned_off_whatever_their_share(off_now: int, turn_
 )
 def test_free_does_not_open_the_hole_of_turning_most_on(off_now: int, turn_on: int, keys: list[str]) -> None:
     assert broken(plan(off_now, turn_on=turn_on)) == keys
+
+
+def test_strays_do_not_make_a_short_list_of_a_long_one() -> None:
+    """A forged plan may claim them, so as to get below the ten that `free` covers."""
+    assert broken(plan(9, turn_on=9, strays=0)) == []
+    assert broken(plan(9, turn_on=9, strays=1)) == ["turn_on_percent"]
 
 
 @pytest.mark.parametrize(

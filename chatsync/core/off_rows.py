@@ -1,0 +1,96 @@
+"""The rows that say off on a shard, as a count and a hash that adds up: what a plan expects of a shard. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Self
+
+import msgspec
+
+from chatsync.core.client_sets import chunks
+from chatsync.core.words import counted
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap64
+
+# The hash is two XORs over all ids, of `id * SPREAD` and of `((id * SPREAD >> 32) + id) * MIX`. The first is different
+# for every id; the carries of the addition keep the second one from being linear. With these factors no product of a
+# 32-bit id reaches 2^63, so that MySQL, MariaDB, SQLite and numpy all compute the same.
+SPREAD = 1_821_285_621
+MIX = 625_341_585
+
+# Bounds the memory for ids as numbers: some 25 bytes each.
+_CHUNK = 500_000
+
+
+class OffRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many rows say off, and the hash over their ids, in 32 hexadecimal digits."""
+
+    count: Annotated[int, msgspec.Meta(ge=0)]
+    hash: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+
+    @classmethod
+    def from_xors(cls, count: int, spread: int, mix: int) -> Self:
+        """Take what a server computed over its rows."""
+        return cls(count=count, hash=f"{spread:016x}{mix:016x}")
+
+    @classmethod
+    def of(cls, ids: BitMap64) -> Self:
+        """Compute the same over a set of ids."""
+        return cls.from_xors(len(ids), *_xors(ids))
+
+    def plus(self, ids: BitMap64) -> OffRows:
+        """Return the same rows with those of other clients added."""
+        return self._changed(ids, len(ids))
+
+    def minus(self, ids: BitMap64) -> OffRows:
+        """Return the same rows without those of clients that are among them."""
+        return self._changed(ids, -len(ids))
+
+    def _changed(self, ids: BitMap64, count: int) -> OffRows:
+        change = OffRows.of(ids)
+        return OffRows(count=self.count + count, hash=f"{int(self.hash, 16) ^ int(change.hash, 16):032x}")
+
+
+def _xors(ids: BitMap64) -> tuple[int, int]:
+    import numpy as np  # late: a run that has nothing to compare needs no numbers
+
+    spread = mix = 0
+    for chunk in chunks(ids, _CHUNK):
+        numbers = np.frombuffer(chunk.to_array(), dtype=np.uint64)
+        products = numbers * np.uint64(SPREAD)
+        spread ^= int(np.bitwise_xor.reduce(products))
+        mix ^= int(np.bitwise_xor.reduce(((products >> np.uint64(32)) + numbers) * np.uint64(MIX)))
+    return spread, mix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deviation:
+    """How the off rows of a shard differ from those that a plan expects.
+
+    `undone` are the plan's own changes that are not in place. `surplus` is how many other clients are
+    off beyond those that `diff` saw, negative where some are missing; `are_others` tells whether the
+    other clients differ at all, as they may with a surplus of 0.
+    """
+
+    undone: int
+    surplus: int
+    are_others: bool
+
+    def __str__(self) -> str:
+        """Return how many other clients are too many or missing."""
+        if self.surplus > 0:
+            return f"{counted(self.surplus, 'other client')} too many"
+        if self.surplus < 0:
+            return f"{counted(-self.surplus, 'other client')} missing"
+        return "as many other clients, but not the same ones"
+
+
+def deviation(*, before: OffRows, now: OffRows, turn_off: BitMap64, turn_on: BitMap64, off_now: BitMap64) -> Deviation:
+    """Compare a shard with what `diff` saw, apart from the plan's own clients; `off_now` are those of them now off."""
+    others_before, others_now = before.minus(turn_on), now.minus(off_now)
+    return Deviation(
+        undone=len(turn_off - off_now) + len(turn_on & off_now),
+        surplus=others_now.count - others_before.count,
+        are_others=others_now != others_before,
+    )

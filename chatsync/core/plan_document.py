@@ -1,0 +1,108 @@
+"""The JSON form of a plan, which is part of the interface. Pure.
+
+`sha256` is the hash of the plan without that key, encoded with sorted keys, no white space and
+non-ASCII characters escaped.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from pyroaring import BitMap64
+
+from chatsync.core.client_sets import MAX_CLIENT_ID, MAX_LIST_ID, total, union
+from chatsync.core.plan import VERSION, Plan, Verdict, rows_after
+
+
+def to_document(plan: Plan) -> dict[str, Any]:
+    """Turn a plan into the JSON document of the interface, in its order, `sha256` last."""
+    body = msgspec.to_builtins(plan, str_keys=True, enc_hook=list)
+    ordered = {"version": body.pop("version"), **body}
+    return sealed(ordered)
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of a plan with the hash of what it holds, `sha256`, last."""
+    body = {key: value for key, value in document.items() if key != "sha256"}
+    return {**body, "sha256": _hash(body)}
+
+
+def _hash(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def from_document(document: Any) -> Plan:
+    """Check and read the JSON document of a plan. Raises ValueError when it is not as written."""
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        raise ValueError(f"not a plan of version {VERSION}")
+    body = {key: value for key, value in document.items() if key != "sha256"}
+    if document.get("sha256") != _hash(body):
+        raise ValueError("its sha256 does not match")
+    plan = msgspec.convert(body, Plan, str_keys=True, dec_hook=id_set)
+    _ = plan.list_time, plan.seen_modtime, plan.made_at
+    _check_content(plan)
+    return plan
+
+
+def id_set(kind: type, value: Any) -> BitMap64:
+    """Read a JSON array of ids, which must be whole numbers in ascending order."""
+    if kind is not BitMap64:
+        raise NotImplementedError(kind)
+    if not isinstance(value, list) or not all(type(item) is int and 0 <= item <= MAX_LIST_ID for item in value):
+        raise ValueError("expected an array of client ids")
+    ids = BitMap64(value)
+    if list(ids) != value:
+        raise ValueError("client ids must ascend")
+    return ids
+
+
+def _check_content(plan: Plan) -> None:
+    """Ids that the column can't hold never reach a statement, and no part contradicts another one.
+
+    A client is changed one way only, and changes go with the verdict.
+    """
+    if any(0 in ids for ids in (*plan.turn_off.values(), plan.unknown)):
+        raise ValueError("0 can't be on a list")  # but there may be a row of it, to be turned on
+    if plan.turn_off.keys() != plan.turn_on.keys():
+        raise ValueError("turn_off and turn_on name different shards")
+    if bool(plan.changes) != (plan.verdict is Verdict.CHANGES):
+        raise ValueError(f"{plan.changes} changes under the verdict {plan.verdict.value}")
+    if plan.verdict is Verdict.DISABLED and plan.modtime is None:
+        raise ValueError("disabled by no mod-time")
+    changed = [*plan.turn_off.values(), *plan.turn_on.values()]
+    if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
+        raise ValueError(f"a client id above {MAX_CLIENT_ID}")
+    # The record of an earlier version may have a client on two shards in an undo, or in turn_on.
+    if plan.off_before is not msgspec.UNSET or not plan.undo_of:
+        _check_one_shard_each(plan)
+    if union(plan.turn_off) & union(plan.turn_on):
+        raise ValueError("a client is turned off and on")
+    _check_off_rows(plan)
+
+
+def _check_one_shard_each(plan: Plan) -> None:
+    if len(union(plan.turn_off)) != total(plan.turn_off):
+        raise ValueError("a client is turned off on two shards")
+    if plan.off_before is not msgspec.UNSET and len(union(plan.turn_on)) != total(plan.turn_on):
+        raise ValueError("a client is turned on on two shards")
+
+
+def _check_off_rows(plan: Plan) -> None:
+    """Check the off rows against the rest; the record of an earlier version has none."""
+    if plan.off_before is msgspec.UNSET and plan.off_after is msgspec.UNSET:
+        return
+    if bool(plan.off_before) != plan.was_read or bool(plan.off_after) != plan.was_read:
+        raise ValueError(f"off_before or off_after does not go with the verdict {plan.verdict.value}")
+    if not plan.was_read:
+        return
+    if plan.before.keys() != plan.turn_on.keys() or not plan.strays.keys() <= plan.before.keys():
+        raise ValueError("off_before, strays and turn_on name different shards")
+    if any(off < len(plan.turn_on[shard]) for shard, off in plan.off_by_shard.items()):
+        raise ValueError("more clients are turned on than are off")
+    if plan.off_now != sum(plan.off_by_shard.values()):
+        raise ValueError("off_now is not what off_before and strays add up to")
+    if plan.after != rows_after(plan.before, turn_off=plan.turn_off, turn_on=plan.turn_on):
+        raise ValueError("off_after is not what off_before and the changes lead to")

@@ -1,0 +1,118 @@
+"""Checks of a plan against the databases: the homes of its clients, and the off rows of every shard.
+
+No row travels for a shard that is as expected: the server counts and hashes them in one statement.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+
+import msgspec
+from pyroaring import BitMap64
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.config.settings import Settings
+from chatsync.core.client_sets import some, union
+from chatsync.core.objections import limit_objections, raise_first
+from chatsync.core.off_rows import Deviation, OffRows, deviation
+from chatsync.core.plan import Plan
+from chatsync.core.words import counted
+from chatsync.databases.homes import find_homes
+from chatsync.databases.off_rows import count_off_rows
+from chatsync.databases.shard_database import ShardDatabase, on_every_shard
+from chatsync.errors import DatabaseError, OutOfDateError
+
+_AGAIN = "the mod-time was not moved; run `chatsync diff` and `chatsync apply` again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ShardNow:
+    """A shard that is not as expected: its off rows, and which of the plan's clients are off now."""
+
+    rows: OffRows
+    off_now: BitMap64
+    deviation: Deviation
+
+
+def check_homes(plan: Plan, settings: Settings, scope: CancelScope) -> None:
+    """Refuse a plan one of whose clients lives on another shard by now: only the row at home counts."""
+    homes = find_homes(settings, scope, union(plan.changed))
+    for shard, ids in plan.changed.items():
+        moved = ids - homes.get(shard, BitMap64())
+        if moved:
+            which = f"{counted(len(moved), 'client')} to change on shard {shard} ({some(moved)})"
+            raise OutOfDateError(f"{which} no longer live there")
+
+
+def check_before_apply(
+    plan: Plan, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
+) -> Mapping[int, DatabaseError]:
+    """Refuse a plan whose shards are no longer as its `diff` saw them, before the first write.
+
+    The plan's own clients may be in either state, so that the same plan can be applied again after a
+    failure. Then the limits hold for what is left to do, counted from what the servers say now. Returns
+    the errors of the shards that could not be asked: nothing may be written there, but on the others.
+    """
+    differing, unasked = _differing(plan, settings, scope, expected=lambda shard: plan.before[shard])
+    others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
+    if others:
+        raise OutOfDateError(f"other clients are off now than `diff` saw, {' | '.join(others)}")
+    if differing:
+        raise_first(limit_objections(_rest(plan, differing), settings.limits, lifting=lifting))
+    return unasked
+
+
+def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> None:
+    """Refuse to mark a list as synced unless the off rows of every shard are those that its plan leads to."""
+    differing, unasked = _differing(plan, settings, scope, expected=lambda shard: plan.after[shard])
+    for error in unasked.values():
+        raise error
+    undone = {shard: now.deviation.undone for shard, now in differing.items() if now.deviation.undone}
+    others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
+    reasons = []
+    if undone:
+        where = ", ".join(f"{count} on shard {shard}" for shard, count in undone.items())
+        verb = "is" if sum(undone.values()) == 1 else "are"
+        reasons.append(f"{sum(undone.values())} of its {counted(plan.changes, 'change')} {verb} missing, {where}")
+    if others:
+        reasons.append(f"other clients are off than it leads to, {' | '.join(others)}")
+    if reasons:
+        raise OutOfDateError("; ".join(reasons), way_out=_AGAIN)
+
+
+def _differing(
+    plan: Plan, settings: Settings, scope: CancelScope, *, expected: Callable[[int], OffRows]
+) -> tuple[Mapping[int, _ShardNow], Mapping[int, DatabaseError]]:
+    """Ask every shard for its off rows; return the shards that are not as expected, and those that failed."""
+
+    def ask(shard: ShardDatabase) -> _ShardNow | None:
+        number, feature_id = shard.number, plan.feature.id
+        rows = count_off_rows(shard.database, feature_id)
+        if rows == expected(number):
+            return None
+        off_now = shard.off_among(feature_id, plan.changed[number])
+        turn_off, turn_on = plan.turn_off[number], plan.turn_on[number]
+        found = deviation(before=plan.before[number], now=rows, turn_off=turn_off, turn_on=turn_on, off_now=off_now)
+        return _ShardNow(rows=rows, off_now=off_now, deviation=found)
+
+    differing, unasked = {}, {}
+    outcomes = on_every_shard(settings, scope, ask)
+    for shard, outcome in sorted(outcomes.outcomes(scope), key=itemgetter(0)):
+        if isinstance(outcome.error, DatabaseError):
+            unasked[shard] = outcome.error
+        elif (now := outcome.unwrap()) is not None:
+            differing[shard] = now
+    return differing, unasked
+
+
+def _rest(plan: Plan, differing: Mapping[int, _ShardNow]) -> Plan:
+    """Return the plan as far as it is not done yet, with the number of clients that are off now."""
+    off_now = {shard: differing[shard].off_now if shard in differing else ids for shard, ids in plan.turn_on.items()}
+    rows = {shard: differing[shard].rows if shard in differing else rows for shard, rows in plan.before.items()}
+    rest = msgspec.structs.replace(
+        plan,
+        turn_off={shard: ids - off_now[shard] for shard, ids in plan.turn_off.items()},
+        turn_on={shard: ids & off_now[shard] for shard, ids in plan.turn_on.items()},
+        off_before=rows,
+    )
+    return msgspec.structs.replace(rest, off_now=sum(rest.off_by_shard.values()))
