@@ -44,6 +44,8 @@ def _start(work: Callable[[], None]) -> None:
     """Start a thread that can't keep the process alive."""
     try:
         threading.Thread(target=work, daemon=True).start()
+    except KeyError as error:  # a signal's error inside start() is lost: the thread that it wants to undo has started
+        raise error.__context__ or error from None
     except RuntimeError as error:
         way_out = "raise the limits on tasks and memory (ulimit -u, -v; the cgroup's)"
         raise ChatsyncError(f"no thread can be started: {error}", way_out=way_out) from None
