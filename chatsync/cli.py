@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -117,8 +117,14 @@ def _fail(invocation: Invocation, message: str, code: int, *, error: ChatsyncErr
     line = "chatsync: " + " ".join(message.split())
     shown = sys.exception() if invocation.tracebacks else None
     if invocation.log_format == "json":
-        line = logs.failure(line, invocation, error=shown, exit_code=code)
+        line = logs.failure(line, invocation, error=shown, exit_code=code, output_format="json")
     elif shown:
         traceback.print_exception(shown)
+    if invocation.log_format == "text" and invocation.verbose and not _is_terminal(sys.stderr):
+        line = logs.failure(line, invocation, error=None, exit_code=code, output_format="text")
     click.echo(line, err=True)
     return code
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()

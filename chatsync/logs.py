@@ -12,9 +12,12 @@ import os
 import sys
 import time
 import traceback
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chatsync.redaction import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = "chatsync"
 
@@ -46,7 +49,7 @@ def set_up(invocation: Invocation, *, verbosity: int, output_format: str) -> Non
     """
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter((JsonFormatter if output_format == "json" else TextFormatter)(invocation))
+    handler.setFormatter(_FORMATTERS[output_format](invocation))
     for name in (ROOT, *_OTHERS):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
@@ -54,8 +57,10 @@ def set_up(invocation: Invocation, *, verbosity: int, output_format: str) -> Non
         logger.setLevel(level if name == ROOT else max(level, logging.WARNING))
 
 
-def failure(line: str, invocation: Invocation, *, error: BaseException | None, exit_code: int) -> str:
-    """Make the JSON object of a command's last words; `error` brings its traceback along."""
+def failure(
+    line: str, invocation: Invocation, *, error: BaseException | None, exit_code: int, output_format: str
+) -> str:
+    """Return a command's last words as a line of the log; `error` brings its traceback along."""
     record = logging.makeLogRecord({
         "name": f"{ROOT}.cli",
         "levelno": logging.ERROR,
@@ -64,7 +69,7 @@ def failure(line: str, invocation: Invocation, *, error: BaseException | None, e
         "exit_code": exit_code,
         "exc_info": (type(error), error, error.__traceback__) if error else None,
     })  # fmt: skip
-    return JsonFormatter(invocation).format(record)
+    return _FORMATTERS[output_format](invocation).format(record)
 
 
 class TextFormatter(logging.Formatter):
@@ -117,3 +122,6 @@ class JsonFormatter(logging.Formatter):
 
 def _utc(created: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+
+
+_FORMATTERS: Mapping[str, type[TextFormatter | JsonFormatter]] = {"text": TextFormatter, "json": JsonFormatter}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.commands.options import dry_run_option, format_option
+from chatsync.commands.options import dry_run_option, echo, format_option
 from chatsync.config.settings import Settings
 from chatsync.core.objections import ALLOW_EMPTY, FORCE, objections, raise_first
 from chatsync.core.plan import Plan, Verdict
@@ -113,7 +113,7 @@ def _show(report: str, invocation: Invocation) -> None:
     if invocation.log_format == "json":
         logger.info("the changes to apply", extra={"report": report})
     else:
-        click.echo(report, err=True)
+        echo(report, err=True)
 
 
 def _ask(invocation: Invocation) -> None:

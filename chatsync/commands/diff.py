@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatsync.commands.options import dry_run_option, format_option, limit_option
+from chatsync.commands.options import dry_run_option, echo, format_option, limit_option
 from chatsync.core.objections import objections
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
@@ -61,6 +61,7 @@ def diff(
             save(plan, plan_file)
             logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})
         found = objections(plan, settings, now=datetime.now(UTC), state=state)
-        click.echo(diff_report(plan, objections=found, modtime=state, output_format=output_format, limit=limit))
+        report = diff_report(plan, objections=found, modtime=state, output_format=output_format, limit=limit)
+        echo(report, output_format=output_format)
     if exit_code and plan.changes:
         ctx.exit(ExitCode.DIFFERENCE)

@@ -5,8 +5,20 @@ from collections.abc import Iterator
 import click
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.commands.options import echo
 from chatsync.config.settings import Settings
-from chatsync.diagnostics.doctor import Line, Mark, bad, check_config, check_folders, check_job, check_list, check_token
+from chatsync.diagnostics.doctor import (
+    Line,
+    Mark,
+    bad,
+    check_config,
+    check_folders,
+    check_job,
+    check_list,
+    check_token,
+    folded,
+    totals,
+)
 from chatsync.diagnostics.doctor_databases import check_databases, check_driver
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.invocation import Invocation
@@ -18,26 +30,27 @@ _RETRY_SECONDS = 1.0
 @click.command()
 @click.pass_obj
 def doctor(invocation: Invocation) -> None:
-    """Check the configuration and everything it names, one line each; writes nothing.
+    """Check the configuration and everything that it names. Writes nothing.
 
-    A ✓ is well, a ! is a warning, a ✗ says what to do. Exits 0 only when there is no ✗, and with 2
-    when the configuration itself is bad.
+    One line for each check: ✓ is good, ! is a warning, ✗ is a failure and says what to do. The last
+    line counts them. Exits with 0 only if there is no ✗, and with 2 if the configuration itself is wrong.
     """
     try:
         settings = invocation.settings()
     except ConfigError as error:
-        click.echo(bad("config", str(error)))
+        echo(str(bad("config", str(error))))
         msg = "the configuration is bad, so nothing else was checked"
         raise ConfigError(msg) from error
     scope = CancelScope(deadline=settings.run.deadline, retry_timeout=_RETRY_SECONDS)
     lines: list[Line] = []
     with scope.watching():
         for line in _examine(settings, scope):
-            click.echo(line)
+            echo(str(line))
             lines.append(line)
+    click.echo(totals(lines))
     failed = sum(line.mark is Mark.BAD for line in lines)
     if failed:
-        raise ChatsyncError(f"{failed} of {len(lines)} checks failed")
+        raise ChatsyncError(f"{failed} of {sum(line.count for line in lines)} checks failed")
 
 
 def _examine(settings: Settings, scope: CancelScope) -> Iterator[Line]:
@@ -46,6 +59,6 @@ def _examine(settings: Settings, scope: CancelScope) -> Iterator[Line]:
         yield from check_token(settings.exclusions)
     list_time = yield from check_list(settings, scope)
     yield from check_driver(settings)
-    yield from check_databases(settings, scope)
+    yield from folded(check_databases(settings, scope))
     yield from check_job(settings, scope, list_time)
     yield from check_folders(settings)

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from chatsync.commands.options import format_option
+from chatsync.commands.options import echo, format_option
 from chatsync.diagnostics.client_facts import gather
 from chatsync.diagnostics.explain_report import explain_report
 from chatsync.diagnostics.survey import Survey
@@ -29,10 +29,9 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], output_format: 
     """
     asked = _asked(client_ids)
     with invocation.begin() as (settings, scope):
-        job, clients = gather(
-            Survey(settings=settings, scope=scope), asked, trace_id=invocation.trace_id, progress=progress_bar
-        )
-    click.echo(explain_report(clients, job, output_format=output_format))
+        survey = Survey(settings=settings, scope=scope, trace_id=invocation.trace_id, progress=progress_bar)
+        job, clients = gather(survey, asked)
+    echo(explain_report(clients, job, output_format=output_format), output_format=output_format)
     if job.errors:
         raise IncompleteError(job.errors)
 

@@ -5,12 +5,13 @@ from itertools import islice
 import click
 from pyroaring import BitMap64
 
-from chatsync.commands.options import format_option
+from chatsync.commands.options import echo, format_option
 from chatsync.core.client_sets import MAX_LIST_ID
-from chatsync.diagnostics.history import Shown, client_changes, history_report
+from chatsync.diagnostics.history import Shown, client_changes, history_report, steps_report
 from chatsync.invocation import Invocation
 from chatsync.sync.records import Records
 from chatsync.sync.report import DEFAULT_LIMIT
+from chatsync.sync.step_log import StepLog
 
 
 @click.command()
@@ -20,14 +21,28 @@ from chatsync.sync.report import DEFAULT_LIMIT
 @click.option(
     "--client", type=click.IntRange(1, MAX_LIST_ID), metavar="ID", help="Only runs that changed this client, and how."
 )
+@click.option("--all", "all_steps", is_flag=True, help="All steps that ended, also refused, failed and idle ones.")
 @format_option("table", "json", "csv")
 @click.pass_obj
-def history(invocation: Invocation, limit: int | None, client: int | None, output_format: str) -> None:
+def history(
+    invocation: Invocation, limit: int | None, client: int | None, output_format: str, *, all_steps: bool
+) -> None:
     """List what earlier applies changed.
 
-    Reads the run records in records.dir, the newest first, and nothing else.
+    Reads the run records in records.dir, the newest first, and nothing else. With --all, it reads the
+    step log there instead: every diff, apply and set-modtime that ended, and how.
     """
-    records = Records(invocation.settings().records)
+    settings = invocation.settings()
+    records = Records(settings.records)
+    if all_steps:
+        if client is not None:
+            raise click.UsageError("--client is about runs that changed something; give one of --all and --client")
+        _ = records.folder  # where none is configured, that is the error
+        steps = StepLog(settings.records).newest(feature=settings.feature.name)
+        first = steps[: DEFAULT_LIMIT if limit is None and output_format == "table" else limit]
+        report = steps_report(first, more=len(steps) - len(first), output_format=output_format)
+        echo(report, output_format=output_format)
+        return
     known = records.runs()
     shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
     if client is None:
@@ -38,4 +53,5 @@ def history(invocation: Invocation, limit: int | None, client: int | None, outpu
         found: list[Shown] = [(change.record, change) for change in done]
         runs = found[:shown]
         more = len(found) - len(runs)
-    click.echo(history_report(runs, known=known, more=more, client=client, output_format=output_format))
+    report = history_report(runs, known=known, more=more, client=client, output_format=output_format)
+    echo(report, output_format=output_format)

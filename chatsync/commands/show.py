@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from chatsync.commands.options import format_option, limit_option
+from chatsync.commands.options import echo, format_option, limit_option
 from chatsync.core.modtime import StoredModTime
 from chatsync.core.objections import objections
 from chatsync.invocation import Invocation
@@ -28,4 +28,5 @@ def show(invocation: Invocation, plan_file: Path, output_format: str, limit: int
     now = datetime.now(UTC)
     found = objections(plan, settings, now=now, state=None)
     modtime = StoredModTime(modtime=plan.seen_modtime, last_change=None, now=now)
-    click.echo(diff_report(plan, objections=found, modtime=modtime, output_format=output_format, limit=limit))
+    report = diff_report(plan, objections=found, modtime=modtime, output_format=output_format, limit=limit)
+    echo(report, output_format=output_format)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from chatsync.commands.options import format_option
+from chatsync.commands.options import echo, format_option
 from chatsync.diagnostics.status import Status, gather
 from chatsync.diagnostics.status_report import status_report
 from chatsync.errors import IncompleteError
@@ -22,8 +22,11 @@ def status(invocation: Invocation, output_format: str) -> None:
     when a part is down, and then ends with 1 and says which part.
     """
     with invocation.begin() as (settings, scope):
-        seen = gather(Status(settings=settings, scope=scope), trace_id=invocation.trace_id, progress=progress_bar)
-        click.echo(status_report(seen, settings, now=datetime.now(UTC), output_format=output_format))
+        seen = gather(Status(settings=settings, scope=scope, trace_id=invocation.trace_id, progress=progress_bar))
+        echo(
+            status_report(seen, settings, now=datetime.now(UTC), output_format=output_format),
+            output_format=output_format,
+        )
     if seen.errors:
         parts = ", ".join(seen.errors)
         msg = f"not all could be seen: {parts}; " + "; ".join(str(error) for error in seen.errors.values())

@@ -5,7 +5,8 @@ Nothing here writes. A failed check is a line, and the next check is made all th
 
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,10 +18,13 @@ from chatsync.config.settings import Exclusions, Settings
 from chatsync.core.diff import ExclusionList
 from chatsync.core.modtime import NEVER, ModTimeState, modtime_meaning, modtime_state, older_message
 from chatsync.core.times import short_time
+from chatsync.core.words import counted
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import open_list
 from chatsync.ytsaurus.token import WAYS, find_token
+
+_PARTS_NAMED = 5
 
 
 class Mark(StrEnum):
@@ -33,11 +37,12 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The outcome of one check. Unless it is good, `text` says what to do."""
+    """The outcome of one check, or of `count` alike. Unless it is good, `text` says what to do."""
 
     mark: Mark
     part: str
     text: str
+    count: int = 1
 
     def __str__(self) -> str:
         """Return the line as it is printed."""
@@ -57,6 +62,31 @@ def warning(part: str, text: str) -> Line:
 def bad(part: str, text: str) -> Line:
     """Return the line of something that keeps the job from working."""
     return Line(mark=Mark.BAD, part=part, text=text)
+
+
+def folded(lines: Iterable[Line]) -> list[Line]:
+    """Put lines that differ in their part alone into one, at the place of the first; failures stay as they are."""
+    alike: dict[tuple[object, ...], list[Line]] = {}
+    for number, line in enumerate(lines):
+        key = (number,) if line.mark is Mark.BAD else (line.mark, line.text)
+        alike.setdefault(key, []).append(line)
+    return [_joined(group) if len(group) > 1 else group[0] for group in alike.values()]
+
+
+def _joined(lines: Sequence[Line]) -> Line:
+    parts = [line.part for line in lines]
+    more = f" and {len(parts) - _PARTS_NAMED} more" if len(parts) > _PARTS_NAMED else ""
+    text = f"{lines[0].text} ({len(lines)}: {', '.join(parts[:_PARTS_NAMED])}{more})"
+    return Line(mark=lines[0].mark, part="databases", text=text, count=len(lines))
+
+
+def totals(lines: Iterable[Line]) -> str:
+    """Return how many checks there were, and how many of them failed or warned."""
+    counts = Counter[Mark]()
+    for line in lines:
+        counts[line.mark] += line.count
+    checks, warnings = counted(counts.total(), "check"), counted(counts[Mark.WARNING], "warning")
+    return f"{checks}: {counts[Mark.BAD]} failed, {warnings}"
 
 
 def check_config(settings: Settings) -> Iterator[Line]:
@@ -184,6 +214,9 @@ def check_folders(settings: Settings) -> Iterator[Line]:
         yield _folder("metrics", "metrics.textfile", file.parent, shown=file)
     else:
         yield good("metrics", "not written, as metrics.textfile is not set")
+    if settings.monitoring.state_file:
+        file = Path(settings.monitoring.state_file)
+        yield _folder("state file", "monitoring.state_file", file.parent, shown=file)
 
 
 def _folder(part: str, key: str, folder: Path, *, shown: Path) -> Line:

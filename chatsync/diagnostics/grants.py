@@ -42,6 +42,7 @@ class Grant:
     table: str = _ANY
     columns: frozenset[str] | None = None
     routine: bool = False
+    is_public: bool = False  # given to every account, so that it can't be revoked from this one
 
     def covers(self, need: Need) -> bool:
         """Tell whether this alone satisfies the need."""
@@ -89,7 +90,8 @@ class Grants:
     def surplus(self, needs: Iterable[Need]) -> list[Grant]:
         """List what is granted beyond the needs, wider grants than theirs included."""
         wanted = list(needs)
-        return [grant for grant in self._grants if not any(grant.is_just(need) for need in wanted)]
+        own = (grant for grant in self._grants if not grant.is_public)
+        return [grant for grant in own if not any(grant.is_just(need) for need in wanted)]
 
 
 def parse_grants(lines: Iterable[str]) -> Grants:
@@ -106,12 +108,16 @@ def parse_grants(lines: Iterable[str]) -> Grants:
 def _read(line: str, match: re.Match[str]) -> Iterator[Grant]:
     kind, database, table = match[3].strip().upper(), _unquote(match[4]), _unquote(match[5])
     routine = kind not in ("", "TABLE")
+    public = line[match.end() :].upper().startswith("PUBLIC")
     for name, columns in _PRIVILEGE.findall(match[2]):
         privilege = _ALL if name.upper() == "ALL" else name.upper()
         if privilege != _NOTHING:
-            yield Grant(privilege=privilege, database=database, table=table, columns=_columns(columns), routine=routine)
+            rights = _columns(columns)
+            yield Grant(
+                privilege=privilege, database=database, table=table, columns=rights, routine=routine, is_public=public
+            )
     if line.upper().rstrip(";").endswith("WITH GRANT OPTION"):
-        yield Grant(privilege=_GRANT_OPTION, database=database, table=table, routine=routine)
+        yield Grant(privilege=_GRANT_OPTION, database=database, table=table, routine=routine, is_public=public)
 
 
 def _columns(text: str) -> frozenset[str] | None:

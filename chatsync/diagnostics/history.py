@@ -3,18 +3,22 @@
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from os.path import commonprefix
 from typing import Any
 
+import msgspec
 from pyroaring import BitMap64
 from tabulate import tabulate
 
 from chatsync.core.results import Action
-from chatsync.core.times import short_span
+from chatsync.core.times import short_span, short_time
+from chatsync.core.words import counted
 from chatsync.sync.record import Outcome, Record
+from chatsync.sync.step_log import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,8 @@ _TABLE = ("run", "outcome", "turned\noff", "turned\non", "failed", "took", "by",
 _NUMBERS = ("turned\noff", "turned\non", "failed", "took")
 # Left out of the table where no run has a value.
 _OPTIONAL = ("failed", "undo of")
+# So that a line of the table of steps fits into 80 columns.
+_LONGEST_TEXT = 34
 _TO_THE_SECOND = len("20261123T103000")
 
 
@@ -111,6 +117,41 @@ def _table(runs: Sequence[Shown], names: Mapping[str, str], client: int | None) 
         disable_numparse=True,
         colalign=["left"] * (client is not None) + ["right" if name in _NUMBERS else "left" for name in columns],
     )
+
+
+def steps_report(steps: Sequence[Step], *, more: int, output_format: str) -> str:
+    """Show the steps of the job that ended, the newest first. `more` is how many steps are not shown."""
+    documents = [msgspec.to_builtins(step) for step in steps]
+    if output_format == "json":
+        return json.dumps(documents, ensure_ascii=False)
+    if output_format == "csv":
+        out = io.StringIO()
+        writer = csv.DictWriter(out, Step.__struct_fields__, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(document | {"counts": json.dumps(document["counts"])} for document in documents)
+        return out.getvalue().removesuffix("\n")
+    if not steps:
+        return "No step has left a line yet."
+    table = tabulate(
+        [(short_time(step.time), step.step, step.exit_code, _what_came_of(step)) for step in steps],
+        headers=("ended", "step", "exit", "what came of it"),
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=("left", "left", "right", "left"),
+    )
+    return f"{table}\n\n… and {more} more (--limit {len(steps) + more} shows all)" if more else table
+
+
+def _what_came_of(step: Step) -> str:
+    by = f"by {step.user}@{step.host}: " if step.by_hand else ""
+    if step.message:
+        text = step.message
+    elif step.modtime:
+        text = f"mod-time {short_time(step.modtime)}" + (f": {step.reason}" if step.reason else "")
+    else:
+        changed = step.counts.get("turned_off", 0) + step.counts.get("turned_on", 0)
+        text = counted(changed, "change") if changed else step.verdict or "done"
+    return textwrap.shorten(f"{by}{text}", _LONGEST_TEXT, placeholder=" …")
 
 
 def change_in_words(change: ClientChange) -> str:

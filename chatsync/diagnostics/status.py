@@ -6,21 +6,16 @@ Writes nothing.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
-from chatsync.config.settings import Limits
 from chatsync.core.client_sets import total
 from chatsync.core.modtime import ModTimeState, disabled_message, older_message, waiting_since
 from chatsync.core.objections import limit_objections
-from chatsync.core.plan import Plan
 from chatsync.core.times import distance, short_span, short_time
 from chatsync.core.words import counted
 from chatsync.diagnostics.history import short_names
 from chatsync.diagnostics.survey import Survey
-from chatsync.errors import ChatsyncError
-from chatsync.progress import Progress
+from chatsync.errors import RecordError
 from chatsync.sync.record import Outcome, Record
-from chatsync.sync.records import Records
 from chatsync.sync.step_log import Step, StepLog, failure_in_words, standing_failures, switched_by
 
 _LAST_RUNS = 5
@@ -30,41 +25,36 @@ _LONG = timedelta(hours=2)
 
 @dataclass(kw_only=True)
 class Status(Survey):
-    """What was seen, with the last runs by their records, the ids of all recorded runs, and the step log.
+    """What was seen, with the last runs by their records, and the step log.
 
     `steps` are the newest first.
     """
 
     runs: list[Record] = field(default_factory=list)
-    known: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
 
-def gather(status: Status, *, trace_id: str, progress: Progress) -> Status:
+def gather(status: Status) -> Status:
     """Look at every part, and compare the list with the shards where both could be read whole."""
     settings = status.settings
-    status.read_list_and_dict(progress)
-    status.compare(trace_id=trace_id)
-    records = Records(settings.records)
-    if records.kept:
-        try:
-            status.known = records.runs()
-            status.runs = list(islice(records.newest(), _LAST_RUNS))
-            status.steps = StepLog(settings.records).newest(feature=settings.feature.name)
-        except ChatsyncError as error:
-            status.errors["records"] = error
+    status.read_list_and_dict()
+    status.compare()
+    status.runs = status.read_records(_LAST_RUNS)
+    try:
+        status.steps = StepLog(settings.records).newest(feature=settings.feature.name)
+    except RecordError as error:
+        status.errors["records"] = error
     return status
 
 
 def warnings(status: Status, *, now: datetime) -> list[str]:
     """List what needs a person, the most serious first. `now` is this machine's clock, as that of the step log."""
-    limits = status.settings.limits
     return [
         *(str(error) for error in status.errors.values()),
         *_about_modtime(status, now),
         *(failure_in_words(failure, now=now) for failure in standing_failures(status.steps)),
         *_about_list(status),
-        *(_about_changes(status, status.plan, limits) if status.plan else _about_list_alone(status, limits)),
+        *(_about_changes(status) if status.plan else _about_list_alone(status)),
         *_about_runs(status),
     ]
 
@@ -120,7 +110,7 @@ def _about_list(status: Status) -> Iterator[str]:
         yield f"the list is from the future of the dict database's clock: {short_time(listed.version.modified)}"
 
 
-def _about_list_alone(status: Status, limits: Limits) -> Iterator[str]:
+def _about_list_alone(status: Status) -> Iterator[str]:
     """List the signs of a wrong list that can be seen without the databases, against which the limits count."""
     listed = status.listed
     if listed is None:
@@ -128,14 +118,16 @@ def _about_list_alone(status: Status, limits: Limits) -> Iterator[str]:
     if not listed.ids:
         way_out = "" if listed.rows else " without --allow-empty"
         yield f"the list holds no client ({counted(listed.rows, 'row')}); apply refuses that{way_out}"
-    missing = [client for client in limits.must_contain if client not in listed.ids]
+    missing = [client for client in status.settings.limits.must_contain if client not in listed.ids]
     if missing:
         count = counted(len(missing), "client")
         yield f"the list lacks {count} of limits.must_contain ({missing[0]}): it is the wrong list"
 
 
-def _about_changes(status: Status, plan: Plan, limits: Limits) -> Iterator[str]:
-    for objection in limit_objections(plan, limits):
+def _about_changes(status: Status) -> Iterator[str]:
+    if (plan := status.plan) is None:
+        return
+    for objection in limit_objections(plan, status.settings.limits):
         yield f"apply would refuse a plan made now: {objection.reason}"
     if plan.changes and status.meaning is ModTimeState.SYNCED:
         counts = f"{counted(total(plan.turn_off), 'client')} must be turned off and {total(plan.turn_on)} on"

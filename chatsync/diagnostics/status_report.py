@@ -13,6 +13,7 @@ from chatsync.core.modtime import modtime_meaning
 from chatsync.core.times import distance, format_time, short_span, short_time
 from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status, waiting, warnings
+from chatsync.sync.report import fold_shards, without_a_change
 from chatsync.sync.step_log import Step
 
 if TYPE_CHECKING:
@@ -95,10 +96,14 @@ def _meaning(status: Status) -> str | None:
 def _shards(status: Status, settings: Settings) -> str:
     shards, plan = settings.databases.shards, status.plan
     columns: Sequence[IdsByShard] = (status.off, plan.turn_off if plan else {}, plan.turn_on if plan else {})
+    idle = [shard for shard in shards if plan and not plan.turn_off[shard] and not plan.turn_on[shard]]
+    shown, folded = fold_shards(shards, idle=idle)
     rows = [
         (str(shard), *(str(len(column[shard])) if shard in column else _NOT_KNOWN for column in columns))
-        for shard in shards
+        for shard in shown
     ]
+    if folded:
+        rows.append((without_a_change(folded), str(sum(len(status.off[shard]) for shard in folded)), "0", "0"))
     rows.append(("total", *(str(total(column)) if len(column) == len(shards) else _NOT_KNOWN for column in columns)))
     return tabulate(
         rows,

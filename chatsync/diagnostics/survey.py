@@ -5,22 +5,27 @@ Writes nothing. `status` and `explain` look through it; what they read is one ve
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
+from chatsync.core.client_sets import IdsByShard
 from chatsync.core.diff import ExclusionList, ListVersion
 from chatsync.core.modtime import DictState, ModTimeState, modtime_state
 from chatsync.core.plan import Plan
 from chatsync.databases.dict_database import DictDatabase
+from chatsync.databases.homes import homes_over
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
-from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, StoppedError
+from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, RecordError, StoppedError
 from chatsync.exclusions import open_list
 from chatsync.parallel import Ended, SideBySide
 from chatsync.progress import Progress
 from chatsync.sync.planner import compare
+from chatsync.sync.record import Record
+from chatsync.sync.records import Records
 
 # A person waits for the answer: a part that does not answer by then counts as down.
 _PATIENCE_SECONDS = 5
@@ -32,17 +37,23 @@ Value = TypeVar("Value")
 class Survey:
     """What was seen. A part that could not be read is None or missing here, and `errors` says why, by part.
 
-    `off` are the clients that are off, by shard; `plan` is what a run without --if-modified would do now.
+    `homes` are those of the clients `asked` for. `off` are the clients that are off, by shard; `plan` is
+    what a run without --if-modified would do now; `known` are the ids of all recorded runs.
     """
 
     settings: Settings
     scope: CancelScope
+    trace_id: str
+    progress: Progress
+    asked: BitMap64 = field(default_factory=BitMap64)
+    homes: IdsByShard = field(default_factory=dict)
     version: ListVersion | None = None
     listed: ExclusionList | None = None
     feature_id: int | None = None
     state: DictState | None = None
     off: dict[int, BitMap64] = field(default_factory=dict)
     plan: Plan | None = None
+    known: list[str] = field(default_factory=list)
     errors: dict[str, ChatsyncError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,13 +70,13 @@ class Survey:
         meaning = modtime_state(self.state, list_time=list_time)
         return meaning if self.version or meaning is ModTimeState.DISABLED else None
 
-    def read_list_and_dict(self, progress: Progress) -> None:
-        """Read the whole list, and meanwhile the feature and the mod-time."""
+    def read_list_and_dict(self) -> None:
+        """Read the whole list, and meanwhile the feature, the mod-time, and the homes of the clients asked for."""
         dict_task = SideBySide({"dict": self._read_dict}, workers=1)
         try:
             with open_list(self.settings, self.scope) as source:
                 self.version = source.version
-                with progress("reading the list", source.version.rows or 0) as advance:
+                with self.progress("reading the list", source.version.rows or 0) as advance:
                     self.listed = source.read(advance)
         except ChatsyncError as error:
             self.scope.check()
@@ -76,6 +87,7 @@ class Survey:
     def _read_dict(self) -> None:
         with DictDatabase(self.settings, self.scope) as database:
             self.feature_id = database.feature_id()
+            self.homes = homes_over(database.database, self.asked)
             self.state = database.state()
 
     def ask_shards(self, ask: Callable[[ShardDatabase], Value], *, within: float | None = None) -> dict[int, Value]:
@@ -88,7 +100,19 @@ class Survey:
             self._note(part, outcome)
         return {shard: outcome.unwrap() for shard, outcome in outcomes.items() if outcome.error is None}
 
-    def compare(self, *, trace_id: str) -> None:
+    def read_records(self, limit: int | None = None) -> list[Record]:
+        """Read the run records of this feature, the newest first; a folder that may not be read is noted."""
+        records, feature = Records(self.settings.records), self.settings.feature.name
+        if not records.kept:
+            return []
+        try:
+            self.known = records.runs()
+            return list(islice((record for record in records.newest() if record.plan.feature.name == feature), limit))
+        except RecordError as error:
+            self.errors["records"] = error
+            return []
+
+    def compare(self) -> None:
         """Read the feature state of every shard and, where both sides are known whole, make the plan."""
         if (feature_id := self.feature_id) is None:
             return
@@ -96,7 +120,7 @@ class Survey:
         if self.listed is None or self.state is None or len(self.off) < len(self.settings.databases.shards):
             return
         try:
-            self.plan = compare(self.settings, self.scope, self.state, self.listed, self.off, trace_id=trace_id)
+            self.plan = compare(self.settings, self.scope, self.state, self.listed, self.off, trace_id=self.trace_id)
         except (StoppedError, DeadlineError):
             raise
         except ChatsyncError as error:

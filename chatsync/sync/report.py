@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from pyroaring import BitMap64
@@ -20,6 +20,8 @@ from chatsync.core.words import counted
 
 DEFAULT_LIMIT = 20
 _REJECTED_SHOWN = 5
+# Up to so many shards without a change are shown one by one.
+_IDLE_SHOWN = 8
 
 
 def diff_report(
@@ -57,9 +59,25 @@ def _heading(plan: Plan, modtime: StoredModTime) -> str:
     )
 
 
+def fold_shards(shards: Iterable[int], *, idle: Collection[int]) -> tuple[list[int], list[int]]:
+    """Return the shards that have a row of their own in a table, and those that share one: many without a change."""
+    if len(idle) <= _IDLE_SHOWN:
+        return list(shards), []
+    return [shard for shard in shards if shard not in idle], list(idle)
+
+
+def without_a_change(shards: Collection[int]) -> str:
+    """Return the name of the row that these shards share."""
+    return f"{len(shards)} unchanged"
+
+
 def totals_table(plan: Plan) -> str:
     """Show how many clients are turned off and on, per shard and in total."""
-    rows = [(str(shard), len(plan.turn_off[shard]), len(plan.turn_on[shard])) for shard in plan.turn_off]
+    idle = [shard for shard in plan.turn_off if not plan.turn_off[shard] and not plan.turn_on[shard]]
+    shown, folded = fold_shards(plan.turn_off, idle=idle)
+    rows = [(str(shard), len(plan.turn_off[shard]), len(plan.turn_on[shard])) for shard in shown]
+    if folded:
+        rows.append((without_a_change(folded), 0, 0))
     rows.append(("total", total(plan.turn_off), total(plan.turn_on)))
     return tabulate(rows, headers=("shard", "turn off", "turn on"), tablefmt="simple")
 
@@ -145,7 +163,11 @@ def results_report(results: Sequence[ShardResult], *, output_format: str) -> str
     """Show what was done on each shard."""
     if output_format == "json":
         return json.dumps(results_document(results))
-    rows = [_result_row(str(result.shard), [result]) for result in results]
+    idle = [result.shard for result in results if not any(tally.planned for tally in result.tallies.values())]
+    shown, folded = fold_shards([result.shard for result in results], idle=idle)
+    rows = [_result_row(str(result.shard), [result]) for result in results if result.shard in shown]
+    if folded:
+        rows.append(_result_row(without_a_change(folded), []))
     rows.append(_result_row("total", results))
     headers = ("shard", "planned", "turned off", "turned on", "already so", "failed")
     return tabulate(rows, headers=headers, tablefmt="simple")

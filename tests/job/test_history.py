@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -217,3 +218,49 @@ def test_reads_nothing_but_the_records(recorded_job: Job) -> None:
     recorded_job.dict_sql("DROP TABLE features")
 
     assert recorded_job.run("history").code == 0
+
+
+# -- all steps ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_steps(recorded_job: Job) -> None:
+    recorded_job.list([])
+    recorded_job.diff()
+    recorded_job.apply()
+    recorded_job.run("set-modtime", "--disable", "--reason", "INC-7: the list is empty")
+
+    result = recorded_job.run("history", "--all", "--limit", "5")
+
+    _, _, *rows = result.out.splitlines()
+    told = [(row[25:38].strip(), row[38:44].strip(), row[46:]) for row in rows[:5]]
+    assert [step for step, *_ in told] == ["set-modtime", "apply", "diff", "set-modtime", "apply"]
+    assert [code for _, code, _ in told] == ["0", "3", "0", "0", "0"]
+    assert re.match(r"by \S+: mod-time 9999-12-31", told[0][2])
+    assert told[1][2].startswith("refused, nothing was written: ")
+    assert [text for *_, text in told[2:]] == ["changes", "changes", "1 change"]
+    assert max(map(len, rows)) <= 80
+    assert result.out.endswith("… and 4 more (--limit 9 shows all)\n")
+
+
+def test_all_steps_for_programs(recorded_job: Job) -> None:
+    recorded_job.diff()
+
+    newest, *others = recorded_job.run("history", "--all", "--format", "json").json
+    rows = list(csv.DictReader(io.StringIO(recorded_job.run("history", "--all", "--format", "csv").out)))
+
+    assert (newest["step"], newest["exit_code"], newest["verdict"]) == ("diff", 0, "in-sync")
+    assert len(others) == 6
+    assert [row["step"] for row in rows] == [step["step"] for step in (newest, *others)]
+    assert json.loads(rows[0]["counts"]) == newest["counts"]
+
+
+def test_no_step_yet(job: Job) -> None:
+    job.configure(records=RECORDS)
+
+    assert job.run("history", "--all").out == "No step has left a line yet.\n"
+
+
+def test_all_steps_are_not_those_of_a_client(recorded_job: Job) -> None:
+    assert recorded_job.run("history", "--all", "--client", "2").code == 2
+    recorded_job.configure()
+    assert recorded_job.run("history", "--all").err.startswith("chatsync: records.dir is not set")

@@ -11,7 +11,7 @@ import pytest
 
 from chatsync.core.times import format_time
 from tests.harness.examples import make_known
-from tests.harness.job import FEATURE_ID, RECORDS, TABLE, Job
+from tests.harness.job import FEATURE_ID, RECORDS, TABLE, Job, SqliteFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -407,3 +407,19 @@ def test_nothing_is_written(known: Job) -> None:
     assert known.run("status").code == 0
 
     assert {path: path.stat().st_mtime_ns for path in known.folder.rglob("*")} == before
+
+
+def test_many_shards_without_a_change_share_a_row(tmp_path: Path) -> None:
+    job = Job(tmp_path, SqliteFiles(tmp_path, shards=12))
+    job.settle_off({1: 1, 2: 2, 3: 12})
+    job.settle({4: 5})
+    job.list([1, 2, 3, 4])
+
+    for result, row in (
+        (job.run("status"), r"11 unchanged +3 +0 +0"),
+        (job.diff(), r"11 unchanged +0 +0"),
+        (job.apply(), r"11 unchanged +0 +0 +0 +0 +0"),
+    ):
+        table = result.out.partition("\nshard ")[2] or result.out
+        assert re.search(rf"\n5 +.*1.*\n{row}\ntotal ", table)
+        assert max(map(len, table.splitlines())) <= 80

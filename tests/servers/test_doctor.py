@@ -55,10 +55,12 @@ def settle(job: Job) -> None:
 def said(job: Job, mark: str, *, code: int) -> list[str]:
     """Run the doctor and return the lines with this mark, without it."""
     result = job.run("doctor")
-    lines = result.out.splitlines()
+    *lines, closing = result.out.splitlines()
     failed = sum(line.startswith("✗") for line in lines)
     assert result.code == code
-    assert result.err == (f"chatsync: {failed} of {len(lines)} checks failed\n" if failed else "")
+    checks, of_which = closing.split(" checks: ")
+    assert of_which.startswith(f"{failed} failed, ")
+    assert result.err == (f"chatsync: {failed} of {checks} checks failed\n" if failed else "")
     assert not {line[0] for line in lines} - set("✓!✗")
     return [line[2:] for line in lines if line.startswith(mark)]
 
@@ -106,13 +108,14 @@ def test_a_world_that_is_well(sound_job: Job) -> None:
         "✓ list       1 clients, 0 duplicates, 0 rejected rows",
         "✓ driver     mysql-connector-python … with its C extension",
         "✓ dict       " + place.format("dict"),
-        "✓ dict       " + there,
-        *[f"✓ shard {n}    {text}" for n in sound_job.shards for text in (place.format(n), there)],
+        f"✓ databases  {there} (5: dict, shard 1, shard 2, shard 3, shard 4)",
+        *[f"✓ shard {n}    {place.format(n)}" for n in sound_job.shards],
         f"✓ feature    {FEATURE} has id 217",
         "✓ mod-time   …: list is newer by " + text.partition("newer by ")[2].partition("\n")[0],
         "✓ shards     5 clients, all on shards that databases.shards names",
         f"✓ records    {sound_job.folder / 'records'} can be written",
         f"✓ metrics    {sound_job.folder / 'chatsync.prom'} can be written",
+        "20 checks: 0 failed, 0 warnings",
     ]
     assert (sound_job.rows(), sound_job.property(), sorted(sound_job.folder.iterdir())) == before
 
@@ -313,9 +316,12 @@ def test_a_server_that_takes_no_writes(sound_job: Job, admin: Callable[..., None
 def test_clocks_that_differ(sound_job: Job, admin: Callable[..., None]) -> None:
     sound_job.set_property("1970-01-01")
     admin("SET GLOBAL init_connect = 'SET timestamp = 86400'", undo_by="SET GLOBAL init_connect = ''")
-    lines = warnings(sound_job)
-    assert len(lines) == 5
-    assert re.fullmatch(r"dict       the clocks are \d+ d \d+ h apart: check NTP on this machine and there", lines[0])
+    (line,) = warnings(sound_job)
+    assert re.fullmatch(
+        r"databases  the clocks are \d+ d \d+ h apart: check NTP on this machine and there "
+        r"\(5: dict, shard 1, shard 2, shard 3, shard 4\)",
+        line,
+    )
 
 
 def test_databases_that_do_not_answer(sound_job: Job) -> None:
@@ -375,7 +381,7 @@ def test_a_driver_without_its_c_extension(sound_job: Job, monkeypatch: pytest.Mo
 
 
 def test_an_unknown_feature(sound_job: Job) -> None:
-    configure(sound_job, feature={"name": "chat"})
+    configure(sound_job, feature={"name": "chat"}, modtime={"property": PROPERTY})
     line = complaint(sound_job)
     assert line.startswith("feature    feature.name: dict (")
     assert line.endswith(" has no feature 'chat' in table features")
@@ -422,6 +428,14 @@ def test_folders(sound_job: Job) -> None:
         f"records    records.dir: there is no folder {sound_job.folder}/no; create it, or correct the key",
         f"metrics    metrics.textfile: there is no folder {sound_job.folder}/nowhere; create it, or correct the key",
     ]
+
+
+def test_the_state_file_of_check(sound_job: Job) -> None:
+    configure(sound_job, monitoring={"state_file": "nowhere/state"})
+    assert complaint(sound_job) == (
+        "state file monitoring.state_file: there is no folder "
+        f"{sound_job.folder}/nowhere; create it, or correct the key"
+    )
 
 
 def test_a_folder_that_others_own(sound_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ ARROWS = {
     "command_group": {"invocation", "logs"},
     "commands": {
         *("cancel_scope", "config", "core", "databases", "demo_world", "diagnostics", "errors", "exclusions"),
-        *("invocation", "monitoring", "progress", "sync"),
+        *("clean_output", "invocation", "monitoring", "progress", "redaction", "sync"),
     },
     "demo_world": {"databases", "errors"},
     "invocation": {"cancel_scope", "config", "core", "errors", "monitoring"},
@@ -65,13 +65,13 @@ ARROWS = {
 # Each third party: the folders and modules that may import it.
 LIBRARIES = {
     "click": {"cli", "command_group", "commands", "progress"},
-    "msgspec": {"config", "core", "diagnostics.status_report", "sync"},
+    "msgspec": {"config", "core", "diagnostics", "sync"},
     "mysql": {"databases", "diagnostics.doctor_databases"},
     "numpy": {"core.client_sets", "core.off_rows", "databases.packed_ids"},
     "prometheus_client": {"monitoring.metrics"},
     "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "sync"},
     "sqlalchemy": {"databases", "demo_world", "diagnostics.doctor_databases"},
-    "tabulate": {"diagnostics.explain_report", "diagnostics.history", "diagnostics.status_report", "sync"},
+    "tabulate": {"diagnostics", "sync"},
     "tenacity": {"cancel_scope"},
     "yt": {"ytsaurus"},
 }

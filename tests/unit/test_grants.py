@@ -78,3 +78,11 @@ def test_less_than_is_needed(lines: list[str], missing: list[Need]) -> None:
 
 def test_a_need_reads_like_a_statement() -> None:
     assert str(INSERT) == "INSERT ON ppc_dict.features"
+
+
+def test_what_every_account_may_do_is_no_surplus_of_this_one() -> None:
+    """MariaDB from 10.11 on: it can't be revoked from the account, but it does give what is needed."""
+    grants = parse_grants(["GRANT SELECT, DELETE ON `ppc_dict`.* TO PUBLIC", "GRANT DROP ON `x`.* TO `chatsync`@`%`"])
+
+    assert grants.missing([FEATURES]) == []
+    assert [str(grant) for grant in grants.surplus([FEATURES])] == ["DROP ON x.*"]
