@@ -16,6 +16,7 @@ from chatsync.errors import SourceError
 from chatsync.exclusions.client_ids import IdCollector
 from chatsync.exclusions.csv_file import RowReader, find_header
 
+_MOST_LINKS = 40  # as many as the system follows
 _NANOSECONDS = 1_000_000_000
 
 
@@ -31,7 +32,7 @@ class ListFile:
         modified_ns = self._as_opened[0]
         self.version = ListVersion(
             source=section.file,
-            modified=NEVER + timedelta(microseconds=modified_ns // 1000),
+            modified=NEVER + timedelta(microseconds=max(modified_ns, self._links_time(section.file)) // 1000),
             revision=None,
             rows=None,
         )
@@ -45,6 +46,13 @@ class ListFile:
     def _stamp(self) -> tuple[int, int]:
         status = os.fstat(self._file.fileno())
         return status.st_mtime_ns, status.st_size
+
+    def _links_time(self, path: str) -> int:
+        """Return when the latest link on the way was made; 0 if there is none. Raises SourceError if they moved."""
+        latest = _latest_link(path)
+        if latest and not os.path.samestat(os.stat(path), os.fstat(self._file.fileno())):  # noqa: PTH116  # its pair
+            raise SourceError(f"the links to {path} changed while it was opened", way_out="the next run reads it")
+        return latest
 
     def kind(self) -> str:
         """Return what the list is kept in, in words."""
@@ -79,6 +87,22 @@ class ListFile:
         if self._stamp() != self._as_opened:
             raise SourceError("it changed while it was read", where=str(self), way_out="the next run reads it again")
         return collector.finish(self.version)
+
+
+def _latest_link(path: str) -> int:
+    """Return when the latest link on the way to a file was made, in nanoseconds; 0 if there is none.
+
+    Owners of a list switch a link from one file to another: back to an older one is a new list.
+    """
+    latest = 0
+    for _ in range(_MOST_LINKS):
+        steps = [Path(path), *Path(path).parents]
+        link = next((step for step in reversed(steps) if step.is_symlink()), None)
+        if link is None:
+            break
+        latest = max(latest, link.lstat().st_mtime_ns)
+        path = str(link.parent / link.readlink() / Path(path).relative_to(link))
+    return latest
 
 
 @contextmanager

@@ -18,8 +18,8 @@ Item = TypeVar("Item")
 # this can't be confused with any cell (YTsaurus docs, "Formats").
 NULL = b"\\N"
 _ROWS_A_STEP = 10_000
-# A row of YT is 128 MB at most, an id in text some 20 bytes.
-_LONGEST_LINE = 16 * 1024 * 1024
+# An id is some 20 bytes. As objects of Python a row takes up to a hundred times its own size.
+_LONGEST = 4 * 1024 * 1024
 
 
 class RowTaker(Protocol):
@@ -65,9 +65,12 @@ def read_rows(client: Any, path: Any, taker: RowTaker, progress: Advance, *, che
     """Read a column of any kind, one Python object a row; return whether any row has the column."""
     column = path.attributes["columns"][0].encode()
     has_column = False
+    form = YsonFormat(encoding=None)
     with understanding():
-        rows = client.read_table(path, format=YsonFormat(encoding=None), raw=False)
+        stream = _Bounded(client.read_table(path, format=form, raw=True))
+        rows = form.load_rows(stream)
     for row in _understood(rows):
+        stream.size = 0
         if not isinstance(row, dict):
             raise AnswerError("a row that is no map")
         has_column = has_column or column in row
@@ -76,6 +79,21 @@ def read_rows(client: Any, path: Any, taker: RowTaker, progress: Advance, *, che
             check()
             progress(_ROWS_A_STEP)
     return has_column
+
+
+class _Bounded:
+    """A stream of rows in YSON, none of which may be longer than an id can be by far."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.size = 0  # bytes read since the last row
+
+    def read(self, length: int) -> bytes:
+        """Read up to so many bytes, as the parser of YSON asks for them."""
+        data = bytes(self._stream.read(length))
+        self.size += len(data)
+        _check_length(self.size)
+        return data
 
 
 def _plain(value: Any) -> Any:
@@ -114,7 +132,7 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
                 gathered, size = [piece[end:]], len(piece) - end
             else:
                 gathered.append(piece)
-                _check_length(size)
+                _check_length(size - READ_BUFFER)
     except Exception:
         yield _up_to_last_line(gathered)
         raise
@@ -122,8 +140,8 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _check_length(size: int) -> None:
-    if size > _LONGEST_LINE:
-        raise AnswerError(f"a line of more than {_LONGEST_LINE >> 20} MB where an id is expected")
+    if size > _LONGEST:
+        raise AnswerError(f"a row of more than {_LONGEST >> 20} MB where an id is expected")
 
 
 def _up_to_last_line(pieces: list[bytes]) -> bytes:

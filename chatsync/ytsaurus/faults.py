@@ -118,7 +118,7 @@ def describe(error: BaseException) -> str:
     # The client's own errors are wrapped around the one that the cluster sent.
     sent = [one.get("message") for one in _errors_inside(error) if isinstance(one, dict)]
     texts = [text for text in (*sent, error.message) if isinstance(text, str) and text.strip()]
-    return _one_line(texts[0] if texts else "no message")
+    return _one_line(texts[0] if texts else type(error).__name__)
 
 
 def _operating_system(error: BaseException) -> str:

@@ -172,9 +172,14 @@ class Table:
     def _retry(self, read: Any, column: str, taker: RowTaker, progress: Advance) -> Any:
         """Read until the last row; an attempt goes on where the one before broke off."""
 
+        def check() -> None:
+            self._scope.check()
+            if taker.rows > self.row_count:
+                raise AnswerError(f"more rows than the {self.row_count} of this version")
+
         def attempt() -> Any:
             rest = yt.wrapper.TablePath(self.node, columns=[column], start_index=taker.rows)
-            return read(self._client, rest, taker, progress, check=self._scope.check)
+            return read(self._client, rest, taker, progress, check=check)
 
         return self._scope.retry(
             partial(off_main_thread, attempt),

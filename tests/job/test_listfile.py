@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -286,3 +288,63 @@ def test_a_path_with_a_nul_byte_is_an_error(job: Job) -> None:
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert "exclusions.file" in result.err
     assert "\0" not in result.err
+
+
+def test_a_file_behind_links_is_as_new_as_the_latest_of_them(job: Job) -> None:
+    """A link that is put back to an older file is a new list."""
+    old, link = job.folder / "old.csv", job.folder / "links" / "list.csv"
+    link.parent.mkdir()
+    job.list([1], modified=1_790_000_000)
+    job.list_file.rename(old)
+    for path, target, moment in ((link, old, 1_790_000_500), (job.list_file, link, 1_790_000_300)):
+        path.symlink_to(target)
+        os.utime(path, (moment, moment), follow_symlinks=False)
+
+    assert job.diff().code == 0
+
+    assert job.plan()["exclusions"]["modification_time"] == "2026-09-21T14:21:40.000000Z"
+    assert job.plan()["exclusions"]["source"] == str(job.list_file)
+
+
+def odd_list(chance: random.Random) -> bytes:
+    """A file that no person means as a list, or one with a fault or two."""
+    cells = [
+        "1", "2", "-1", "0", "007", "9" * 19, "9" * 50, "1.0", "1e3", "NaN", "n/a", "", " ", "\xa01", "\u0661", "=1+1",
+        '"', '""', '"1"', '"1\n2"', "a,b", "1;2", "1\t2", "client_id", "\0", "\ufeff1", "\u202e1", "x" * 5000, "'1'",
+        "\r", "\x1b[2J",
+    ]  # fmt: skip
+    headers = [
+        "", "client_id", "client_id,a", "a,client_id", '"client_id","a"', "client_id,client_id", "id", "a;client_id",
+        '"a\nb",client_id', '"client_id', "CLIENT_ID", ",", "client_id,", "\n\nclient_id",
+    ]  # fmt: skip
+    rows = [chance.choice([",", ",", ";"]).join(chance.choices(cells, k=chance.randint(1, 3))) for _ in range(20)]
+    text = chance.choice(["\n", "\n", "\r\n", "\r"]).join([chance.choice(headers), *rows])
+    raw = text.encode(chance.choice(["utf-8"] * 6 + ["utf-16", "utf-32", "utf-8-sig"]))
+    if chance.random() < 0.3:
+        at = chance.randrange(len(raw))
+        raw = raw[:at] + chance.randbytes(chance.randrange(9)) + raw[at + chance.randrange(9) :]
+    return chance.choice([raw] * 9 + [gzip.compress(raw), chance.randbytes(500)])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_thousand_odd_lists_are_each_read_or_refused_in_one_line(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "list.csv"
+    chance = random.Random(seed)  # noqa: S311 - the same every time
+    section = Exclusions(file=str(path), settle=Seconds.parse(SETTLE))
+    refused, slow = set(), 0.0
+    for _ in range(500):
+        path.write_bytes(odd_list(chance))
+        began = time.monotonic()
+        try:
+            with open_file(section, CancelScope(deadline=20, retry_timeout=0)) as opened:
+                opened.check_column()
+                listed = opened.read(lambda _: None)
+        except SourceError as error:
+            refused.add(re.sub(r"\d+|'.*'", "", str(error)))
+        else:
+            assert listed.rows == len(listed.ids) + listed.duplicates + listed.rejected_count
+            assert all(0 < client < 2**63 for client in listed.ids)
+        slow = max(slow, time.monotonic() - began)
+    assert slow < 5
+    assert len(refused) > 8
+    assert [line for line in refused if len(line) > 500 or len(line.splitlines()) != 1] == []
