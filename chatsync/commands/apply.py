@@ -83,7 +83,7 @@ def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope,
     from chatsync.sync.planner import make_plan  # late, like the applier below
 
     made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=False, progress=progress_bar)
-    invocation.note(metrics.of_diff(made.plan, now=made.state.now, off=made.plan.off_by_shard))
+    invocation.note(metrics.of_diff(made.plan, now=made.state.now))
     found = objections(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
     report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)
     _show(report, invocation)

@@ -56,7 +56,7 @@ def diff(
         made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified, progress=progress_bar)
         plan, state = made.plan, made.state
         invocation.take_up(plan)
-        invocation.note(metrics.of_diff(plan, now=state.now, off=plan.off_by_shard))
+        invocation.note(metrics.of_diff(plan, now=state.now))
         if plan_file:
             save(plan, plan_file)
             logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})

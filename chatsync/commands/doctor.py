@@ -15,6 +15,7 @@ from chatsync.diagnostics.doctor import (
     check_folders,
     check_job,
     check_list,
+    check_rows,
     check_token,
     folded,
     totals,
@@ -61,4 +62,5 @@ def _examine(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     yield from check_driver(settings)
     yield from folded(check_databases(settings, scope))
     yield from check_job(settings, scope, list_time)
+    yield from check_rows(settings, scope)
     yield from check_folders(settings)

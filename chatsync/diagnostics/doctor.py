@@ -22,6 +22,9 @@ from chatsync.core.words import counted
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import open_list
+from chatsync.progress import progress_bar
+from chatsync.sync.planner import make_plan
+from chatsync.sync.report import strays_line
 from chatsync.ytsaurus.token import WAYS, find_token
 
 _PARTS_NAMED = 5
@@ -199,6 +202,18 @@ def _check_shards(settings: Settings, dict_database: DictDatabase, _: datetime |
         yield warning("shards", f"no client lives on shard {names} of databases.shards; is it the right dict database?")
     if not forgotten:
         yield good("shards", f"{sum(found.values())} clients, all on shards that databases.shards names")
+
+
+def check_rows(settings: Settings, scope: CancelScope) -> Iterator[Line]:
+    """Count the clients that are off, and the rows that count for nothing, unless other lines say why it can't."""
+    try:
+        plan = make_plan(settings, scope, trace_id="", if_modified=False, progress=progress_bar).plan
+    except ChatsyncError:
+        return
+    if plan.strays:
+        yield warning("rows", strays_line(plan))
+    else:
+        yield good("rows", f"{counted(plan.off_now or 0, 'client')} off, each by the row on its home shard")
 
 
 def check_folders(settings: Settings) -> Iterator[Line]:

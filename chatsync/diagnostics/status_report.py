@@ -1,8 +1,9 @@
 """How the status is shown: a page for people, JSON for programs."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from tabulate import tabulate
@@ -13,11 +14,8 @@ from chatsync.core.modtime import modtime_meaning
 from chatsync.core.times import distance, format_time, short_span, short_time
 from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status, waiting, warnings
-from chatsync.sync.report import fold_shards, without_a_change
+from chatsync.sync.report import fold_shards, strays_line, without_a_change
 from chatsync.sync.step_log import Step
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _NOT_KNOWN = "not known"
 _DOWN = f"{_NOT_KNOWN}, see below"
@@ -93,25 +91,36 @@ def _meaning(status: Status) -> str | None:
     return text + since
 
 
+def _off(status: Status) -> Mapping[int, int]:
+    """Return how many clients are off on each shard: at home, once the homes are known."""
+    return status.plan.off_by_shard if status.plan else _counts(status.off)
+
+
+def _counts(sets: IdsByShard) -> dict[int, int]:
+    return {shard: len(ids) for shard, ids in sets.items()}
+
+
 def _shards(status: Status, settings: Settings) -> str:
     shards, plan = settings.databases.shards, status.plan
-    columns: Sequence[IdsByShard] = (status.off, plan.turn_off if plan else {}, plan.turn_on if plan else {})
+    off = _off(status)
+    columns = (off, _counts(plan.turn_off if plan else {}), _counts(plan.turn_on if plan else {}))
     idle = [shard for shard in shards if plan and not plan.turn_off[shard] and not plan.turn_on[shard]]
     shown, folded = fold_shards(shards, idle=idle)
     rows = [
-        (str(shard), *(str(len(column[shard])) if shard in column else _NOT_KNOWN for column in columns))
-        for shard in shown
+        (str(shard), *(str(column[shard]) if shard in column else _NOT_KNOWN for column in columns)) for shard in shown
     ]
     if folded:
-        rows.append((without_a_change(folded), str(sum(len(status.off[shard]) for shard in folded)), "0", "0"))
-    rows.append(("total", *(str(total(column)) if len(column) == len(shards) else _NOT_KNOWN for column in columns)))
-    return tabulate(
+        rows.append((without_a_change(folded), str(sum(off[shard] for shard in folded)), "0", "0"))
+    totals = (str(sum(column.values())) if len(column) == len(shards) else _NOT_KNOWN for column in columns)
+    rows.append(("total", *totals))
+    table = tabulate(
         rows,
         headers=("shard", "off", "to turn off", "to turn on"),
         tablefmt="simple",
         colalign=("left", "right", "right", "right"),
         disable_numparse=True,
     )
+    return f"{table}\n{strays_line(plan)}" if plan and plan.strays else table
 
 
 def _last_runs(status: Status, settings: Settings) -> str:
@@ -129,7 +138,8 @@ def _runs(status: Status, output_format: str) -> str:
 
 def _document(status: Status, settings: Settings) -> dict[str, Any]:
     listed, state, meaning = status.listed, status.state, status.meaning
-    complete = len(status.off) == len(settings.databases.shards)
+    off = _off(status)
+    complete = len(off) == len(settings.databases.shards)
     plan = status.plan
     return {
         "list": None
@@ -152,10 +162,9 @@ def _document(status: Status, settings: Settings) -> dict[str, Any]:
             "meaning": _meaning(status),
             "set_at": format_time(state.last_change) if state.last_change else None,
         },
-        "off": {
-            str(shard): len(status.off[shard]) if shard in status.off else None for shard in settings.databases.shards
-        },
-        "off_now": total(status.off) if complete else None,
+        "off": {str(shard): off.get(shard) for shard in settings.databases.shards},
+        "off_now": sum(off.values()) if complete else None,
+        "strays": {str(shard): count for shard, count in plan.strays.items()} if plan else None,
         "changes": {"turn_off": total(plan.turn_off), "turn_on": total(plan.turn_on)} if plan else None,
         "runs": json.loads(_runs(status, "json")),
         "steps": {step.step: msgspec.to_builtins(step) for step in reversed(status.steps)},

@@ -30,6 +30,7 @@ LISTED = "chatsync_clients_listed"
 UNKNOWN = "chatsync_clients_unknown"
 REJECTED = "chatsync_rows_rejected"
 OFF = "chatsync_clients_off"
+STRAYS = "chatsync_stray_rows"
 CHANGES = "chatsync_last_changes"
 MISSING = "chatsync_missing_changes"
 FAILING = "chatsync_database_failing"
@@ -52,6 +53,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     UNKNOWN: ("Listed clients that live on no shard, when the list was last read.", ()),
     REJECTED: ("Rows of the list that hold no client id, when it was last read.", ()),
     OFF: ("Clients with the feature off, as last read and changed since.", ("shard",)),
+    STRAYS: ("Rows that say off, of clients that live on another shard: they count for nothing.", ("shard",)),
     CHANGES: ("Clients that the last apply turned off or on.", ("action", "shard")),
     MISSING: ("Changes of the last plan that were left undone; one that found nothing modified is none.", ("shard",)),
     FAILING: ("1 when the last step that needed this database could not use it, else 0.", ("database",)),
@@ -84,8 +86,9 @@ def of_failure(database: str) -> Facts:
     return {FAILING: {(database,): 1}}
 
 
-def of_diff(plan: Plan, *, now: datetime, off: Mapping[int, int]) -> Facts:
-    """Return what a diff saw; `off` is the number of clients that are off on each shard."""
+def of_diff(plan: Plan, *, now: datetime) -> Facts:
+    """Return what a diff saw."""
+    off = plan.off_by_shard
     known: Facts = {
         **of_modtime(plan.seen_modtime, now=now),
         LIST_MODIFIED: {(): plan.list_time.timestamp()},
@@ -99,6 +102,7 @@ def of_diff(plan: Plan, *, now: datetime, off: Mapping[int, int]) -> Facts:
         UNKNOWN: {(): len(plan.unknown)},
         REJECTED: {(): plan.exclusions.rejected_count},
         OFF: {(str(shard),): count for shard, count in off.items()},
+        STRAYS: {(str(shard),): plan.strays.get(shard, 0) for shard in off},
     }
 
 

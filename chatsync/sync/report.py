@@ -112,12 +112,17 @@ def _left_out(plan: Plan) -> Iterator[str]:
         more = listed.rejected_count - len(rows)
         yield table + (f"\n… and {more} more rejected rows" if more else "")
     if plan.strays:
-        where = ", ".join(f"{count} on shard {shard}" for shard, count in plan.strays.items())
-        strays = counted(sum(plan.strays.values()), "off row")
-        yield f"{strays} of clients that live elsewhere, {where}: they count for nothing and are never written"
+        yield strays_line(plan)
     if plan.unknown:
         which = "1 listed client is" if len(plan.unknown) == 1 else f"{len(plan.unknown)} listed clients are"
         yield f"{which} on no shard and left out: {few(plan.unknown)}"
+
+
+def strays_line(plan: Plan) -> str:
+    """Return how many rows say off on shards where their clients do not live."""
+    where = ", ".join(f"{count} on shard {shard}" for shard, count in plan.strays.items())
+    strays = counted(sum(plan.strays.values()), "off row")
+    return f"{strays} of clients that live elsewhere, {where}: they count for nothing and are never written"
 
 
 def few(ids: BitMap64) -> str:

@@ -63,6 +63,7 @@ def test_after_a_whole_chain(any_databases: Databases, tmp_path: Path) -> None:
         expected["chatsync_last_changes", ("turn_off", shard)] = shard == "1"
         expected["chatsync_last_changes", ("turn_on", shard)] = shard in "23"
         expected["chatsync_missing_changes", (shard,)] = 0
+        expected["chatsync_stray_rows", (shard,)] = 0
         expected["chatsync_database_failing", (f"shard {shard}",)] = 0
     expected["chatsync_build_info", (__version__,)] = 1
     for name in ("diff", "apply", "set-modtime"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatsync.core.times import format_time
-from tests.harness.examples import make_known
+from tests.harness.examples import ANY_LIST, exported, make_known
 from tests.harness.job import FEATURE_ID, RECORDS, TABLE, Job, SqliteFiles
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def test_the_same_for_programs(known: Job) -> None:
         "modtime": {"value": modified, "state": "synced"},
         "off": {"1": 1, "2": 0, "3": 1, "4": 0},
         "off_now": 2,
+        "strays": {},
         "changes": {"turn_off": 0, "turn_on": 0},
         "warnings": [],
         "waiting": None,
@@ -423,3 +424,53 @@ def test_many_shards_without_a_change_share_a_row(tmp_path: Path) -> None:
         table = result.out.partition("\nshard ")[2] or result.out
         assert re.search(rf"\n5 +.*1.*\n{row}\ntotal ", table)
         assert max(map(len, table.splitlines())) <= 80
+
+
+# -- rows on shards where their clients do not live ------------------------------------------------------------------
+
+
+@pytest.fixture
+def strayed(known: Job) -> Job:
+    """Client 1 is listed and off at home; its old row on shard 3 and one of a client of no shard say off, too."""
+    known.chain()
+    known.row(3, 1, 0)
+    known.row(4, 99, 0)
+    return known
+
+
+STRAYS = "2 off rows of clients that live elsewhere, 1 on shard 3, 1 on shard 4: they count for nothing and are never"
+
+
+def test_strays_are_counted_and_count_for_nothing(strayed: Job) -> None:
+    result = strayed.run("status")
+    found = document(strayed)
+
+    assert "All is well." in result.out
+    assert STRAYS in result.out
+    assert (found["off"], found["off_now"], found["strays"]) == ({"1": 1, "2": 0, "3": 1, "4": 0}, 2, {"3": 1, "4": 1})
+
+
+def test_strays_are_a_warning_of_the_doctor_and_a_metric(strayed: Job) -> None:
+    strayed.configure(metrics={"textfile": "chatsync.prom"}, limits=ANY_LIST)
+    strayed.diff()
+
+    doctor = strayed.run("doctor")
+
+    assert doctor.code == 0
+    assert f"! rows       {STRAYS}" in doctor.out
+    strays = {labels: value for (name, labels), value in exported(strayed).items() if name == "chatsync_stray_rows"}
+    assert strays == {("1",): 0, ("2",): 0, ("3",): 1, ("4",): 1}
+
+
+def test_a_client_whose_old_row_says_off_is_turned_off_at_home(known: Job) -> None:
+    known.chain()
+    known.settle({5: 2})
+    known.row(4, 5, 0)
+    known.list([1, 3, 5])
+
+    (told,) = known.run("explain", "5", "--format", "json").json
+
+    assert (told["chat"], told["next_run"]["outcome"]) == ("on", "change")
+    assert known.chain().code == 0
+    assert (2, 5, FEATURE_ID, 0) in known.rows()
+    assert known.run("explain", "5", "--format", "json").json[0]["chat"] == "off"

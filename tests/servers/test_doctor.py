@@ -113,9 +113,10 @@ def test_a_world_that_is_well(sound_job: Job) -> None:
         f"✓ feature    {FEATURE} has id 217",
         "✓ mod-time   …: list is newer by " + text.partition("newer by ")[2].partition("\n")[0],
         "✓ shards     5 clients, all on shards that databases.shards names",
+        "✓ rows       5 clients off, each by the row on its home shard",
         f"✓ records    {sound_job.folder / 'records'} can be written",
         f"✓ metrics    {sound_job.folder / 'chatsync.prom'} can be written",
-        "20 checks: 0 failed, 0 warnings",
+        "21 checks: 0 failed, 0 warnings",
     ]
     assert (sound_job.rows(), sound_job.property(), sorted(sound_job.folder.iterdir())) == before
 
@@ -410,8 +411,9 @@ def test_shards_that_were_forgotten_and_shards_that_nobody_lives_on(sound_job: J
     sound_job.settle({501: 5, 502: 5})
 
     assert complaint(sound_job) == "shards     2 clients live on shard 5, which databases.shards lacks; add it"
-    (line,) = said(sound_job, "!", code=1)
-    assert line.startswith("shards     no client lives on shard 4 of databases.shards")
+    idle, strays = said(sound_job, "!", code=1)
+    assert idle.startswith("shards     no client lives on shard 4 of databases.shards")
+    assert strays.startswith("rows       1 off row of clients that live elsewhere, 1 on shard 4: ")
 
 
 # -- the folders --
