@@ -95,12 +95,14 @@ def _plan_of_undo(
     undone: str, invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
 ) -> Plan:
     """Make the plan that takes back what a recorded run changed, and show it as `_plan_of_now` does."""
+    from chatsync.sync.open_record import with_assumed_changes
     from chatsync.sync.records import Records
     from chatsync.sync.undo import make_undo
     from chatsync.sync.undo_report import undo_report
 
     invocation.is_step = False
-    record = Records(settings.records).find(undone)
+    records = Records(settings.records)
+    record = with_assumed_changes(records.find(undone), records)
     undo, state = make_undo(record, settings, scope, trace_id=invocation.trace_id)
     found = objections(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
     _show(undo_report(undo, record, objections=found), invocation)

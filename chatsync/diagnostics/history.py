@@ -92,7 +92,10 @@ def history_report(
     names = short_names(known)
     notes = [f"{names.get(record.id, record.id)}: {record.error}" for record, _ in runs if record.error]
     if any(record.is_open for record, _ in runs):
-        notes.append("started: the run is at work, or was killed; how much of its plan it wrote is not known")
+        notes.append(
+            "started: the run is at work, or was killed; how much of its plan it wrote is not known\n"
+            "(`chatsync apply --undo RUN` takes back what the rows show of it)"
+        )
     if more:
         notes.append(f"… and {more} more (--limit {len(runs) + more} shows all)")
     return "\n\n".join([_table(runs, names, client), *notes])

@@ -64,7 +64,7 @@ def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_i
 
 
 def _check(record: Record, settings: Settings) -> None:
-    if record.is_open:
+    if record.is_open and not record.shards:
         raise RecordError(
             f"run {record.id} has not noted what it changed: it is under way, or it was killed; "
             "its record holds its plan, and `chatsync diff` shows what the databases lack now"

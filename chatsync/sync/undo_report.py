@@ -27,13 +27,17 @@ def undo_report(undo: Undo, record: Record, *, objections: Sequence[Objection]) 
 
 def _heading(undo: Undo, record: Record) -> str:
     off, on = (len(record.changed(action)) for action in (Action.TURN_OFF, Action.TURN_ON))
+    did = f"turned {off} off and {on} on"
+    if record.is_open:
+        off, on = (len(record.planned(action)) for action in (Action.TURN_OFF, Action.TURN_ON))
+        did = f"planned to turn {off} off and {on} on, and has not noted what it did; the rows show it"
     listed = record.plan.exclusions
     source = listed.source if record.undo_of else f"{listed.source} as modified {listed.modification_time}"
     feature = undo.plan.feature
     rows = [
         ("undo of", record.id),
         ("", f"{short_time(record.began)}, by {record.user}@{record.host}: {record.command}"),
-        ("", f"turned {off} off and {on} on, from {source}"),
+        ("", f"{did}, from {source}"),
         ("feature", f"{feature.name} (id {feature.id}), {undo.plan.off_now} clients off now"),
     ]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)

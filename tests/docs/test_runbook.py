@@ -76,6 +76,15 @@ def test_every_alert_leads_into_the_runbook() -> None:
     assert sorted(re.findall(r"`(Chatsync\w+)`", RUNBOOK)) == sorted(alerts)
 
 
+def test_every_runbook_url_of_an_alert_has_its_heading() -> None:
+    text = (ROOT / "monitoring" / "alerts.yml").read_text(encoding="utf-8")
+    anchors = re.findall(r"runbook_url: \S+/runbook\.md#(\S+)", text)
+    headings = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
+
+    assert len(anchors) == text.count("- alert:")
+    assert set(anchors) <= {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_link_of_the_runbook_has_its_heading() -> None:
     headings = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -203,6 +203,15 @@ def the_list_was_emptied(scene: Scene) -> Iterator[None]:
     yield
 
 
+def rows_are_rejected(scene: Scene) -> Iterator[None]:
+    scene.synced()
+    cells = [*scene.clients[:615], "client 8811606", "", "12.5", 9999999]
+    schema = [{"name": "client_id", "type": "string"}]
+    ids, modified = [str(cell) for cell in cells], scene.now - timedelta(minutes=40)
+    scene.yt.write(TABLE, ids=ids, modified=modified, schema=schema)
+    yield
+
+
 def a_limit_refuses(scene: Scene) -> Iterator[None]:
     scene.synced()
     scene.write(scene.clients[:900], ago=timedelta(minutes=40))
@@ -240,7 +249,8 @@ def a_shard_is_down(scene: Scene) -> Iterator[None]:
 def disabled_and_forgotten(scene: Scene) -> Iterator[None]:
     scene.synced()
     scene.write(scene.clients[:617], ago=timedelta(minutes=20))
-    assert scene.quietly("set-modtime", f"{scene.now + timedelta(days=28):%Y-%m-%d}") == 0
+    until, why = f"{scene.now + timedelta(days=28):%Y-%m-%d}", "JOBS-17: the sales team rewrites the list"
+    assert scene.quietly("set-modtime", until, "--reason", why) == 0
     yield
     yield
     yield
@@ -292,6 +302,7 @@ STORIES: dict[str, Story] = {
     "What if a client has no chat, or has one and should not?": a_client_without_chat,
     "What if the list is lost?": the_list_is_lost,
     "What if the list was emptied by mistake?": the_list_was_emptied,
+    "What if rows of the list are rejected?": rows_are_rejected,
     "What if a limit refuses the plan?": a_limit_refuses,
     "What if the job is silent?": the_job_is_silent,
     "What if a shard is down?": a_shard_is_down,

@@ -240,10 +240,65 @@ def test_other_databases(done: Job) -> None:
     refused(done, "--undo", the_run(done), code=4, because="was for another feature or other databases")
 
 
-def test_a_run_that_never_said_what_it_changed(done: Job) -> None:
-    record = done.records()[0] | {"outcome": "started", "shards": {}, "ended": None, "exit_code": None}
-    rewrite(done, record)
-    refused(done, "--undo", record["id"], code=1, because="has not noted what it changed")
+def killed(job: Job, *done: tuple[int, int, int]) -> str:
+    """Leave the record and the rows of a run that was killed after these rows: (shard, client, is_enabled)."""
+    before = job.rows()
+    assert job.run("apply", "--yes").code == 0
+    record = job.records()[0] | {"outcome": "started", "shards": {}, "ended": None, "exit_code": None}
+    rewrite(job, record)
+    for shard in job.shards:
+        job.shard_sql(shard, "DELETE FROM clients_features")
+    for shard, client, feature, enabled in before:
+        job.row(shard, client, enabled, feature=feature)
+    for shard, client, enabled in done:
+        job.row(shard, client, enabled)
+    return str(record["id"])
+
+
+@pytest.fixture
+def killed_job(job: Job) -> Job:
+    """Clients 1, 2 and 3 are to be turned off, 4 and 5 on."""
+    job.configure(records=RECORDS, limits=WIDE)
+    job.settle({1: 1, 2: 1, 3: 2})
+    job.settle_off({4: 1, 5: 2})
+    job.list([1, 2, 3])
+    return job
+
+
+def test_a_run_that_was_killed_is_undone_as_far_as_the_rows_show(killed_job: Job) -> None:
+    run = killed(killed_job, (1, 1, 0), (1, 4, 1))
+    assert killed_job.off() == {1, 5}
+
+    result = killed_job.run("apply", "--undo", run, "--yes")
+
+    assert result.code == 0
+    assert killed_job.off() == {4, 5}
+    assert "planned to turn 3 off and 2 on, and has not noted what it did; the rows show it" in result.err
+    assert "takes back what the rows show of it" in killed_job.run("history").out
+
+
+def test_what_the_next_run_did_is_not_undone_with_it(killed_job: Job) -> None:
+    run = killed(killed_job, (1, 1, 0), (1, 4, 1))
+    assert killed_job.run("apply", "--yes").code == 0  # does the rest
+    assert killed_job.off() == {1, 2, 3}
+
+    assert killed_job.run("apply", "--undo", run, "--yes").code == 0
+
+    assert killed_job.off() == {2, 3, 4}
+
+
+def test_a_killed_run_whose_successor_cannot_be_read_is_not_undone(killed_job: Job) -> None:
+    run = killed(killed_job, (1, 1, 0))
+    assert killed_job.run("apply", "--yes").code == 0
+    newest = max(killed_job.records_folder.glob("*.json"))
+    newest.write_text("{", encoding="utf-8")
+
+    before = killed_job.rows()
+
+    result = killed_job.run("apply", "--undo", run, "--yes", "--force")
+
+    assert (result.code, killed_job.rows()) == (1, before)
+    assert "was cut short, edited or is no record" in result.err
 
 
 def test_a_record_that_names_other_clients(done: Job) -> None:

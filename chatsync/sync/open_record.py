@@ -1,0 +1,48 @@
+"""What a run may have done that has not noted it, because it was killed."""
+
+import msgspec
+from pyroaring import BitMap64
+
+from chatsync.core.client_sets import IdsByShard
+from chatsync.core.results import Action
+from chatsync.sync.record import ActionRecord, Record, ShardRecord
+from chatsync.sync.records import Records
+
+_NOBODY = BitMap64()
+
+
+def with_assumed_changes(record: Record, records: Records) -> Record:
+    """Return an open record with the changes that are in doubt: its plan, without what a later run planned again.
+
+    What a later plan still had to do was not done by this run. A record that is not open is returned as it is.
+    Raises RecordError when a later record can't be read.
+    """
+    if not record.is_open:
+        return record
+    later = [records.load(run) for run in records.runs() if run > record.id]
+    alike = [other for other in later if _databases(other) == _databases(record)]
+    shards = {
+        shard: ShardRecord(
+            turn_off=_in_doubt(record, alike, Action.TURN_OFF, shard),
+            turn_on=_in_doubt(record, alike, Action.TURN_ON, shard),
+            error=None,
+        )
+        for shard in record.plan.turn_off
+    }
+    return msgspec.structs.replace(record, shards=shards)
+
+
+def _databases(record: Record) -> tuple[str, str]:
+    return record.plan.target, record.plan.feature.name
+
+
+def _in_doubt(record: Record, later: list[Record], action: Action, shard: int) -> ActionRecord:
+    planned = _planned(record, action).get(shard, _NOBODY)
+    planned_again = BitMap64().union(*(_planned(other, action).get(shard, _NOBODY) for other in later))
+    return ActionRecord(
+        planned=len(planned), changed=BitMap64(), already=0, failed=len(planned), in_doubt=planned - planned_again
+    )
+
+
+def _planned(record: Record, action: Action) -> IdsByShard:
+    return record.plan.turn_off if action is Action.TURN_OFF else record.plan.turn_on
