@@ -16,7 +16,7 @@ _MAX_WORD_LENGTH = 7
 _PROGRAM = "chatsync"  # a password that is the program's own name would hide the start of every line
 
 # `//user:password@`, also with one slash, as a path library writes it. A password may hold "@".
-_LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?:[^\s\"\\]|\\.)*@")
+_LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?!PASSWORD@)(?:[^\s\"\\]|\\.)*@")  # but for our own USER:PASSWORD@
 
 # Controls but for tab and line end, what changes the direction of a text or can't be seen, and
 # surrogates, which stand for bytes that are no valid UTF-8.

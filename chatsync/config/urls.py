@@ -82,6 +82,8 @@ def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
     if split is None:
         raise ValueError("a mysql:// URL needs a host and a schema: mysql://USER:PASSWORD@HOST:PORT/SCHEMA")
     user, colon, password = (split["login"] or "").partition(":")
+    if not colon and "/" in user:  # not repeated: what follows is the password
+        raise ValueError("a mysql:// URL parts user and password by a colon: mysql://USER:PASSWORD@HOST:PORT/SCHEMA")
     options = _options(split["query"] or "", base=base)
     file = Path(str(options.pop(_OPTION_FILE))) if _OPTION_FILE in options else None
     defaults = read_option_file(file) if file else {}

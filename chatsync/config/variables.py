@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from chatsync.redaction import keep_secret
+
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _FILE = "file:"
 _MAX_BYTES = 65_536
@@ -37,9 +39,11 @@ def _content(path: Path) -> str:
     if len(content) > _MAX_BYTES:
         raise ValueError(f"{where}: the file is longer than {_MAX_BYTES} bytes")
     try:
-        return content.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        value = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:  # not repeated: it holds part of the file
         raise ValueError(f"{where}: expected text in UTF-8") from None
+    keep_secret(value)  # what has a file of its own is one
+    return value
 
 
 def fill_in(text: str) -> str:

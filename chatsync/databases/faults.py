@@ -33,6 +33,7 @@ _AWAY = _NOT_REACHED | {2006, 2013, 2055, 3024}
 _WRONG_LOGIN = frozenset({1045, 1698})
 _NO_GRANT = frozenset({1044, 1142, 1143})
 _NO_ADMIN_GRANT = 1227
+_NO_SCHEMA = frozenset({1044, 1049})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
 _SYNTAX = 1064
@@ -63,6 +64,11 @@ def is_transient(error: BaseException) -> bool:
 def is_unknown_statement(error: BaseException) -> bool:
     """Tell whether this server does not know the statement: it is too old, or of the other family."""
     return error_number(error) == _SYNTAX
+
+
+def is_no_schema(error: BaseException | None) -> bool:
+    """Whether the server knows no such schema, or does not say whether it does."""
+    return error is not None and error_number(error) in _NO_SCHEMA
 
 
 def refuses_an_option(error: BaseException) -> bool:

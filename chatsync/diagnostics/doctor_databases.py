@@ -15,13 +15,14 @@ from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import Settings
 from chatsync.core.times import parse_time, short_span
 from chatsync.databases.connection import Database
-from chatsync.databases.faults import NOT_REACHED_HINT
+from chatsync.databases.faults import NOT_REACHED_HINT, is_no_schema
 from chatsync.databases.replica_lag import seconds_behind
 from chatsync.databases.tables import clients_features, features, ppc_properties, shard_client_id, utc_now
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.diagnostics.grants import Grants, Need, parse_grants
 from chatsync.errors import ChatsyncError
 from chatsync.parallel import SideBySide
+from chatsync.redaction import keep_secret
 
 _WORKERS = 16
 _OLDEST = {"MariaDB": (10, 5), "MySQL": (5, 7)}
@@ -114,6 +115,8 @@ def _examine(place: Place, places: list[Place], scope: CancelScope) -> list[Line
             for line in look:
                 lines.append(line)  # noqa: PERF402  # what was seen before a failure is kept
         except ChatsyncError as error:
+            if is_no_schema(error.__cause__):
+                keep_secret(place.url.database)  # by a slip in the URL it may be the password
             lines.append(bad(place.part, in_words(error, hint=NOT_REACHED_HINT, where=str(place.url))))
     return lines
 

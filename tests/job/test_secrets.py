@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from tests.harness.yt_proxy import YtProxy
 
 TOKEN = "y1_AgAAAAD-hunter2"
-PASSWORD = "sword&fish/7"
+PASSWORD = "sabre&fish/7"
 VARIABLE = "/no/such/vault-5.pem"
 SHORT = {"retry_timeout": "0.1s"}
-SECRETS = ("hunter2", "sword", "fish", "vault-5")
+SECRETS = ("hunter2", "sabre", "fish", "vault-5")
 URL = f"mysql://anna:{PASSWORD}@127.0.0.1:1/ppc"
 COMMANDS = (
     ("diff",), ("diff", "--format", "json"), ("diff", "--format", "csv"), ("diff", "--plan", "plan.json"),
@@ -120,6 +120,15 @@ def password_as_an_option(job: Job) -> None:
     )
 
 
+def slash_for_a_colon(job: Job) -> None:
+    job.configure(run=SHORT, databases={"dict": URL.replace("anna:", "anna/")})
+
+
+def file_in_an_option(job: Job) -> None:
+    (job.folder / "secret").write_text(f"{VARIABLE}\n", encoding="utf-8")
+    job.configure(run=SHORT, databases={"dict": f"{URL}?charset=${{file:{job.folder}/secret}}"})
+
+
 def one_slash_too_few(job: Job) -> None:
     job.configure(run=SHORT, databases={"dict": URL.replace("//", "/")})
 
@@ -131,7 +140,7 @@ def no_host(job: Job) -> None:
 WRONG: list[Callable[[Job], None]] = [
     unreadable, url_as_a_section, url_as_a_key_of_a_section,
     url_as_a_key, url_as_a_shard, variable_in_an_option, variable_in_an_option_of_the_driver,
-    password_as_an_option, one_slash_too_few, no_host,
+    password_as_an_option, slash_for_a_colon, file_in_an_option, one_slash_too_few, no_host,
     *(
         partial(url_as_a_value, section=section, key=key)
         for section, key in (

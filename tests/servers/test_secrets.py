@@ -131,3 +131,15 @@ def test_nothing_secret_is_logged_however_much_is_asked_for(server_job: Job, yt:
     everything = "".join(result.out + result.err for result in results)
     assert TOKEN not in everything
     assert PASSWORD not in everything
+
+
+def test_a_schema_that_is_the_password_by_a_slip(server_job: Job) -> None:
+    """doctor need not show it; that the server knows no such schema is all there is to say."""
+    url, _, _ = server_job.databases.dict_url.rpartition("/")
+    server_job.configure(databases={"dict": f"{url}/{WRONG_PASSWORD}"})
+
+    result = server_job.process("doctor")
+
+    assert result.code == 1
+    assert "***" in result.out
+    assert WRONG_PASSWORD not in result.out + result.err

@@ -27,6 +27,7 @@ ARROWS = {
     "demo_world": {"databases", "errors"},
     "invocation": {"cancel_scope", "config", "core", "errors", "monitoring"},
     "diagnostics": {
+        "redaction",
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel", "progress", "sync"),
         "ytsaurus",
     },

@@ -46,6 +46,7 @@ def test_a_secret_is_hidden_in_every_spelling(spelling: str) -> None:
         ('{"url": "http://anna:s3cret@h:80/x", "n": 1}', '{"url": "http://anna:***@h:80/x", "n": 1}'),
         ("/etc/chatsync/mysql:/anna:s3cret@ppc1/ppc", "/etc/chatsync/mysql:/anna:***@ppc1/ppc"),
         ("//:s3cret@host", "//:***@host"),
+        ("expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA", "expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA"),
         ("http://localhost:8080/api and anna@example", "http://localhost:8080/api and anna@example"),
         ("shard 1 (ppc1.example:3306/ppc): user@host", "shard 1 (ppc1.example:3306/ppc): user@host"),
     ],
