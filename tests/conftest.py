@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests.harness.job import Job, SqliteFiles
+from tests.harness.job import TABLE, Job, SqliteFiles
 from tests.harness.schema import World, create_world
 from tests.harness.servers import Server
 from tests.harness.wire import Wired
+from tests.harness.yt_faults import INT64, TOKEN
 from tests.harness.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
@@ -165,6 +166,17 @@ def yt() -> Iterator[YtProxy]:
 def job(tmp_path: Path) -> Job:
     """A job on SQLite files, with an empty list."""
     return Job(tmp_path, SqliteFiles(tmp_path))
+
+
+@pytest.fixture
+def cluster_job(job: Job, yt: YtProxy) -> Job:
+    """A job whose list is in the cluster, with a token that the cluster takes."""
+    job.keep_list_in(yt)
+    job.configure(run={"retry_timeout": "5s"})
+    yt.write(TABLE, ids=[1, 2, 3], **INT64)
+    yt.tokens = {TOKEN: "robot"}
+    job.environment["YT_TOKEN"] = TOKEN
+    return job
 
 
 @pytest.fixture

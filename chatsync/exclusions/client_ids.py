@@ -57,7 +57,7 @@ class IdCollector:
         self._rejected_count = 0
 
     def add(self, value: Any, *, row: int) -> None:
-        """Take the cell of one row; `row` is the number that people know the row by."""
+        """Take the cell of one row; `row` is its number, as it is shown."""
         found = client_id(value)
         if isinstance(found, str):
             self.reject(value, found, row=row)

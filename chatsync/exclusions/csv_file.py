@@ -105,7 +105,7 @@ class RowReader:
         for block in blocks:
             self._check()
             if self._header.width > 1 or b'"' in block:
-                # From here on a cell may hold line ends, so lines are no rows any more.
+                # From here on a cell may contain line ends, so a line is not always a row.
                 self._read_csv(itertools.chain([block], blocks))
                 return
             before = self._collector.rows
@@ -140,7 +140,7 @@ class RowReader:
             raise _not_csv(self._where, self._line + reader.line_num, error) from None
 
     def _take(self, cells: list[str], line: int) -> None:
-        """Take one row; one that does not fit the header can't say which of its cells is the id."""
+        """Take one row; in a row that does not fit the header any cell may be the id."""
         if len(cells) == self._header.width:
             self._collector.add(cells[self._header.column].strip(), row=line)
         else:

@@ -82,7 +82,7 @@ def read_rows(client: Any, path: Any, taker: RowTaker, progress: Advance, *, che
 
 
 class _Bounded:
-    """A stream of rows in YSON, none of which may be longer than an id can be by far."""
+    """A stream of rows in YSON, with a limit on the length of each row."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

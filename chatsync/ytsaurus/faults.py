@@ -35,10 +35,10 @@ _PASSING_ERRORS = (
 
 @contextmanager
 def understanding() -> Iterator[None]:
-    """Turn what the client stumbles over in an answer into an AnswerError.
+    """Turn an error that the client does not raise on purpose into an AnswerError.
 
-    The client takes much of an answer for granted, and raises KeyError, TypeError and others of
-    the kind when it is not so.
+    The client does not check what it reads: an unexpected answer is a KeyError, a TypeError, or
+    another error of this kind.
     """
     try:
         yield
@@ -69,7 +69,7 @@ def is_refused_format(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Go from an error to what caused it: `requests` and `urllib3` wrap one in another."""
+    """Yield an error and its causes: `requests` and `urllib3` wrap one error in another."""
     seen: list[BaseException] = []
     waiting: list[Any] = [error]
     while waiting:
@@ -89,14 +89,14 @@ def _is_certificate(error: BaseException) -> bool:
 
 
 def _is_name(error: BaseException) -> bool:
-    """Tell whether the host's name is unknown; one that can't be looked up just now may be known later."""
+    """Tell whether the name of the host does not exist. A name server that does not answer is another error."""
     return any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_NONAME for one in _causes(error))
 
 
 def _errors_inside(error: Any) -> Iterator[Any]:
-    """Go through an error of YT and those inside it, whatever a proxy has put there."""
+    """Yield an error of YT and the ones inside it, of whatever type a proxy has put there."""
     waiting, count = [error], 0
-    while waiting and count < 1000:  # noqa: PLR2004  # as deep and wide as nobody writes by hand
+    while waiting and count < 1000:  # noqa: PLR2004  # far more than any real error has
         one = waiting.pop(0)
         count += 1
         yield one
@@ -198,7 +198,7 @@ def _why(error: BaseException, cluster: Cluster) -> str:
 
 
 def _host_of(error: BaseException, cluster: Cluster) -> str:
-    """Return the host that was asked when the error came up; a stream that breaks off does not say it itself."""
+    """Return the host that was asked when the error came up; a stream that breaks off does not name it."""
     for one in _causes(error):
         attributes = one.attributes if isinstance(one, YtError) and isinstance(one.attributes, dict) else {}
         url = attributes.get("url") or getattr(one, "url", "") or getattr(getattr(one, "request", None), "url", "")

@@ -23,7 +23,7 @@ class AnswerError(Exception):
     """An answer that no YT proxy gives. `is_passing` tells whether trying again may help."""
 
     def __init__(self, text: str, *, is_passing: bool = False) -> None:
-        """Say what came."""
+        """Take the text of the message."""
         super().__init__(text)
         self.is_passing = is_passing
         self.url = ""  # where it came from, if that is known

@@ -93,15 +93,17 @@ class Table:
         return int(value)  # the client's integers are no plain ones
 
     def _with_links(self, modified: datetime) -> datetime:
-        """Return the latest time of the table and of the links on the way to it, of one moment.
+        """Return the latest time of the table and of the links on the way to it, as they were at one moment.
 
-        The links are locked after the table. If it is still the one they lead to, unchanged, then
-        links and table stood like this together when the links were locked.
+        The links are locked after the table. If they still lead to this table, and it has not
+        changed, then both were as they are here when the links were locked.
         """
         way = follow(self._client, self._path)
         if way.latest is None:
             return modified
-        with self._client.Transaction(transaction_id="0-0-0-0"):  # outside of ours, which sees what it locked
+        with self._client.Transaction(
+            transaction_id="0-0-0-0"
+        ):  # outside of our transaction, which would see the locked version
             now = self._client.get(way.target + "/@", attributes=["id", "modification_time"])
         if "#" + str(now.get("id")) != self.node or time_of(now, "modification_time") != modified:
             raise LinksMovedError(f"the links on the way to {self._path}, or its table, changed while it was locked")
@@ -111,7 +113,7 @@ class Table:
         """End the transaction. A cluster that is away ends it by itself after its timeout.
 
         After a signal and past the deadline it is left to that timeout as well: a cluster that does
-        not answer would keep the command waiting once more.
+        not answer would make the command wait once more.
         """
         if isinstance(self._scope.reason, (StoppedError, DeadlineError)):
             return

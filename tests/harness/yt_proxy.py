@@ -62,9 +62,7 @@ class YtProxy:
 
     def __init__(self, *, port: int = 0) -> None:
         self.cypress = Cypress()
-        self.tokens: dict[
-            str, str
-        ] = {}  # token -> user; empty: whoever comes is root, as with require_authentication off
+        self.tokens: dict[str, str] = {}  # token -> user; empty: every user is root, as with require_authentication off
         self.requests: list[Seen] = []
         self.disabled_formats: set[str] = set()
         self.framing = True  # the proxy's default: yt/yt/server/http_proxy/config.cpp, TFramingConfig

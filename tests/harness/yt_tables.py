@@ -76,7 +76,7 @@ class IdRows(Sequence[Row]):
 
     @functools.cached_property
     def as_dsv(self) -> IdRows:
-        """The same rows as dsv text, made once: whoever measures a reader must not measure this writer."""
+        """The same rows as dsv text, made once: a measurement of a reader must not include this writer."""
         key = self.column.encode() + b"="
         return IdRows(self.column, (key + self.body.replace(b"\n", b"\n" + key)).removesuffix(key))
 

@@ -123,6 +123,33 @@ def test_touch_moves_the_modification_time_and_not_the_content(proxy: YtProxy) -
 # -- paths ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_link_by_its_id_and_a_link_on_the_way(proxy: YtProxy) -> None:
+    connected = client(proxy)
+    proxy.write(LIST, ids=[1])
+    link = proxy.link("//home/by name", "//home")
+    through = "//home/by name" + LIST.removeprefix("//home")
+
+    assert connected.get(f"#{link}/@type") == "map_node"
+    assert connected.get(f"#{link}&/@target_path") == "//home"
+    assert connected.get("//home/by name&/@modification_time") == connected.get(f"#{link}&/@creation_time")
+    assert connected.get("//home&/@type") == "map_node"  # no link: the ampersand changes nothing
+    assert connected.get(through + "/@path") == LIST
+
+
+def test_a_link_that_is_set_again_is_another_node_and_a_locked_one_stays(proxy: YtProxy) -> None:
+    connected = client(proxy)
+    proxy.write("//home/other", ids=[2])
+    first = proxy.link("//home/link", LIST)
+
+    with connected.Transaction(ping=False):
+        node = connected.lock("//home/link&", mode="snapshot")["node_id"]
+        second = proxy.link("//home/link", "//home/other")
+        locked, by_name = (connected.get(f"{path}&/@target_path") for path in (f"#{node}", "//home/link"))
+
+    assert (node, first == second) == (first, False)
+    assert (locked, by_name) == (LIST, "//home/other")
+
+
 def test_a_link_is_followed_unless_ampersand(proxy: YtProxy) -> None:
     proxy.write(LIST, ids=[1])
     proxy.link("//home/link", LIST)
