@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = ExitCode.FAILED
         with clean_output():
             traceback.print_exception(bug)
-    # As Python ends, but for freeing every module and object one by one: with the YT client and the
+    # As Python ends, without freeing every module and object one by one: with the YT client and the
     # SQL layer in memory that takes 0.15 s, and a thread that hangs in a driver may crash it.
     atexit._run_exitfuncs()  # noqa: SLF001  # the only way to it
     os._exit(code)
@@ -98,7 +98,7 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
 
 
 def _abort(invocation: Invocation, abort: click.Abort) -> int:
-    if isinstance(abort.__cause__, KeyboardInterrupt):  # so early that nobody watches for signals yet
+    if isinstance(abort.__cause__, KeyboardInterrupt):  # so early that signals are not handled yet
         return _fail(invocation, "stopped by SIGINT", 128 + signal.SIGINT)
     invocation.is_step = False  # the job has not failed: an operator decided against it
     return _fail(invocation, "not confirmed, nothing was written", ExitCode.FAILED)

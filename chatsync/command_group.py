@@ -21,13 +21,13 @@ SECTIONS = {
     "For people": {
         "show": "Print a plan and whether apply would take it.",
         "status": "Show the list, the mod-time, the shards and the last runs.",
-        "explain": "Say whether clients have the chat, and why.",
+        "explain": "Show whether clients have the chat, and why.",
         "history": "List what earlier applies changed.",
         "help": "Show the help of a command.",
     },
     "For monitoring and set-up": {
-        "check": "Say whether the list is synced, in the way monitoring asks.",
-        "doctor": "Check the configuration and everything it names.",
+        "check": "Tell monitoring whether the list is synced.",
+        "doctor": "Check the configuration and everything that it names.",
         "config": "Print an example of the configuration, or the one in force.",
         "demo": "Write a small world into a folder and run the job on it.",
     },

@@ -85,7 +85,7 @@ def _homes(chance: random.Random) -> dict[int, int]:
 
 
 def _exclusions(homes: dict[int, int], off: set[int], chance: random.Random) -> str:
-    """Make the list: nearly who is off, some others, and what real lists bring along."""
+    """Return the list: most of the clients that are off, some others, and the bad rows that real lists have."""
     listed = chance.sample(sorted(off), _OFF - _TO_TURN_ON)
     listed += chance.sample(sorted(set(homes) - off), _TO_TURN_OFF)
     strangers = [9_000_000 + chance.randrange(1_000_000) for _ in range(_UNKNOWN)]

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, for a person at a terminal and nobody else."""
+"""Progress bars on standard error, shown only at a terminal."""
 
 import sys
 import threading

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.commands.options import dry_run_option, echo, format_option
+from chatsync.commands.options import dry_run_option, echo, format_option, logs_to_a_file
 from chatsync.config.settings import Settings
 from chatsync.core.objections import ALLOW_EMPTY, FORCE, objections, raise_first
 from chatsync.core.plan import Plan, Verdict
@@ -142,7 +142,9 @@ def _apply(
         results = [nothing_done(plan, shard) for shard in settings.databases.shards]
         # Nothing else is noted: what an earlier plan was refused, or left undone, still is.
         invocation.note(metrics.of_changes(results))
-        click.echo(results_report(results, output_format=output_format))
+        logger.info("apply: nothing to do, the list was not modified since the last sync")
+        if output_format != "table" or not logs_to_a_file(click.get_current_context()):
+            click.echo(results_report(results, output_format=output_format))
         return
     from chatsync.sync.applier import apply_plan  # late: a run with nothing to do needs no driver
 

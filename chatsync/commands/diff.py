@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatsync.commands.options import dry_run_option, echo, format_option, limit_option
+from chatsync.commands.options import dry_run_option, echo, format_option, limit_option, logs_to_a_file
 from chatsync.core.objections import objections
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
@@ -59,9 +59,13 @@ def diff(
         invocation.note(metrics.of_diff(plan, now=state.now))
         if plan_file:
             save(plan, plan_file)
-            logger.info("plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value})
+            level = logging.INFO if plan.was_read else logging.DEBUG
+            logger.log(
+                level, "plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value}
+            )
         found = objections(plan, settings, now=datetime.now(UTC), state=state)
         report = diff_report(plan, objections=found, modtime=state, output_format=output_format, limit=limit)
-        echo(report, output_format=output_format)
+        if plan.was_read or output_format != "table" or not logs_to_a_file(ctx):
+            echo(report, output_format=output_format)
     if exit_code and plan.changes:
         ctx.exit(ExitCode.DIFFERENCE)

@@ -1,4 +1,4 @@
-"""`chatsync explain`: say whether clients have the chat, and why."""
+"""`chatsync explain`: show whether clients have the chat, and why."""
 
 import re
 import sys
@@ -20,10 +20,10 @@ from chatsync.progress import progress_bar
 @format_option("table", "json")
 @click.pass_obj
 def explain(invocation: Invocation, client_ids: tuple[str, ...], output_format: str) -> None:
-    """Say whether clients have the chat, and why.
+    """Show whether clients have the chat, and why.
 
-    For each CLIENT_ID one sentence, then the facts: the list, the databases, which run did it and
-    what the next one will do; last, a sentence for the reply. `-`, or no CLIENT_ID with something
+    For each CLIENT_ID one sentence, then the facts: the list, the databases, which run changed it
+    and what the next one will do; last, a sentence for the reply. `-`, or no CLIENT_ID with something
     piped in, reads ids from standard input. Reads only, whether or not the job is running,
     refused or disabled.
     """

@@ -54,6 +54,11 @@ def _answer_dry_run(ctx: click.Context, _option: click.Parameter, value: bool) -
 dry_run_option = click.option("--dry-run", is_flag=True, hidden=True, expose_value=False, callback=_answer_dry_run)
 
 
+def logs_to_a_file(ctx: click.Context) -> bool:
+    """Whether log lines go to a file: then a step with nothing to do leaves its log line there, and no report."""
+    return bool(ctx.obj.verbose) and sys.stderr is not None and not sys.stderr.isatty()
+
+
 def echo(report: str, *, output_format: str = "table", err: bool = False) -> None:
     """Print a report; one for programs is never changed."""
     stream = sys.stderr if err else sys.stdout

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.commands.options import logs_to_a_file
 from chatsync.config.settings import Settings
 from chatsync.core.modtime import DISABLED_FOREVER, NEVER, effect
 from chatsync.core.objections import plan_objections, raise_first
@@ -53,7 +54,8 @@ def set_modtime(
         raise click.UsageError("--reason is for a mod-time that is set by hand")
     with invocation.begin() as (settings, scope):
         if plan_file:
-            click.echo(_mark(load(plan_file), settings, scope, invocation))
+            if done := _mark(load(plan_file), settings, scope, invocation):
+                click.echo(done)
         else:
             value = _operators_time(time, settings, disable=disable)
             now = _set(value, settings, scope)
@@ -86,7 +88,9 @@ def _mark(plan: Plan, settings: Settings, scope: CancelScope, invocation: Invoca
     invocation.take_up(plan)
     raise_first(plan_objections(plan, settings, now=datetime.now(UTC)))
     if plan.verdict is Verdict.NOT_MODIFIED:
-        return "nothing to mark: the list was not modified since the last sync"
+        done = "nothing to mark: the list was not modified since the last sync"
+        logger.info("set-modtime: %s", done)
+        return "" if logs_to_a_file(click.get_current_context()) else done
     from chatsync.sync.mark_synced import mark_synced  # late: a run with nothing to do needs no driver
 
     moved = mark_synced(plan, settings, scope)

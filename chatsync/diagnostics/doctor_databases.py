@@ -1,4 +1,4 @@
-"""The doctor's look at the databases: reachable, complete, with the grants the job needs and no others."""
+"""The doctor's checks of the databases: reachable, complete, with the grants the job needs and no others."""
 
 import os
 import re
@@ -95,7 +95,7 @@ def check_databases(settings: Settings, scope: CancelScope) -> Iterator[Line]:
 
 
 def check_driver(settings: Settings) -> Iterator[Line]:
-    """Say whether the MySQL driver runs at full speed, where it is used."""
+    """Check that the MySQL driver runs at full speed, where it is used."""
     if all(url.is_sqlite for url in (settings.databases.dict, *settings.databases.shards.values())):
         return
     import mysql.connector  # SQLite needs no MySQL driver
@@ -127,7 +127,8 @@ def _look_at_replica(place: Place, database: Database) -> Iterator[Line]:
     lag = database.do(seconds_behind, what="read the replication lag")
     if lag is None:
         yield bad(
-            place.part, "it does not replicate, so apply would wait for it in vain; mend it, or databases.replicas"
+            place.part,
+            "it does not replicate, so apply would wait until it gives up; repair it, or correct databases.replicas",
         )
     else:
         yield good(place.part, f"it lags {lag:g} s")

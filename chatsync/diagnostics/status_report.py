@@ -78,7 +78,7 @@ def _modtime(status: Status) -> str:
 
 
 def _meaning(status: Status) -> str | None:
-    """Say what the mod-time means, as far as anybody can tell; None when nobody can."""
+    """Return what the mod-time means, as far as that is known; None when the dict database is down."""
     state = status.state
     if state is None:
         return None

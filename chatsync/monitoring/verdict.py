@@ -161,7 +161,7 @@ def nagios_line(finding: Finding, thresholds: Thresholds) -> str:
 def monrun_line(finding: Finding) -> str:
     """Return the line that monrun reads: `code;text`, with 0 for OK, 1 for a warning, 2 for critical.
 
-    There is no code for "not known"; a warning is seen and wakes nobody up.
+    There is no code for "not known"; a warning is seen and calls no one at night.
     """
     unknown = finding.status is CheckStatus.UNKNOWN
     code = CheckStatus.WARNING if unknown else finding.status

@@ -65,6 +65,22 @@ def test_a_failure_in_crons_log_has_time_level_and_trace_id(job: Job) -> None:
     assert job.run("diff").err.startswith("chatsync: cannot read the list ")
 
 
+def test_a_chain_that_finds_nothing_modified_leaves_three_lines_in_crons_log(job: Job) -> None:
+    settled(job)
+    chain(job, "-v")
+
+    plan = str(job.plan_file)
+    steps = (["diff", "--if-modified"], ["apply"], ["set-modtime"])
+    results = [job.run("-v", *step, "--plan", plan) for step in steps]
+
+    log = "".join(result.out + result.err for result in results).splitlines()
+    assert [line.split("Z INFO ")[1].split(maxsplit=1)[1] for line in log] == [
+        "diff: not-modified, nothing was read",
+        "apply: nothing to do, the list was not modified since the last sync",
+        "set-modtime: nothing to mark: the list was not modified since the last sync",
+    ]
+
+
 def test_one_search_for_the_trace_id_tells_the_story_of_the_chain(job: Job) -> None:
     results = chain(settled(job), "-v", "--log-format", "json")
 

@@ -352,7 +352,7 @@ def test_replicas(
     grant = "SLAVE MONITOR" if server.is_mariadb else "REPLICATION CLIENT"
     admin(f"GRANT {grant} ON *.* TO {USER}", undo_by=f"REVOKE {grant} ON *.* FROM {USER}")
     assert said(sound_job, "!", code=1) == []
-    assert complaint(sound_job).startswith("replica 1  it does not replicate, so apply would wait for it in vain")
+    assert complaint(sound_job).startswith("replica 1  it does not replicate, so apply would wait until it gives up")
 
     monkeypatch.setattr("chatsync.diagnostics.doctor_databases.seconds_behind", lambda _connection: 3.0)
     assert "replica 1  it lags 3 s" in said(sound_job, "✓", code=0)
