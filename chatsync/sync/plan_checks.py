@@ -20,7 +20,7 @@ from chatsync.core.words import counted
 from chatsync.databases.homes import find_homes
 from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
-from chatsync.errors import DatabaseError, OutOfDateError
+from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, OutOfDateError
 
 _AGAIN = "the mod-time was not moved; run `chatsync diff` and `chatsync apply` again"
 
@@ -46,14 +46,16 @@ def check_homes(plan: Plan, settings: Settings, scope: CancelScope) -> None:
 
 def check_before_apply(
     plan: Plan, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
-) -> Mapping[int, DatabaseError]:
+) -> Mapping[int, ChatsyncError]:
     """Refuse a plan whose shards are no longer as its `diff` saw them, before the first write.
 
     The plan's own clients may be in either state, so that the same plan can be applied again after a
     failure. Then the limits hold for what is left to do, counted from what the servers say now. Returns
     the errors of the shards that could not be asked: nothing may be written there, but on the others.
+    A shard that hangs is waited for until half of the remaining time has passed; the rest is for writing.
     """
-    differing, unasked = _differing(plan, settings, scope, expected=lambda shard: plan.before[shard])
+    within = scope.remaining / 2
+    differing, unasked = _differing(plan, settings, scope, expected=lambda shard: plan.before[shard], within=within)
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
     if others:
         raise OutOfDateError(f"other clients are off now than `diff` saw, {' | '.join(others)}")
@@ -81,8 +83,13 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
 
 
 def _differing(
-    plan: Plan, settings: Settings, scope: CancelScope, *, expected: Callable[[int], OffRows]
-) -> tuple[Mapping[int, _ShardNow], Mapping[int, DatabaseError]]:
+    plan: Plan,
+    settings: Settings,
+    scope: CancelScope,
+    *,
+    expected: Callable[[int], OffRows],
+    within: float | None = None,
+) -> tuple[Mapping[int, _ShardNow], Mapping[int, ChatsyncError]]:
     """Ask every shard for its off rows; return the shards that are not as expected, and those that failed."""
 
     def ask(shard: ShardDatabase) -> _ShardNow | None:
@@ -96,9 +103,9 @@ def _differing(
         return _ShardNow(rows=rows, off_now=off_now, deviation=found)
 
     differing, unasked = {}, {}
-    outcomes = on_every_shard(settings, scope, ask)
-    for shard, outcome in sorted(outcomes.outcomes(scope), key=itemgetter(0)):
-        if isinstance(outcome.error, DatabaseError):
+    outcomes = on_every_shard(settings, scope, ask).outcomes(scope, within=within)
+    for shard, outcome in sorted(outcomes, key=itemgetter(0)):
+        if isinstance(outcome.error, (DatabaseError, DeadlineError)):
             unasked[shard] = outcome.error
         elif (now := outcome.unwrap()) is not None:
             differing[shard] = now

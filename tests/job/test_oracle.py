@@ -46,21 +46,23 @@ class World:
         return {int(cell) for cell in self.cells if cell not in NO_IDS}
 
     @property
-    def off(self) -> set[int]:
-        return {client for (_, client, feature), on in self.rows.items() if feature == FEATURE_ID and not on}
+    def unknown(self) -> set[int]:
+        return self.listed - set(self.homes)
 
     @property
-    def unknown(self) -> set[int]:
-        return self.listed - self.off - set(self.homes)
+    def strays(self) -> set[tuple[int, int]]:
+        """Off rows on shards where their clients do not live."""
+        off = {(shard, client) for (shard, client, feature), on in self.rows.items() if feature == FEATURE_ID and not on}
+        return {(shard, client) for shard, client in off if self.homes.get(client) != shard}
 
     def synced(self) -> Rows:
-        """The rows as they are to be: each client of the list off, each other one on."""
+        """The rows as they are to be: where they live, each client of the list off, each other one on."""
         rows = dict(self.rows)
-        for client in self.listed - self.off - self.unknown:
-            rows[self.homes[client], client, FEATURE_ID] = 0
-        for shard, client, feature in self.rows:
-            if feature == FEATURE_ID and client not in self.listed:
-                rows[shard, client, feature] = 1
+        for client, shard in self.homes.items():
+            if client in self.listed:
+                rows[shard, client, FEATURE_ID] = 0
+            elif (shard, client, FEATURE_ID) in rows:
+                rows[shard, client, FEATURE_ID] = 1
         return {(*key, on) for key, on in rows.items()}
 
 
@@ -106,7 +108,8 @@ def check_chain(job: Job, world: World) -> None:
 
     assert job.run("diff", "--exit-code", "--plan", str(job.plan_file)).code == 0
     assert job.plan()["verdict"] == "in-sync"
-    assert job.plan()["off_now"] == len(job.off()) == len(world.listed - world.unknown)
+    assert job.plan()["off_now"] == len(world.listed - world.unknown)
+    assert sum(job.plan()["strays"].values()) == len(world.strays)
     assert (job.apply(*lifted).code, job.set_modtime().code) == (0, 0)
     assert (job.chain(*lifted).code, job.plan()["verdict"]) == (0, "not-modified")
     assert (job.rows(), job.property()) == (world.synced(), synced_at)

@@ -338,8 +338,7 @@ def test_a_shard_that_freezes_in_a_batch(wide_job: Job, second_server: Server) -
     code, err, seconds = timed(wide_job, "apply", "--plan", str(wide_job.plan_file))
 
     assert code == 1
-    assert "the deadline passed" in err
-    assert "2 changes failed on shard 1" in err
+    assert "2 changes failed on shard 1: no answer in time" in err
     assert seconds < 12
     second_server.thaw()
     assert wide_job.off() == {3, 4, 7, 8}
