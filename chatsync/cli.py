@@ -120,7 +120,7 @@ def _fail(invocation: Invocation, message: str, code: int, *, error: ChatsyncErr
         line = logs.failure(line, invocation, error=shown, exit_code=code, output_format="json")
     elif shown:
         traceback.print_exception(shown)
-    if invocation.log_format == "text" and invocation.verbose and not _is_terminal(sys.stderr):
+    if invocation.log_format == "text" and invocation.verbose and not invocation.quiet and not _is_terminal(sys.stderr):
         line = logs.failure(line, invocation, error=None, exit_code=code, output_format="text")
     click.echo(line, err=True)
     return code

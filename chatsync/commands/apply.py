@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.commands.options import dry_run_option, echo, format_option, logs_to_a_file
+from chatsync.commands.options import dry_run_option, format_option, logs_to_a_file
 from chatsync.config.settings import Settings
 from chatsync.core.objections import ALLOW_EMPTY, FORCE, objections, raise_first
 from chatsync.core.plan import Plan, Verdict
@@ -18,7 +18,7 @@ from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
 from chatsync.progress import progress_bar
 from chatsync.sync.plan_file import load
-from chatsync.sync.report import diff_report, results_report
+from chatsync.sync.report import results_report
 
 logger = logging.getLogger(__name__)
 
@@ -67,55 +67,15 @@ def apply(
     with invocation.begin() as (settings, scope):
         if plan_file:
             plan = load(plan_file)
-        elif undone is not None:  # an empty name is an unknown run, and must not mean a whole sync
-            plan = _plan_of_undo(undone, invocation, settings, scope, lifting=lifting)
         else:
-            plan = _plan_of_now(invocation, settings, scope, lifting=lifting)
+            from chatsync.commands.shown_plan import make_shown_plan  # late, like the applier below
+
+            plan = make_shown_plan(undone, invocation, settings, scope, lifting=lifting)
         invocation.take_up(plan)
         raise_first(objections(plan, settings, now=datetime.now(UTC), lifting=lifting))
         if not plan_file and not yes and plan.changes:
             _ask(invocation)
         _apply(plan, invocation, settings, scope, lifting=lifting, output_format=output_format)
-
-
-def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]) -> Plan:
-    """Make a plan and show it on standard error: standard output is for what was done."""
-    from chatsync.sync.planner import make_plan  # late, like the applier below
-
-    made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=False, progress=progress_bar)
-    invocation.note(metrics.of_diff(made.plan, now=made.state.now))
-    found = objections(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
-    report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)
-    _show(report, invocation)
-    raise_first(found)
-    return made.plan
-
-
-def _plan_of_undo(
-    undone: str, invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
-) -> Plan:
-    """Make the plan that takes back what a recorded run changed, and show it as `_plan_of_now` does."""
-    from chatsync.sync.open_record import with_assumed_changes
-    from chatsync.sync.records import Records
-    from chatsync.sync.undo import make_undo
-    from chatsync.sync.undo_report import undo_report
-
-    invocation.is_step = False
-    records = Records(settings.records)
-    record = with_assumed_changes(records.find(undone), records)
-    undo, state = make_undo(record, settings, scope, trace_id=invocation.trace_id)
-    found = objections(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
-    _show(undo_report(undo, record, objections=found), invocation)
-    raise_first(found)
-    return undo.plan
-
-
-def _show(report: str, invocation: Invocation) -> None:
-    """Show what is to be applied on standard error; where that is a log in JSON, as a field of one event."""
-    if invocation.log_format == "json":
-        logger.info("the changes to apply", extra={"report": report})
-    else:
-        echo(report, err=True)
 
 
 def _ask(invocation: Invocation) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import logs_to_a_file
 from chatsync.config.settings import Settings
 from chatsync.core.modtime import DISABLED_FOREVER, NEVER, effect
@@ -53,12 +52,19 @@ def set_modtime(
     if plan_file and reason:
         raise click.UsageError("--reason is for a mod-time that is set by hand")
     with invocation.begin() as (settings, scope):
-        if plan_file:
-            if done := _mark(load(plan_file), settings, scope, invocation):
-                click.echo(done)
+        plan = _taken(plan_file, settings, invocation) if plan_file else None
+        if plan and plan.verdict is Verdict.NOT_MODIFIED:
+            _tell_idle()
+            return
+        value = plan.list_time if plan else _operators_time(time, settings, disable=disable)
+        from chatsync.sync.mark_synced import mark_synced, set_by_hand  # late: a run with nothing to do needs no driver
+
+        if plan:
+            moved = mark_synced(plan, settings, scope)
+            invocation.note(metrics.of_modtime(value, now=datetime.now(UTC)))
+            click.echo(f"mod-time {'moved to' if moved else 'is already'} {format_time(value)}")
         else:
-            value = _operators_time(time, settings, disable=disable)
-            now = _set(value, settings, scope)
+            now = set_by_hand(value, settings, scope)
             invocation.note(metrics.of_modtime(value, now=now))
             invocation.note_modtime(value, reason=reason)
             click.echo(f"mod-time set to {format_time(value)}\n{effect(value, now=now)}")
@@ -74,25 +80,16 @@ def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> d
         raise click.BadParameter(wrong, param_hint="TIME") from None
 
 
-def _set(value: datetime, settings: Settings, scope: CancelScope) -> datetime:
-    from chatsync.databases.dict_database import DictDatabase  # late: see _mark
-
-    with DictDatabase(settings, scope, writable=True) as dict_database:
-        now = dict_database.set_modtime(value)
-    logger.info("mod-time set to %s by hand", format_time(value), extra={"modtime": format_time(value)})
-    return now
-
-
-def _mark(plan: Plan, settings: Settings, scope: CancelScope, invocation: Invocation) -> str:
-    """Mark the plan's list as synced, and return what was done."""
+def _taken(plan_file: Path, settings: Settings, invocation: Invocation) -> Plan:
+    """Load a plan and raise what speaks against it."""
+    plan = load(plan_file)
     invocation.take_up(plan)
     raise_first(plan_objections(plan, settings, now=datetime.now(UTC)))
-    if plan.verdict is Verdict.NOT_MODIFIED:
-        done = "nothing to mark: the list was not modified since the last sync"
-        logger.info("set-modtime: %s", done)
-        return "" if logs_to_a_file(click.get_current_context()) else done
-    from chatsync.sync.mark_synced import mark_synced  # late: a run with nothing to do needs no driver
+    return plan
 
-    moved = mark_synced(plan, settings, scope)
-    invocation.note(metrics.of_modtime(plan.list_time, now=datetime.now(UTC)))
-    return f"mod-time {'moved to' if moved else 'is already'} {format_time(plan.list_time)}"
+
+def _tell_idle() -> None:
+    done = "nothing to mark: the list was not modified since the last sync"
+    logger.info("set-modtime: %s", done)
+    if not logs_to_a_file(click.get_current_context()):
+        click.echo(done)

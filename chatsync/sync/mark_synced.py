@@ -1,6 +1,7 @@
-"""The third step of the job: mark the list of a plan as synced, once all of the plan is in the databases."""
+"""The third step of the job: move the mod-time, once all of a plan is in the databases, or as an operator asks."""
 
 import logging
+from datetime import datetime
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
@@ -13,6 +14,14 @@ from chatsync.databases.job_lock import job_lock
 from chatsync.sync.plan_checks import check_after_apply, check_homes
 
 logger = logging.getLogger(__name__)
+
+
+def set_by_hand(value: datetime, settings: Settings, scope: CancelScope) -> datetime:
+    """Write a mod-time that an operator asked for, whatever its value is; return the dict database's clock."""
+    with DictDatabase(settings, scope, writable=True) as dict_database:
+        now = dict_database.set_modtime(value)
+    logger.info("mod-time set to %s by hand", format_time(value), extra={"modtime": format_time(value)})
+    return now
 
 
 def mark_synced(plan: Plan, settings: Settings, scope: CancelScope) -> bool:

@@ -52,7 +52,9 @@ class World:
     @property
     def strays(self) -> set[tuple[int, int]]:
         """Off rows on shards where their clients do not live."""
-        off = {(shard, client) for (shard, client, feature), on in self.rows.items() if feature == FEATURE_ID and not on}
+        off = {
+            (shard, client) for (shard, client, feature), on in self.rows.items() if feature == FEATURE_ID and not on
+        }
         return {(shard, client) for shard, client in off if self.homes.get(client) != shard}
 
     def synced(self) -> Rows:

@@ -1,0 +1,67 @@
+"""The plan of an `apply` without a plan file: made now, and shown before it is applied."""
+
+import logging
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.commands.options import echo
+from chatsync.config.settings import Settings
+from chatsync.core.objections import objections, raise_first
+from chatsync.core.plan import Plan
+from chatsync.invocation import Invocation
+from chatsync.monitoring import metrics
+from chatsync.progress import progress_bar
+from chatsync.sync.open_record import with_assumed_changes
+from chatsync.sync.planner import make_plan
+from chatsync.sync.records import Records
+from chatsync.sync.report import diff_report
+from chatsync.sync.undo import make_undo
+from chatsync.sync.undo_report import undo_report
+
+logger = logging.getLogger(__name__)
+
+
+def make_shown_plan(
+    undone: str | None, invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
+) -> Plan:
+    """Make the plan of this moment, or of the undo of a recorded run, and raise what speaks against it.
+
+    An empty name is an unknown run, and must not mean a whole sync.
+    """
+    if undone is None:
+        return _plan_of_now(invocation, settings, scope, lifting=lifting)
+    return _plan_of_undo(undone, invocation, settings, scope, lifting=lifting)
+
+
+def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]) -> Plan:
+    """Make a plan and show it on standard error: standard output is for what was done."""
+    made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=False, progress=progress_bar)
+    invocation.note(metrics.of_diff(made.plan, now=made.state.now))
+    found = objections(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
+    report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)
+    _show(report, invocation)
+    raise_first(found)
+    return made.plan
+
+
+def _plan_of_undo(
+    undone: str, invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
+) -> Plan:
+    """Make the plan that takes back what a recorded run changed, and show it as `_plan_of_now` does."""
+    invocation.is_step = False
+    records = Records(settings.records)
+    record = with_assumed_changes(records.find(undone), records)
+    undo, state = make_undo(record, settings, scope, trace_id=invocation.trace_id)
+    found = objections(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
+    _show(undo_report(undo, record, objections=found), invocation)
+    raise_first(found)
+    return undo.plan
+
+
+def _show(report: str, invocation: Invocation) -> None:
+    """Show what is to be applied on standard error; where that is a log in JSON, as a field of one event."""
+    if invocation.log_format == "json":
+        logger.info("the changes to apply", extra={"report": report})
+    else:
+        echo(report, err=True)
