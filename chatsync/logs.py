@@ -14,6 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
+from chatsync.errors import ChatsyncError
 from chatsync.redaction import one_line
 
 if TYPE_CHECKING:
@@ -50,11 +51,18 @@ def set_up(invocation: Invocation, *, verbosity: int, output_format: str) -> Non
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[output_format](invocation))
+    handler.addFilter(_is_news)
     for name in (ROOT, *_OTHERS):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(level if name == ROOT else max(level, logging.WARNING))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out where a library was when a signal or the deadline stopped it: the last line says that it did."""
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name.partition(".")[0] == ROOT or not isinstance(error, ChatsyncError)
 
 
 def failure(

@@ -248,6 +248,7 @@ def all_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.mark.usefixtures("all_loaded")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # what is open when the deadline passes stays so
 @pytest.mark.parametrize("deadline", ["0.0001s", "0.001s", "0.01s", "0.03s"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_deadline_of_next_to_nothing(job: Job, deadline: str, command: tuple[str, ...]) -> None:

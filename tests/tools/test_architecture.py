@@ -58,7 +58,7 @@ ARROWS = {
     "parallel": {"cancel_scope", "errors"},
     "cancel_scope": {"errors"},
     "files": {"errors", "redaction"},
-    "logs": {"redaction"},
+    "logs": {"errors", "redaction"},
     "progress": {"clean_output"},
     "clean_output": {"redaction"},
 }
