@@ -91,9 +91,15 @@ class Limits(Section, frozen=True, kw_only=True):
     turn_off_max: Annotated[
         Count | None, "most clients to turn off, whatever the percentages say; also below `free`"
     ] = None
-    rejected_percent: Annotated[Percent, "most rows of the list that hold no client id, in percent of its rows"] = 1
+    rejected_percent: Annotated[
+        Percent,
+        "most rows of the list that hold no client id, in percent of its rows; up to `free` of them are exempt, "
+        "unless they are more than half",
+    ] = 1
     unknown_percent: Annotated[
-        Percent, "most listed clients that live on no shard, in percent of the listed clients"
+        Percent,
+        "most listed clients that live on no shard, in percent of the listed clients; up to `free` of them are "
+        "exempt, unless they are more than half",
     ] = 10
     must_contain: Annotated[
         tuple[ClientId, ...], "client ids that the right list always contains; a list without them is the wrong list"

@@ -159,9 +159,9 @@ def _wrong_list(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterato
     if missing:
         what = f"the list lacks {counted(len(missing), 'client')} of limits.must_contain ({some(missing)})"
         yield _refusal(f"{what}: it is the wrong list", None, lifting)
-    if clients and _over(listed.rejected_count, limits.rejected_percent, rows):
+    if clients and _too_many(listed.rejected_count, limits.rejected_percent, rows, free=limits.free):
         yield _too_many_rejected(listed, rows, limits, lifting)
-    if _over(len(plan.unknown), limits.unknown_percent, clients):
+    if _too_many(len(plan.unknown), limits.unknown_percent, clients, free=limits.free):
         which = f"{len(plan.unknown)} of {counted(clients, 'listed client')} ({some(plan.unknown)})"
         what = f"{which} are on no shard, {_share(len(plan.unknown), clients)}"
         yield _refusal(f"{what}, over limits.unknown_percent = {limits.unknown_percent:g}", FORCE, lifting)
@@ -195,6 +195,11 @@ def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> I
             yield _refusal(f"{what} is {share}, over limits.{action}_percent = {percent:g}", FORCE, lifting)
         if most is not None and count > most:
             yield _refusal(f"{what} is over limits.{action}_max = {most}", FORCE, lifting)
+
+
+def _too_many(part: int, percent: float, whole: int, *, free: int) -> bool:
+    """Whether a part of the list is over its percentage; up to `free` are exempt, unless they are more than half."""
+    return _over(part, percent, whole) and (part > free or part * 2 > whole)
 
 
 def _over(part: int, percent: float, whole: int) -> bool:

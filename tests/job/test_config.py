@@ -407,7 +407,7 @@ def test_a_client_on_a_shard_that_is_not_configured_is_exit_2_and_not_unknown(jo
     result = job.diff()
 
     assert (result.code, result.out) == (2, "")
-    message = "shard 4 is missing from databases.shards: 4 listed clients live there (5, 6, 7, …); add it"
+    message = "shard 4 is missing from databases.shards, and 4 clients, listed or off (5, 6, 7, …) live on it; add it"
     assert result.err.startswith(f"chatsync: {message}")
     assert not job.plan_file.exists()
 

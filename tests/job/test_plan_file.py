@@ -67,6 +67,7 @@ def changed(job: Job) -> Job:
     job.settle({client: client % 4 + 1 for client in range(31, 60)})
     job.set_property("2026-09-01T00:00:00Z")
     job.list([*range(3, 36), 99, 4, "n/a"], modified=MODIFIED.timestamp())
+    job.configure(limits={"free": 0})
     return job
 
 

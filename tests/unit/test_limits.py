@@ -159,6 +159,20 @@ def test_unknown_clients(unknown: int, keys: list[str]) -> None:
     assert broken(plan(10, unknown=unknown, clients=10_000)) == keys
 
 
+@pytest.mark.parametrize(
+    ("part", "whole", "is_over"),
+    [(20, 100, False), (21, 100, True), (5, 10, False), (6, 10, True), (1, 1, True), (20, 40, False), (20, 39, True)],
+)
+def test_a_few_rejected_rows_or_unknown_clients_are_exempt_unless_they_are_most(
+    part: int, whole: int, is_over: bool
+) -> None:
+    rejected = plan(100, rows=whole, clients=max(whole - part, 1), rejected_count=part)
+    unknown = plan(100, clients=whole, unknown=part)
+
+    assert broken(unknown) == (["unknown_percent"] if is_over else [])
+    assert bool(limit_objections(rejected, Limits())) is is_over
+
+
 def test_a_plan_that_was_not_read_breaks_no_limit() -> None:
     unread = msgspec.structs.replace(plan(0, clients=None, rows=None), verdict=Verdict.NOT_MODIFIED, off_now=None)
 
@@ -236,11 +250,11 @@ def test_no_option_is_offered_when_most_rows_are_rejected(rejected: int, offered
     rows = tuple(Rejected(row=row, value="1.0", reason="fraction") for row in range(rejected))
     wrong = plan(100, rows=10, clients=10 - rejected, rejected_count=rejected, rejected=rows)
 
-    (objection,) = limit_objections(wrong, Limits())
+    (objection,) = limit_objections(wrong, Limits(free=0))
 
     assert ("--force lifts it" in objection.reason) is offered
     assert ("as in a column of type double" in objection.reason) is not offered
-    assert limit_objections(wrong, Limits(), lifting=[FORCE])[0].is_lifted
+    assert limit_objections(wrong, Limits(free=0), lifting=[FORCE])[0].is_lifted
 
 
 @pytest.mark.parametrize(
