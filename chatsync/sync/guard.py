@@ -57,8 +57,9 @@ class Guard:
 
     def look_back(self) -> None:
         """Check once more after the last commit, which may have waited long for its server: see `reason`."""
-        with contextlib.suppress(ChatsyncError):
-            self.may_commit()
+        if self.reason is None:  # else the run is to end now, and a server that hangs would keep it
+            with contextlib.suppress(ChatsyncError):
+                self.may_commit()
 
     def may_commit(self) -> None:
         """Raise the reason why not even a batch that has started may be committed.
