@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chatsync.cancel_scope import CancelScope
 from chatsync.config.places import find_config
 from chatsync.errors import ChatsyncError, ConfigError, ExitCode
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
     from chatsync.core.plan import Plan
     from chatsync.monitoring.metrics import Facts
@@ -66,6 +66,8 @@ class Invocation:
     @contextmanager
     def begin(self) -> Iterator[tuple[Settings, CancelScope]]:
         """Load the configuration and start the deadline; inside the block signals stop the command."""
+        from chatsync.cancel_scope import CancelScope  # late, as above
+
         settings = self.settings()
         scope = CancelScope(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)
         with scope.watching():
