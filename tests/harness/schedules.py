@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from tests.harness.forks import Forks
     from tests.harness.job import Job
     from tests.harness.schema import World
-    from tests.harness.wire import Wired
+    from tests.harness.wire import Wire, Wired
 
 STEPS = {"diff": ["--if-modified"], "apply": [], "set-modtime": []}
 CLIENTS = range(1, 25)
 EXPECTED_CODES = {0, 1, 4, 5, 6}
-PATIENCE_SECONDS = 0.3  # an action that waits for a lock of the chain goes on beside it
+POLL_SECONDS = 0.05
+WAITING = """SELECT COUNT(*) FROM information_schema.processlist LEFT JOIN information_schema.innodb_trx
+    ON trx_mysql_thread_id = id WHERE trx_state = 'LOCK WAIT' OR state LIKE 'Waiting for%lock%'"""
 SETTINGS: dict[str, dict[str, Any]] = {
     "apply": {"batch_size": 3, "parallel_shards": 1},
     "limits": NO_LIMITS,
@@ -46,7 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Moment:
-    """When an action took place: the step of the chain, and whether the mod-time had moved by then."""
+    """When an action took place: the step of the chain, and whether the mod-time had or may have moved by then."""
 
     statement: int
     after: bool
@@ -122,7 +124,7 @@ class Schedules:
         lock = threading.Lock()
         acting: list[threading.Thread] = []
 
-        def count() -> None:
+        def count(database: str, wire: Wire) -> None:
             nonlocal seen
             with lock:
                 if acting and acting[0].is_alive():
@@ -130,12 +132,14 @@ class Schedules:
                 seen += 1
                 if seen != moment.statement + 1:
                     return
+                moment.happened.append(f"at {database}: {wire.statements[-1][:120]}")
                 acting.append(threading.Thread(target=self._act, args=(action, moment)))
                 acting[0].start()
-            acting[0].join(PATIENCE_SECONDS)
+            self._wait_for(acting[0], moment)
 
-        for wire in self._wired.wires.values():
-            (wire.after if moment.after else wire.before)(".", count, times=FOREVER)
+        for database, wire in self._wired.wires.items():
+            hook = wire.after if moment.after else wire.before
+            hook(".", functools.partial(count, database, wire), times=FOREVER)
         code = 0
         for step in STEPS:
             moment.step = moment.step if moment.came else step
@@ -149,9 +153,17 @@ class Schedules:
             raise self._error
         return code, seen
 
+    def _wait_for(self, acting: threading.Thread, moment: Moment) -> None:
+        """Hold the chain until the action has ended, or until it waits for a lock that the chain holds."""
+        while acting.is_alive() and not moment.late:
+            acting.join(POLL_SECONDS)
+            if acting.is_alive() and any(server.sql(WAITING) != [(0,)] for server in self._world.servers):
+                moment.late = True  # it goes on beside the chain, and may end after it
+                moment.happened.append("waited for a lock")
+
     def _act(self, action: Callable[[Moment], None], moment: Moment) -> None:
         moment.came = True
-        moment.late = self._job.property() == self._list_time
+        moment.late = moment.late or self._job.property() == self._list_time
         try:
             action(moment)
         except BaseException as error:  # noqa: BLE001 - raised in the main thread
