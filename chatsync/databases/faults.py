@@ -66,6 +66,11 @@ def is_unknown_statement(error: BaseException) -> bool:
     return error_number(error) == _SYNTAX
 
 
+def is_wrong_login(error: BaseException | None) -> bool:
+    """Whether the server knows no such user, or not by this password."""
+    return error is not None and error_number(error) in _WRONG_LOGIN
+
+
 def is_no_schema(error: BaseException | None) -> bool:
     """Whether the server knows no such schema, or does not say whether it does."""
     return error is not None and error_number(error) in _NO_SCHEMA

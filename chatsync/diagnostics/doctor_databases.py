@@ -15,11 +15,11 @@ from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import Settings
 from chatsync.core.times import parse_time, short_span
 from chatsync.databases.connection import Database
-from chatsync.databases.faults import NOT_REACHED_HINT, is_no_schema
+from chatsync.databases.faults import NOT_REACHED_HINT, is_no_schema, is_wrong_login
 from chatsync.databases.replica_lag import seconds_behind
 from chatsync.databases.tables import clients_features, features, ppc_properties, shard_client_id, utc_now
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
-from chatsync.diagnostics.grants import Grants, Need, parse_grants
+from chatsync.diagnostics.grants import Grants, Need, how_to_create, parse_grants
 from chatsync.errors import ChatsyncError
 from chatsync.parallel import SideBySide
 from chatsync.redaction import keep_secret
@@ -70,7 +70,7 @@ class Place:
         """List the privileges that the job needs here."""
         return [
             Need(privilege=privilege, database=self.url.database, table=table.name, columns=_lower(columns))
-            for table, uses in _USES[self.kind].items()
+            for table, uses in _USES.get(self.kind, {}).items()
             for privilege, columns in uses.items()
         ]
 
@@ -117,7 +117,8 @@ def _examine(place: Place, places: list[Place], scope: CancelScope) -> list[Line
         except ChatsyncError as error:
             if is_no_schema(error.__cause__):
                 keep_secret(place.url.database)  # by a slip in the URL it may be the password
-            lines.append(bad(place.part, in_words(error, hint=NOT_REACHED_HINT, where=str(place.url))))
+            create = how_to_create(place.url.user, place.needs()) if is_wrong_login(error.__cause__) else ""
+            lines.append(bad(place.part, in_words(error, hint=NOT_REACHED_HINT, where=str(place.url)) + create))
     return lines
 
 

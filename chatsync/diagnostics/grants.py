@@ -94,6 +94,13 @@ class Grants:
         return [grant for grant in own if not any(grant.is_just(need) for need in wanted)]
 
 
+def how_to_create(user: str, needs: Iterable[Need]) -> str:
+    """Return the statements that create an account with what the job needs, for an administrator to run there."""
+    account = f"'{user}'@'%'"
+    grants = "".join(f"; GRANT {need} TO {account}" for need in needs)
+    return f"; if the account is missing: CREATE USER {account} IDENTIFIED BY '…'{grants}"
+
+
 def parse_grants(lines: Iterable[str]) -> Grants:
     """Read the answer of SHOW GRANTS; lines that concern no database are left out."""
     granted: list[Grant] = []

@@ -339,7 +339,11 @@ def test_databases_that_do_not_answer(sound_job: Job) -> None:
     assert away.startswith("shard 2    127.0.0.1:1/ppc2: cannot connect: ")
     assert away.endswith("; is the server up, and is its address in [databases] right?")
     assert login.startswith("shard 3    127.0.0.1:")
-    assert login.endswith("; check user and password in [databases]")
+    assert login.endswith(
+        "; check user and password in [databases]; if the account is missing: CREATE USER 'nobody'@'%' IDENTIFIED BY "
+        "'…'; GRANT SELECT ON ppc3.clients_features TO 'nobody'@'%'; GRANT INSERT ON ppc3.clients_features TO "
+        "'nobody'@'%'; GRANT UPDATE ON ppc3.clients_features TO 'nobody'@'%'"
+    )
 
 
 def test_replicas(

@@ -344,7 +344,9 @@ def test_a_server_that_freezes_in_a_batch(eight_job: Job, wired: Wired, server: 
     assert seconds < 14
 
 
-def test_a_shard_that_is_frozen_before_an_apply_keeps_no_other_one_waiting(wide_job: Job, second_server: Server) -> None:
+def test_a_shard_that_is_frozen_before_an_apply_keeps_no_other_one_waiting(
+    wide_job: Job, second_server: Server
+) -> None:
     wide_job.configure(run={"deadline": "4s"})
     second_server.freeze()
 
