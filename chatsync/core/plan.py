@@ -41,7 +41,7 @@ class PlanFeature(_Part, frozen=True, kw_only=True):
 class PlanExclusions(_Part, frozen=True, kw_only=True):
     """The version of the list that the plan was made from.
 
-    `clients` and `duplicates` are null when the rows were not read, and `rows` when nobody knows.
+    `clients` and `duplicates` are null when the rows were not read, and `rows` when it is not known.
     `present` and `missing` are the clients of `limits.must_contain`, by whether the list holds them.
     """
 

@@ -8,19 +8,20 @@ from chatsync.core.client_sets import total
 from chatsync.core.objections import Objection
 from chatsync.core.results import Action
 from chatsync.core.times import short_time
+from chatsync.core.words import counted
 from chatsync.sync.record import Record
 from chatsync.sync.report import DEFAULT_LIMIT, answer_line, client_tables, few, totals_table
 from chatsync.sync.undo import Undo
 
 
 def undo_report(undo: Undo, record: Record, *, objections: Sequence[Objection]) -> str:
-    """Show what an undo puts back, whom it leaves alone, and that the next sync does the run's work again."""
+    """Show what an undo takes back, which clients it leaves alone, and that the next sync does it all again."""
     parts = [_heading(undo, record), totals_table(undo.plan), *client_tables(undo.plan, DEFAULT_LIMIT), *_left(undo)]
     parts.append(answer_line(undo.plan, objections))
     if undo.plan.changes and not record.undo_of:
         parts.append(
             "A sync does it all again as soon as the list is modified or a full diff is applied. Have the list\n"
-            "mended first, or switch the job off right after this: `chatsync set-modtime --disable`"
+            "corrected first, or switch the job off right after this: `chatsync set-modtime --disable`"
         )
     return "\n\n".join(parts)
 
@@ -38,7 +39,7 @@ def _heading(undo: Undo, record: Record) -> str:
         ("undo of", record.id),
         ("", f"{short_time(record.began)}, by {record.user}@{record.host}: {record.command}"),
         ("", f"{did}, from {source}"),
-        ("feature", f"{feature.name} (id {feature.id}), {undo.plan.off_now} clients off now"),
+        ("feature", f"{feature.name} (id {feature.id}), {counted(undo.plan.off_now or 0, 'client')} off now"),
     ]
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
 
@@ -48,4 +49,5 @@ def _left(undo: Undo) -> Iterator[str]:
     if left:
         rows = [(str(shard), len(ids), few(ids)) for shard, ids in undo.left.items() if ids]
         table = tabulate(rows, headers=("shard", "left", "clients"), tablefmt="simple", disable_numparse=True)
-        yield f"{left} are no longer as that run left them and stay as they are:\n\n{table}"
+        verb = "is" if left == 1 else "are"
+        yield f"{counted(left, 'client')} {verb} no longer as that run left them and not changed:\n\n{table}"

@@ -83,7 +83,7 @@ def test_what_changed_since_is_listed_and_left(done: Job) -> None:
     result = done.run("apply", "--undo", the_run(done), "--yes")
 
     assert result.code == 0
-    assert "2 are no longer as that run left them and stay as they are" in result.err
+    assert "2 clients are no longer as that run left them and not changed" in result.err
     assert "\n1        2       2, 4\n" in result.err
     assert done.rows() == {(1, 1, FEATURE_ID, 0), (1, 2, FEATURE_ID, 1), (2, 3, FEATURE_ID, 1)}
 
@@ -160,7 +160,7 @@ def test_a_client_that_has_moved_since_is_left_alone(job: Job) -> None:
 
     assert result.code == 0
     assert job.off() == {1}
-    assert "1 are no longer as that run left them and stay as they are" in result.err
+    assert "1 client is no longer as that run left them and not changed" in result.err
 
 
 # -- refused, each with nothing written --
