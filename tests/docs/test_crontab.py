@@ -129,6 +129,7 @@ def test_the_half_hourly_chain_syncs_and_then_has_nothing_to_do(cron: Cron) -> N
     assert re.findall(r"diff: ([a-z-]+)", cron.log) == ["changes", "not-modified"]
 
 
+@pytest.mark.slow
 def test_the_nightly_chain_heals_what_the_half_hourly_one_cannot_see(cron: Cron) -> None:
     assert cron.run(HALF_HOURLY).returncode == 0
     synced = cron.off()

@@ -22,6 +22,7 @@ def shell(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, input="y\n", capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_the_demo_ends_in_sync_and_what_it_says_next_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # not installed: the demo names the way in which it was started
     demo = run(tmp_path, "demo", "a world")

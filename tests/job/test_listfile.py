@@ -149,6 +149,7 @@ def test_duplicates_count_once(job: Job) -> None:
     assert (listed["rows"], listed["clients"], listed["duplicates"]) == (5, 2, 3)
 
 
+@pytest.mark.slow
 def test_a_line_keeps_its_number_beyond_the_first_megabytes(job: Job) -> None:
     count = 1_000_000  # 7.9 MB, read in pieces of 4
     numbers = "\n".join(map(str, range(1_000_000, 1_000_000 + count)))

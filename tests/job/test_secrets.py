@@ -152,6 +152,7 @@ WRONG: list[Callable[[Job], None]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("wrong", WRONG)
 def test_where_the_configuration_is_wrong(planted: Job, wrong: Callable[[Job], None], log_format: str) -> None:
@@ -204,6 +205,7 @@ def repeating() -> Iterator[Repeating]:
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 401, 403, 502])
 @pytest.mark.parametrize("as_json", [True, False])
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -168,6 +168,7 @@ def test_https_is_preferred_as_the_client_is_told(monkeypatch: pytest.MonkeyPatc
 # -- secrets -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 401, 403, 500, 503])
 @pytest.mark.parametrize("command", ["lock", "read_table"])
 def test_a_proxy_that_repeats_the_headers_shows_no_token(

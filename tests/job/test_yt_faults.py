@@ -45,6 +45,7 @@ def test_an_answer_that_is_not_of_yt_is_named_and_not_asked_for_again(
     assert attempts(yt, command) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_balancer_that_is_busy_is_asked_again(cluster_job: Job, yt: YtProxy, command: str, status: int) -> None:

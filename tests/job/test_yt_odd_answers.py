@@ -44,6 +44,7 @@ def test_odd_values_of_a_column_of_any_type_are_rejected_rows(cluster_job: Job, 
     assert [row["value"] for row in listed["rejected"][:3]] == ['<"a"=1;>%true', '<"a"=1;>"7"', '<"a"=1;>7']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["row_count", "modification_time", "type", "schema", "revision", "path", "dynamic"])
 @pytest.mark.parametrize("value", [None, "", "x", -1, True, 1.5, [1], {"a": 1}, 2**63 - 1, "\x1b[2J"])
 def test_attributes_of_another_kind_end_in_one_line(cluster_job: Job, yt: YtProxy, name: str, value: Any) -> None:
@@ -76,6 +77,7 @@ def test_a_bomb_is_not_unpacked(cluster_job: Job, yt: YtProxy) -> None:
 ENDLESS = [(b"1", b"1"), (b'{"client_id"="', b"x"), (b'{"client_id"=[', b"1;"), (b"", b"[")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endless", ENDLESS)
 @pytest.mark.parametrize("kind", ["int64", "any"])
 @pytest.mark.parametrize("command", COMMANDS)
@@ -141,6 +143,7 @@ def read_list(cluster: Cluster) -> str:
         return str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_thousand_odd_answers_each_end_in_one_line(
     cluster_job: Job, yt: YtProxy, seed: int, monkeypatch: pytest.MonkeyPatch

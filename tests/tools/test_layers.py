@@ -64,7 +64,7 @@ def test_the_quick_run_says_that_it_is_not_everything() -> None:
     (recipe,) = [part for part in makefile.split("\n\n") if part.startswith("test-fast:")]
 
     (options,) = [line for line in makefile.splitlines() if line.startswith("FAST := ")]
-    assert '-m "not servers and not programs"' in options
+    assert '-m "not servers and not programs and not slow"' in options
     assert "$(FAST)" in recipe
     assert "--cov" not in options + recipe
     assert "This was not everything" in recipe
