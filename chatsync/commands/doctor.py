@@ -21,6 +21,7 @@ from chatsync.diagnostics.doctor import (
     totals,
 )
 from chatsync.diagnostics.doctor_databases import check_databases, check_driver
+from chatsync.diagnostics.doctor_writes import check_lock, check_writes
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.invocation import Invocation
 
@@ -31,7 +32,10 @@ _RETRY_SECONDS = 1.0
 @click.command()
 @click.pass_obj
 def doctor(invocation: Invocation) -> None:
-    """Check the configuration and everything that it names. Writes nothing.
+    """Check the configuration and everything that it names. Changes nothing.
+
+    A write is tried in each database, and rolled back.
+
 
     One line for each check: ✓ is good, ! is a warning, ✗ is a failure and says what to do. The last
     line counts them. Exits with 0 only if there is no ✗, and with 2 if the configuration itself is wrong.
@@ -60,7 +64,12 @@ def _examine(settings: Settings, scope: CancelScope) -> Iterator[Line]:
         yield from check_token(settings.exclusions)
     list_time = yield from check_list(settings, scope)
     yield from check_driver(settings)
-    yield from folded(check_databases(settings, scope))
+    broken: set[str] = set()
+    for line in folded(check_databases(settings, scope)):
+        yield line
+        broken |= {line.part} if line.mark is Mark.BAD else set()
+    yield from check_lock(settings, scope)
+    yield from check_writes(settings, scope, broken=broken)
     yield from check_job(settings, scope, list_time)
     yield from check_rows(settings, scope)
     yield from check_folders(settings)

@@ -11,6 +11,11 @@ from chatsync.core.off_rows import OffRows
 from chatsync.core.words import counted
 from chatsync.errors import ConfigError
 
+# A client that moves leaves its row behind: a few clients of other shards are normal on any shard. It takes so many
+# to speak of a wrong shard, where none of the clients found there live there, and where only the smaller part does.
+_ALL = 5
+_MOST = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
@@ -96,3 +101,21 @@ def _check_shards(off: IdsByShard, homes: IdsByShard) -> None:
             raise ConfigError(
                 f"shard {shard} is missing from databases.shards, and {which} live on it; add it to the configuration"
             )
+
+
+def live_elsewhere(shard: int, found: BitMap64, homes: IdsByShard) -> str:
+    """Return where most of the clients found on a shard live; empty if that is there, as it should be.
+
+    `homes` holds the shards of these clients, as shard_client_id has them. A shard where most clients
+    live elsewhere is another one than its number says. One that no client lives on was emptied, and
+    nothing is written there.
+    """
+    inhabitants = homes.get(shard, BitMap64())
+    at_home = len(found & inhabitants)
+    others = {other: found & ids for other, ids in homes.items() if other != shard}
+    elsewhere = sum(map(len, others.values()))
+    if not inhabitants or elsewhere < (_MOST if at_home else _ALL) or elsewhere <= at_home:
+        return ""
+    nearest = max(others, key=lambda other: len(others[other]))
+    ids = others[nearest]
+    return f"{len(ids)} of {at_home + elsewhere} clients found there live on shard {nearest} ({some(ids)})"

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.modtime import (
+    DISABLED_FOREVER,
     DictState,
     ModTimeState,
     check_enabled,
@@ -52,6 +53,7 @@ _SET = (
     .values(value=sa.bindparam("new"), last_change=sa.func.current_timestamp())
 )
 _COMPARE_AND_SET = _SET.where(ppc_properties.c.value == sa.bindparam("old"))
+_VALUE = sa.select(ppc_properties.c.value).where(_PROPERTY)
 _ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.bindparam("new"))
 
 
@@ -151,6 +153,25 @@ class DictDatabase:
             return parse_time(connection.execute(sa.select(utc_now())).scalar_one(), timezone=UTC)
 
         return self.database.do(write, what="set the mod-time")
+
+    def try_set_modtime(self) -> None:
+        """Write a mod-time, read it back and roll it back; raises DatabaseError where that is not what was written."""
+        value = format_time(DISABLED_FOREVER)
+
+        def attempt(connection: sa.Connection) -> None:
+            written = {"property": self._property, "new": value}
+            if not connection.execute(_SET, written).rowcount:
+                connection.execute(_ADD, written)
+            found = connection.execute(_VALUE, {"property": self._property}).scalar()
+            connection.rollback()
+            if found != value:
+                raise DatabaseError(
+                    f"ppc_properties.value made {found!r} of {value!r}",
+                    where=str(self.database),
+                    way_out="the column must be TEXT, as the README says",
+                )
+
+        self.database.do(attempt, what="try to set the mod-time")
 
     def advance_modtime(self, value: datetime, *, seen: datetime | None) -> bool:
         """Move the mod-time from the value that `diff` saw to `value`; False when it is there already.

@@ -6,6 +6,7 @@ Every statement of the setup is a round trip for each shard of each run, so ther
 import contextlib
 import logging
 import os
+import threading
 from typing import Any
 from urllib.parse import quote
 
@@ -48,7 +49,7 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int, idle_seconds:
     """
     if url.is_sqlite:
         return _sqlite_engine(url, writable=writable)
-    warn_without_c_extension()
+    set_up_driver()
     idle = idle_seconds or (IDLE_SECONDS_IN_TRANSACTION if writable else IDLE_SECONDS)
     engine = sa.create_engine(
         sa.URL.create(
@@ -109,16 +110,26 @@ def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
     return {**options, **url.options}
 
 
-def warn_without_c_extension() -> None:
-    """Warn once when the driver runs without its C extension, which makes it ten times slower."""
+def set_up_driver() -> None:
+    """Set the driver's C library up in one thread, and warn where the driver runs without it; once a process.
+
+    The library sets itself up with its first connection, and crashes (SIGSEGV) where several threads open one at
+    once. This one goes to a socket that is not there, and fails at once.
+    """
     import mysql.connector  # SQLite needs no MySQL driver
 
-    if not mysql.connector.HAVE_CEXT and not _warned:
-        _warned.append(True)
-        logger.warning("mysql-connector-python runs without its C extension: reading takes about ten times as long")
+    with _one_at_a_time:
+        if _is_set_up:
+            return
+        _is_set_up.append(True)
+        with contextlib.suppress(mysql.connector.Error):
+            mysql.connector.connect(unix_socket="/nonexistent/chatsync")
+        if not mysql.connector.HAVE_CEXT:
+            logger.warning("mysql-connector-python runs without its C extension: reading takes about ten times as long")
 
 
-_warned: list[bool] = []
+_is_set_up: list[bool] = []
+_one_at_a_time = threading.Lock()
 
 
 class _BitXor:

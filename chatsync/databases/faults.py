@@ -5,8 +5,6 @@ Numbers: the server and client error references of MySQL and MariaDB.
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from chatsync.errors import DatabaseError
-
 # Lock wait timeout, deadlock, a row changed since it was read, and a row that another session inserted meanwhile.
 _CONFLICTS = frozenset({1020, 1062, 1205, 1213})
 _FAILOVER = frozenset({
@@ -54,8 +52,8 @@ def error_number(error: BaseException) -> int | None:
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether a retry may help: a lock conflict, a failover, a server that is away."""
-    if isinstance(error, DatabaseError):
-        return error.may_pass
+    if getattr(error, "may_pass", False):  # an error of ours
+        return True
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
         return True
     return error_number(error) in _TRANSIENT

@@ -22,7 +22,6 @@ import sqlalchemy as sa
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.modtime import DictState
-from chatsync.databases.connection import Database
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import BusyError, ChatsyncError, ConfigError, DatabaseError, LockLostError, OutputError
 
@@ -116,11 +115,11 @@ class ServerLock:
 
     def _check_is_seen(self) -> None:
         """Raise ConfigError when other connections don't see the lock: they lead to another node of a cluster."""
-        url = self._settings.databases.dict
         for _ in range(_OTHER_CONNECTIONS):
-            with Database(url, name="dict", scope=self._scope) as other:
-                ((holder,),) = other.rows(_SEEN, {"name": self._name}, what="look for the lock of the job")
-            if holder is None:
+            with DictDatabase(self._settings, self._scope) as other:
+                ((holder,),) = other.database.rows(_SEEN, {"name": self._name}, what="look for the lock of the job")
+            if holder is None and self._dict.state_if_locked(self._name) is not None:
+                url = self._settings.databases.dict
                 raise ConfigError(
                     f"databases.dict: connections to {url} lead to different servers, and the lock of the job "
                     "(GET_LOCK) is known to one of them only; two applies could run at once",

@@ -4,18 +4,25 @@ import sqlalchemy as sa
 
 from chatsync.core.off_rows import MIX, SPREAD, OffRows
 from chatsync.databases.connection import Database
+from chatsync.databases.places import Place, check_may_write, place_columns, place_of
 
 # The same is computed over ids in core.off_rows.
 _OFF_ROWS = """SELECT COUNT(*), BIT_XOR(ClientID * {spread}), BIT_XOR(((ClientID * {spread} >> 32) + ClientID) * {mix})
-    FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"""
+    , {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"""
 
 
-def count_off_rows(shard: Database, feature_id: int) -> OffRows:
-    """Return how many rows say off on a shard, with the hash over their ids."""
-    sql = _OFF_ROWS.format(spread=SPREAD, mix=MIX, mark="?" if shard.is_sqlite else "%s")
+def count_off_rows(shard: Database, feature_id: int) -> tuple[OffRows, Place]:
+    """Return how many rows say off on a shard, with the hash over their ids, and which database that is.
 
-    def ask(connection: sa.Connection) -> OffRows:
-        count, spread, mix = connection.exec_driver_sql(sql, (feature_id,)).one()
-        return OffRows.from_xors(count, spread or 0, mix or 0)  # SQLite has NULL for no rows
+    Raises DatabaseError for a shard where nothing may be written.
+    """
+    place_sql, mark = place_columns(shard), "?" if shard.is_sqlite else "%s"
+    sql = _OFF_ROWS.format(spread=SPREAD, mix=MIX, place=place_sql, mark=mark)
+
+    def ask(connection: sa.Connection) -> tuple[OffRows, Place]:
+        count, spread, mix, *where = connection.exec_driver_sql(sql, (feature_id,)).one()
+        place = place_of(shard, tuple(where))
+        check_may_write(shard, place)
+        return OffRows.from_xors(count, spread or 0, mix or 0), place  # SQLite has NULL for no rows
 
     return shard.do(ask, what="count the clients that are off")

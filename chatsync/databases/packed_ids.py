@@ -81,13 +81,20 @@ def _records(packed: Packed, layout: list[tuple[str, str]], *, where: object) ->
 
 def _check_bounds(packed: Packed, *, where: object) -> None:
     """Refuse ids that five bytes can't hold: they would be read as other clients."""
-    for bound in (packed.lowest, packed.highest):
-        if packed.rows and not (type(bound) is int and 0 <= bound <= MAX_CLIENT_ID):
-            raise DatabaseError(
-                f"ClientID {bound!r} is no whole number from 0 to {MAX_CLIENT_ID}",
-                where=str(where),
-                way_out="the column must be INT UNSIGNED, as the README says",
-            )
+    if packed.rows:
+        checked_id(packed.lowest, where=where)
+        checked_id(packed.highest, where=where)
+
+
+def checked_id(client: Any, *, where: object) -> int:
+    """Return a ClientID as a server answered it. Raises DatabaseError for one that the column must not hold."""
+    if type(client) is int and 0 <= client <= MAX_CLIENT_ID:
+        return client
+    raise DatabaseError(
+        f"ClientID {client!r} is no whole number from 0 to {MAX_CLIENT_ID}",
+        where=str(where),
+        way_out="the column must be INT UNSIGNED, as the README says",
+    )
 
 
 def _numbers(records: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:

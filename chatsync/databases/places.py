@@ -7,13 +7,13 @@ statements that read a database anyway also ask which server and schema answered
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import Settings
 from chatsync.databases.connection import Database
 from chatsync.errors import ConfigError, DatabaseError
@@ -31,6 +31,9 @@ _ENGINE = """(SELECT CONCAT(COALESCE(t.ENGINE, t.TABLE_TYPE), '/', COALESCE(e.TR
     FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
     WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME = 'clients_features')"""
 _COLUMNS = (_SERVER, SCHEMA, READ_ONLY, _REPLICATES, _ENGINE)
+# Whatever the feature: before the first fill no client is off.
+_SOME_CLIENTS = """(SELECT GROUP_CONCAT(some_rows.ClientID) FROM
+    (SELECT ClientID FROM clients_features LIMIT 100) AS some_rows)"""
 
 _GET_LOCK = sa.text("SELECT GET_LOCK(:name, 0)")
 _SEES_LOCK = sa.text("SELECT IS_USED_LOCK(:name) IS NOT NULL")
@@ -38,7 +41,10 @@ _SEES_LOCK = sa.text("SELECT IS_USED_LOCK(:name) IS NOT NULL")
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What a server says of itself and of the schema that a connection uses; `engine` is that of clients_features."""
+    """What a server says of itself and of the schema that a connection uses.
+
+    `engine` is that of clients_features, and `clients` are some of those that have a row in it.
+    """
 
     server: str
     schema: str
@@ -46,6 +52,7 @@ class Place:
     replicates: bool = False
     engine: str = ""
     transactional: bool = True
+    clients: BitMap64 = field(default_factory=BitMap64)
 
     @property
     def refusal(self) -> str:
@@ -68,15 +75,17 @@ class Place:
 
 def place_columns(database: Database) -> str:
     """Return the columns that a SELECT has to end with for `place_of`."""
-    return "NULL" if database.is_sqlite else ", ".join(_COLUMNS)
+    return _SOME_CLIENTS if database.is_sqlite else ", ".join((_SOME_CLIENTS, *_COLUMNS))
 
 
 def place_of(database: Database, values: tuple[Any, ...]) -> Place:
     """Read what `place_columns` brought; an SQLite file is known by its device and inode, whatever its path."""
+    ids, *others = values
+    clients = BitMap64([int(client) for client in str(ids or "").split(",") if client.isdigit()])
     if database.is_sqlite:
         file = os.stat(database.url.database)  # noqa: PTH116  # the path is a text
-        return Place(server="this machine", schema=f"{file.st_dev}:{file.st_ino}")
-    server, schema, read_only, replicates, engine = values
+        return Place(server="this machine", schema=f"{file.st_dev}:{file.st_ino}", clients=clients)
+    server, schema, read_only, replicates, engine = others
     name, _, transactions = str(engine or "").rpartition("/")
     return Place(
         server=str(server),
@@ -85,7 +94,24 @@ def place_of(database: Database, values: tuple[Any, ...]) -> Place:
         replicates=bool(int(replicates)),
         engine=name,
         transactional=transactions == "YES" or not name,
+        clients=clients,
     )
+
+
+def read_place(connection: sa.Connection, database: Database) -> Place:
+    """Ask a server for its place alone, where no other statement does."""
+    return place_of(database, tuple(connection.exec_driver_sql(f"SELECT {place_columns(database)}").one()))
+
+
+def read_server(connection: sa.Connection) -> str:
+    """Return what a server says of itself; SQLite is not asked."""
+    return str(connection.exec_driver_sql(f"SELECT {_SERVER}").scalar())
+
+
+def in_cluster(connection: sa.Connection) -> bool:
+    """Tell whether this server is a node of a Galera cluster."""
+    row = connection.exec_driver_sql("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'").first()
+    return row is not None and row[1] == "ON"
 
 
 def check_may_write(database: Database, place: Place) -> None:
@@ -105,7 +131,7 @@ def check_are_different(settings: Settings, scope: CancelScope, places: Mapping[
         if other == shard:
             continue
         urls = settings.databases.shards
-        if urls[shard].is_sqlite or _is_one_server(urls[other], urls[shard], scope):
+        if urls[shard].is_sqlite or _is_one_server(settings, scope, other, shard):
             raise ConfigError(
                 f"databases.shards.{shard}: the same database as shard {other}, whatever their URLs look like: "
                 f"{urls[shard]} and {urls[other]} lead to schema {place.schema} on {place.server}",
@@ -113,10 +139,14 @@ def check_are_different(settings: Settings, scope: CancelScope, places: Mapping[
             )
 
 
-def _is_one_server(first: DatabaseUrl, second: DatabaseUrl, scope: CancelScope) -> bool:
+def _is_one_server(settings: Settings, scope: CancelScope, first: int, second: int) -> bool:
     """Tell two servers apart that say the same of themselves: a lock taken on one is seen on the other or not."""
     name = {"name": f"chatsync/{uuid.uuid4().hex}"}
-    with Database(first, name="shard", scope=scope) as one, Database(second, name="shard", scope=scope) as other:
+    urls = settings.databases.shards
+    with (
+        Database(urls[first], name=f"shard {first}", scope=scope) as one,
+        Database(urls[second], name=f"shard {second}", scope=scope) as other,
+    ):
         one.rows(_GET_LOCK, name, what="take a lock (GET_LOCK)")
         ((is_seen,),) = other.rows(_SEES_LOCK, name, what="look for a lock (IS_USED_LOCK)")
     return bool(is_seen)

@@ -74,6 +74,11 @@ def seconds_behind(connection: sa.Connection) -> float | None:
     return None if lag is None else float(lag)
 
 
+def is_replica(connection: sa.Connection) -> bool:
+    """Tell whether the server is set up to replicate. Needs a grant that the job does not need."""
+    return _replica_status(connection) is not None
+
+
 def _replica_status(connection: sa.Connection) -> Any:
     try:
         return connection.execute(sa.text("SHOW REPLICA STATUS")).mappings().first()

@@ -208,6 +208,10 @@ def check_rows(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     """Count the clients that are off, and the rows that count for nothing, unless other lines say why it can't."""
     try:
         plan = make_plan(settings, scope, trace_id="", if_modified=False, progress=progress_bar).plan
+    except ConfigError as error:  # a shard that is another one than its number says
+        if error.what.startswith("databases.shards."):
+            yield bad("shards", str(error))
+        return
     except ChatsyncError:
         return
     if plan.strays:

@@ -80,7 +80,7 @@ def _lower(columns: tuple[str, ...]) -> frozenset[str]:
 
 
 def check_databases(settings: Settings, scope: CancelScope) -> Iterator[Line]:
-    """Look at the dict database, all shards and their replicas side by side; the lines come in their order."""
+    """Check the dict database, all shards and their replicas at the same time; the lines keep this order."""
     urls = settings.databases
     places = [Place(part="dict", kind="dict", url=urls.dict)]
     places += [Place(part=f"shard {shard}", kind="shard", url=url) for shard, url in urls.shards.items()]
@@ -113,7 +113,7 @@ def _examine(place: Place, places: list[Place], scope: CancelScope) -> list[Line
         try:
             look = _look_at_replica(place, database) if place.kind == "replica" else _look(place, places, database)
             for line in look:
-                lines.append(line)  # noqa: PERF402  # what was seen before a failure is kept
+                lines.append(line)  # noqa: PERF402  # lines before a failure are kept
         except ChatsyncError as error:
             if is_no_schema(error.__cause__):
                 keep_secret(place.url.database)  # by a slip in the URL it may be the password
@@ -123,14 +123,12 @@ def _examine(place: Place, places: list[Place], scope: CancelScope) -> list[Line
 
 
 def _look_at_replica(place: Place, database: Database) -> Iterator[Line]:
-    """See that the lag, for which `apply` waits, can be read; read-only is what a replica should be."""
+    """Check that the lag, for which `apply` waits, can be read; a replica should be read-only."""
     yield from describe(place, replace(_ask(database), read_only=False))
     lag = database.do(seconds_behind, what="read the replication lag")
     if lag is None:
-        yield bad(
-            place.part,
-            "it does not replicate, so apply would wait until it gives up; repair it, or correct databases.replicas",
-        )
+        way_out = "repair it, or correct databases.replicas"
+        yield bad(place.part, f"it does not replicate, so apply would wait until it gives up; {way_out}")
     else:
         yield good(place.part, f"it lags {lag:g} s")
 
@@ -164,7 +162,7 @@ def _look_at_file(place: Place, database: Database) -> Iterator[Line]:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """What a server says of itself. `ahead` is its clock less ours, `tls` is empty without TLS."""
+    """What a server says about itself. `ahead` is its clock minus ours, `tls` is empty without TLS."""
 
     version: str
     account: str
@@ -175,7 +173,7 @@ class Server:
 
     @property
     def product(self) -> str:
-        """Whose server it is."""
+        """MariaDB or MySQL."""
         return "MariaDB" if "mariadb" in self.version.lower() else "MySQL"
 
 
@@ -185,7 +183,7 @@ def _ask(database: Database) -> Server:
     half_way = began + (datetime.now(UTC) - began) / 2
     user, _, host = row.account.rpartition("@")
     tls = database.do(_tls_version, what="see whether the connection is encrypted")
-    # A line may hold the hash of a password, so none is ever shown.
+    # A line may hold the hash of a password, so lines are never shown.
     lines = database.do(_show_grants, what="read the grants (SHOW GRANTS)")
     return Server(
         version=row.version,
@@ -207,7 +205,7 @@ def _show_grants(connection: sa.Connection) -> list[str]:
 
 
 def describe(place: Place, server: Server) -> Iterator[Line]:
-    """Judge what a server says of itself."""
+    """Return the lines about version, clock, TLS and read-only mode."""
     apart = short_span(server.ahead)
     clock = f"{apart} {'ahead of' if server.ahead > timedelta(0) else 'behind'} this machine's"
     about = f"{server.product} {server.version.partition('-')[0]}, {server.tls or 'no TLS'}, clock {clock}"
@@ -221,6 +219,8 @@ def describe(place: Place, server: Server) -> Iterator[Line]:
         yield warning(place.part, f"the clocks are {apart} apart: check NTP on this machine and there")
     if not server.tls and not place.url.unix_socket and place.url.host not in _LOOPBACK:
         yield warning(place.part, "passwords and ids travel without TLS; add ?ssl_ca=FILE to the URL")
+    if place.url.options.get("ssl_verify_identity") is False:
+        yield warning(place.part, "ssl_verify_identity=false: the login goes to any host with such a certificate")
 
 
 def _tables(place: Place, database: Database, unreadable: set[str]) -> Iterator[Line]:
@@ -235,7 +235,7 @@ def _tables(place: Place, database: Database, unreadable: set[str]) -> Iterator[
 
 
 def _surplus(place: Place, places: list[Place], grants: Grants, account: str) -> Iterator[Line]:
-    """Name what is granted for nothing, once for each server: the first of its databases says it."""
+    """Warn of grants that the job does not need, once for each server, with its first database."""
     same = [other for other in places if _server_of(other.url) == _server_of(place.url)]
     if same[0] is not place:
         return

@@ -13,7 +13,7 @@ from chatsync.core.results import Action, ShardResult, nothing_done
 from chatsync.core.words import counted
 from chatsync.databases.job_lock import job_lock
 from chatsync.databases.replica_lag import ReplicaLag
-from chatsync.databases.shard_database import ShardDatabase
+from chatsync.databases.shard_writer import ShardWriter
 from chatsync.errors import ChatsyncError, LockLostError, StoppedError, UnfinishedError
 from chatsync.parallel import SideBySide
 from chatsync.progress import Advance, Progress
@@ -94,7 +94,7 @@ def _write_shard(
 ) -> None:
     first = True
     with (
-        ShardDatabase(settings, result.shard, scope, writable=True) as shard,
+        ShardWriter(settings, result.shard, scope) as shard,
         ReplicaLag(settings, result.shard, scope) as replica,
     ):
         for action, tally in result.tallies.items():

@@ -19,6 +19,7 @@ from chatsync.core.plan import Plan
 from chatsync.core.words import counted
 from chatsync.databases.homes import find_homes
 from chatsync.databases.off_rows import count_off_rows
+from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, OutOfDateError
 
@@ -92,23 +93,26 @@ def _differing(
 ) -> tuple[Mapping[int, _ShardNow], Mapping[int, ChatsyncError]]:
     """Ask every shard for its off rows; return the shards that are not as expected, and those that failed."""
 
-    def ask(shard: ShardDatabase) -> _ShardNow | None:
+    def ask(shard: ShardDatabase) -> tuple[Place, _ShardNow | None]:
         number, feature_id = shard.number, plan.feature.id
-        rows = count_off_rows(shard.database, feature_id)
+        rows, place = count_off_rows(shard.database, feature_id)
         if rows == expected(number):
-            return None
+            return place, None
         off_now = shard.off_among(feature_id, plan.changed[number])
         turn_off, turn_on = plan.turn_off[number], plan.turn_on[number]
         found = deviation(before=plan.before[number], now=rows, turn_off=turn_off, turn_on=turn_on, off_now=off_now)
-        return _ShardNow(rows=rows, off_now=off_now, deviation=found)
+        return place, _ShardNow(rows=rows, off_now=off_now, deviation=found)
 
-    differing, unasked = {}, {}
+    places, differing, unasked = {}, {}, {}
     outcomes = on_every_shard(settings, scope, ask).outcomes(scope, within=within)
     for shard, outcome in sorted(outcomes, key=itemgetter(0)):
         if isinstance(outcome.error, (DatabaseError, DeadlineError)):
             unasked[shard] = outcome.error
-        elif (now := outcome.unwrap()) is not None:
+            continue
+        places[shard], now = outcome.unwrap()
+        if now is not None:
             differing[shard] = now
+    check_are_different(settings, scope, places)
     return differing, unasked
 
 

@@ -12,7 +12,7 @@ from pyroaring import BitMap64
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core.client_sets import IdsByShard, union
-from chatsync.core.diff import ExclusionList, ListVersion, compute_diff
+from chatsync.core.diff import ExclusionList, ListVersion, compute_diff, live_elsewhere
 from chatsync.core.modtime import DictState, ModTimeState, modtime_state
 from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part, rows_after
 from chatsync.core.times import format_time
@@ -20,7 +20,7 @@ from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
-from chatsync.errors import ChatsyncError
+from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import ListSource, open_list
 from chatsync.parallel import SideBySide
 from chatsync.progress import Progress
@@ -65,7 +65,8 @@ def make_plan(
                 rows = shards.results(scope)
                 check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
                 off = {shard: there.off for shard, there in rows.items()}
-                plan = compare(settings, scope, state, listed, off, trace_id=trace_id)
+                found = {shard: there.off | there.place.clients for shard, there in rows.items()}
+                plan = compare(settings, scope, state, listed, off, found=found, trace_id=trace_id)
     except ChatsyncError as error:
         if shards is not None:
             shards.cancel(scope, error)  # there will be no comparison
@@ -75,11 +76,29 @@ def make_plan(
 
 
 def compare(
-    settings: Settings, scope: CancelScope, state: DictState, listed: ExclusionList, off: IdsByShard, *, trace_id: str
+    settings: Settings,
+    scope: CancelScope,
+    state: DictState,
+    listed: ExclusionList,
+    off: IdsByShard,
+    *,
+    found: IdsByShard | None = None,
+    trace_id: str,
 ) -> Plan:
-    """Make the plan of both sides as they were read; `off` has an entry for each configured shard."""
-    homes = find_homes(settings, scope, listed.ids | union(off))
-    diff = compute_diff(listed.ids, off, homes)
+    """Make the plan of both sides as they were read; `off` has an entry for each configured shard.
+
+    `found` are clients that were found on each shard, off or not. Raises ConfigError for a shard where most of
+    them live elsewhere: it is another one than its number says.
+    """
+    found = found or off
+    homes = find_homes(settings, scope, listed.ids | union(found))
+    for shard, clients in sorted(found.items()):
+        elsewhere = live_elsewhere(shard, clients, homes)
+        if elsewhere:
+            url = settings.databases.shards[shard]
+            raise ConfigError(f"databases.shards.{shard}: {url} is not shard {shard}: {elsewhere}")
+    compared = listed.ids | union(off)
+    diff = compute_diff(listed.ids, off, {shard: ids & compared for shard, ids in homes.items()})
     unread = _plan(settings, listed.version, state, verdict=diff_verdict(diff), trace_id=trace_id)
     return msgspec.structs.replace(
         unread,

@@ -110,13 +110,14 @@ def test_a_world_that_is_well(sound_job: Job) -> None:
         "✓ dict       " + place.format("dict"),
         f"✓ databases  {there} (5: dict, shard 1, shard 2, shard 3, shard 4)",
         *[f"✓ shard {n}    {place.format(n)}" for n in sound_job.shards],
+        "✓ writes     what the job writes was tried and rolled back: dict and 4 of 4 shards",
         f"✓ feature    {FEATURE} has id 217",
         "✓ mod-time   …: list is newer by " + text.partition("newer by ")[2].partition("\n")[0],
         "✓ shards     5 clients, all on shards that databases.shards names",
         "✓ rows       5 clients off, each by the row on its home shard",
         f"✓ records    {sound_job.folder / 'records'} can be written",
         f"✓ metrics    {sound_job.folder / 'chatsync.prom'} can be written",
-        "21 checks: 0 failed, 0 warnings",
+        "22 checks: 0 failed, 0 warnings",
     ]
     assert (sound_job.rows(), sound_job.property(), sorted(sound_job.folder.iterdir())) == before
 
@@ -376,7 +377,7 @@ def test_an_old_server_without_tls_elsewhere() -> None:
 
 def test_a_driver_without_its_c_extension(sound_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mysql.connector.HAVE_CEXT", False)
-    monkeypatch.setattr("chatsync.databases.engines._warned", [True])
+    monkeypatch.setattr("chatsync.databases.engines._is_set_up", [True])
     (line,) = warnings(sound_job)
     assert line.startswith("driver     mysql-connector-python ")
     assert line.endswith(" without its C extension reads ten times as slowly; install a binary wheel")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.databases.shard_database import ShardDatabase
+from chatsync.databases.shard_writer import ShardWriter
 from tests.harness.job import TABLE, UNMEASURED, Job
 from tests.harness.wire import COMMIT, FOREVER, locked_row, wait_for_statement, wait_until
 
@@ -595,15 +595,15 @@ def test_a_folder_for_the_plan_that_is_not_there(eight_job: Job) -> None:
 
 
 def test_a_bug_on_one_shard_hides_nothing_of_the_others(eight_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = ShardDatabase.write
+    write = ShardWriter.write
 
-    def break_on_shard_2(shard: ShardDatabase, *args: Any, **kwargs: Any) -> Any:
+    def break_on_shard_2(shard: ShardWriter, *args: Any, **kwargs: Any) -> Any:
         if shard.database.name == "shard 2":
             msg = "not thought of"
             raise KeyError(msg)
         return write(shard, *args, **kwargs)
 
-    monkeypatch.setattr(ShardDatabase, "write", break_on_shard_2)
+    monkeypatch.setattr(ShardWriter, "write", break_on_shard_2)
 
     result = eight_job.apply()
 

@@ -138,3 +138,40 @@ def test_a_replica_that_takes_writes(planned: Job, server: Server, command: str)
     assert "the server is a replica: a row that is written there can stop its replication" in result.err
     assert "name the primary in [databases]" in result.err
     assert planned.rows() == set()
+
+
+def test_two_shards_whose_urls_are_swapped(planned: Job) -> None:
+    """Each held the other's clients, and rows of all of them were written where nobody reads them."""
+    for shard in (1, 2):
+        planned.settle_off({100 * shard + number: shard for number in range(5)})
+    urls = dict(planned.databases.shard_urls)
+    planned.configure(databases={"shards": urls | {"1": urls["2"], "2": urls["1"]}})
+
+    result = planned.diff()
+
+    assert result.code == 2
+    assert "databases.shards.1: " in result.err
+    assert " is not shard 1: 5 of 5 clients found there live on shard 2 (200, 201, 202, …)" in result.err
+
+
+def test_before_the_first_fill_rows_of_other_features_tell_a_wrong_shard(planned: Job) -> None:
+    for shard in (1, 2):
+        for client in range(100 * shard, 100 * shard + 5):
+            planned.settle({client: shard})
+            planned.row(shard, client, 1, feature=42)
+    urls = dict(planned.databases.shard_urls)
+    planned.configure(databases={"shards": urls | {"1": urls["2"], "2": urls["1"]}})
+
+    assert planned.diff().code == 2
+
+
+def test_rows_of_clients_that_moved_away_are_normal(planned: Job) -> None:
+    """Also where a shard was emptied."""
+    planned.settle_off({100 + number: 1 for number in range(4)})
+    planned.settle({300 + number: 2 for number in range(30)})
+    for client in range(300, 330):
+        planned.row(3, client, 0)
+    for client in range(300, 304):
+        planned.row(1, client, 0)
+
+    assert planned.diff().code == 0

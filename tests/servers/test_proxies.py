@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.databases import job_lock, shard_database
+from chatsync.databases import job_lock, shard_writer
 from tests.harness.haproxy import HaProxy
 from tests.harness.job import Job
 from tests.harness.schema import PASSWORD, USER, create_world
@@ -98,12 +98,12 @@ def test_a_proxy_that_ends_idle_connections_sooner_than_the_pause(
     server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_lock, "_PING_SECONDS", 0.1)
-    monkeypatch.setattr(shard_database, "_LONG_PAUSE_SECONDS", 0.5)
-    with HaProxy(server, idle="700ms") as proxy:
+    monkeypatch.setattr(shard_writer, "_LONG_PAUSE_SECONDS", 0.5)
+    with HaProxy(server, idle="3s") as proxy:
         urls = server_job.databases
         shards = {name: proxy.url(server, url) for name, url in urls.shard_urls.items()}
         databases = {"dict": proxy.url(server, urls.dict_url), "shards": shards}
-        planned(server_job, apply={"batch_size": 3, "pause": 1.5}, databases=databases)
+        planned(server_job, apply={"batch_size": 3, "pause": 4}, databases=databases)
         assert server_job.diff().code == 0
 
         result = server_job.run("-v", "apply", "--plan", str(server_job.plan_file))
@@ -117,9 +117,9 @@ def test_a_proxy_that_ends_the_lock_all_the_same_is_told(
     server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_lock, "_PING_SECONDS", 3600)
-    with HaProxy(server, idle="500ms") as proxy:
+    with HaProxy(server, idle="3s") as proxy:
         databases = {"dict": proxy.url(server, server_job.databases.dict_url)}
-        planned(server_job, apply={"batch_size": 3, "pause": 1}, databases=databases)
+        planned(server_job, apply={"batch_size": 3, "pause": 4}, databases=databases)
         assert server_job.diff().code == 0
 
         result = server_job.apply()

@@ -110,7 +110,7 @@ def test_a_ca_file_that_is_not_there(tls_job: Job) -> None:
     result = tls_job.diff()
 
     assert result.code == 2
-    assert ": ssl_ca: there is no file" in result.err
+    assert "ssl_ca: there is no file" in result.err
 
 
 @pytest.mark.parametrize("plugin", ["mysql_clear_password", "sha256_password", "caching_sha2_password"])

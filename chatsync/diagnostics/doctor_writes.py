@@ -1,0 +1,126 @@
+"""The doctor's checks of what a run needs to write: a lock that all see, transactions, and rows that are accepted.
+
+Each write is tried as `apply` and `set-modtime` make it, and rolled back.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterator
+from functools import partial
+
+from pyroaring import BitMap64
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.config.settings import Settings
+from chatsync.core.results import Action
+from chatsync.databases.dict_database import DictDatabase
+from chatsync.databases.places import in_cluster, read_server
+from chatsync.databases.replica_lag import is_replica
+from chatsync.databases.shard_database import on_every_shard
+from chatsync.databases.shard_writer import ShardWriter
+from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
+from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
+
+_HINT = "the lines above say more"
+# So many connections meet every server behind a proxy that deals them out.
+_LOCK_CONNECTIONS = 4
+
+
+class _RollBack(Exception):  # noqa: N818  # no error: the end of every trial
+    """Raised in place of a commit."""
+
+
+def check_writes(settings: Settings, scope: CancelScope, *, broken: Collection[str]) -> Iterator[Line]:
+    """Try a write in each database.
+
+    `broken` are the parts, such as `shard 2`, that are known to need repair: nothing is tried there.
+    """
+    if "dict" in broken:
+        return
+    try:
+        with DictDatabase(settings, scope, writable=True) as dict_database:
+            feature_id = dict_database.feature_id()
+            dict_database.try_set_modtime()
+    except ConfigError:  # no such feature: a line of its own
+        return
+    except ChatsyncError as error:
+        yield bad("dict", in_words(error, hint=_HINT, where=str(settings.databases.dict)))
+        return
+    yield from _try_shards(settings, scope, feature_id, broken=broken)
+
+
+def _try_shards(settings: Settings, scope: CancelScope, feature_id: int, *, broken: Collection[str]) -> Iterator[Line]:
+    asked = [shard for shard in settings.databases.shards if f"shard {shard}" not in broken]
+    ask = partial(_try_shard, feature_id=feature_id)
+    outcomes = dict(on_every_shard(settings, scope, ask, shards=asked, kind=ShardWriter).outcomes(scope))
+    errors = {shard: ended.error for shard, ended in outcomes.items() if ended.error is not None}
+    for shard, error in sorted(errors.items()):
+        if not isinstance(error, ChatsyncError):
+            raise error
+        yield bad(f"shard {shard}", in_words(error, hint=_HINT, where=str(settings.databases.shards[shard])))
+    untried = [str(shard) for shard in asked if shard not in errors and not outcomes[shard].value]
+    if untried:
+        yield warning("writes", f"no client to try a write with on shard {', '.join(untried)}")
+    if asked and not errors:
+        which = f"dict and {len(asked) - len(untried)} of {len(asked)} shards"
+        yield good("writes", f"what the job writes was tried and rolled back: {which}")
+
+
+def check_lock(settings: Settings, scope: CancelScope) -> Iterator[Line]:
+    """See that the job's lock (GET_LOCK), which one server keeps for itself, is the same for every connection."""
+    url = settings.databases.dict
+    if url.is_sqlite:
+        return
+    servers: set[str] = set()
+    is_cluster = False
+    try:
+        for _ in range(_LOCK_CONNECTIONS):
+            with DictDatabase(settings, scope) as dict_database:
+                database = dict_database.database
+                servers.add(database.do(read_server, what="see which server this is"))
+                is_cluster = is_cluster or database.do(in_cluster, what="see whether it is in a cluster")
+    except ChatsyncError:
+        return  # told above
+    way_out = "name one server in databases.dict, the same on every machine that runs this job"
+    if len(servers) > 1:
+        yield bad("lock", f"{url}: connections lead to different servers, and each has locks of its own; {way_out}")
+    elif is_cluster:
+        yield warning("lock", f"{url}: a node of a Galera cluster, and each node has locks of its own; {way_out}")
+
+
+def _try_shard(database: ShardWriter, *, feature_id: int) -> int:
+    """Try each kind of write, and return the number of rows."""
+    place = database.read_place()
+    _check_is_no_replica(database)
+    rows = database.rows_among(feature_id, place.clients)
+    off = BitMap64([client for client, is_on in rows.items() if not is_on][:1])
+    on = BitMap64([client for client, is_on in rows.items() if is_on][:1])
+    new = (place.clients - BitMap64(list(rows)))[:1]
+    for action, ids in ((Action.TURN_OFF, on | new), (Action.TURN_ON, off)):
+        if ids:
+            _try_write(database, action, feature_id, ids)
+    return len(off | on | new)
+
+
+def _check_is_no_replica(database: ShardWriter) -> None:
+    """Raise DatabaseError for a replica, where this account may see that; MySQL shows it nowhere else."""
+    replicates = False
+    with contextlib.suppress(DatabaseError):
+        replicates = database.database.do(is_replica, what="see whether it is a replica")
+    if replicates:
+        raise DatabaseError(
+            "the server is a replica: a row that is written there can stop its replication",
+            way_out="name the primary in [databases]",
+        )
+
+
+def _try_write(database: ShardWriter, action: Action, feature_id: int, ids: BitMap64) -> None:
+    """Do all that a batch does, but for its commit."""
+
+    def begin() -> None:
+        pass
+
+    def roll_back() -> None:
+        raise _RollBack
+
+    with contextlib.suppress(_RollBack):
+        database.write(action, feature_id, ids, may_begin=begin, may_commit=roll_back, committing=BitMap64())

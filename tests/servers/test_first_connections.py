@@ -1,0 +1,42 @@
+"""The first connections of a process, opened by several threads at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.harness.job import Job
+
+RUNS = int(os.environ.get("CHATSYNC_TEST_RUNS", "10"))
+
+# As many threads as there are shards, let go at once: once in some 150 processes the driver crashed.
+OPEN_ALL = """
+import sys, threading
+from pathlib import Path
+from chatsync.cancel_scope import CancelScope
+from chatsync.config.load import load
+from chatsync.databases.connection import Database
+import sqlalchemy as sa
+url = load(Path(sys.argv[1])).databases.dict
+together = threading.Barrier(16)
+def ask():
+    together.wait()
+    with Database(url, name="dict", scope=CancelScope(deadline=60, retry_timeout=1)) as database:
+        database.rows(sa.text("SELECT 1"), {}, what="ask")
+threads = [threading.Thread(target=ask) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_a_process_survives_its_first_connections(server_job: Job) -> None:
+    """More runs by CHATSYNC_TEST_RUNS=700."""
+    codes = [
+        subprocess.run([sys.executable, "-c", OPEN_ALL, str(server_job.config)], check=False).returncode
+        for _ in range(RUNS)
+    ]
+
+    assert codes == [0] * RUNS
