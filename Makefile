@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 FAST := --numprocesses auto --dist worksteal -m "not servers and not programs and not slow"
 
-.PHONY: help demo test test-mysql test-lowest test-newest soak lint docs lock bench
+.PHONY: help demo test test-mysql test-lowest test-newest soak lint docs deb image lock bench
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -41,6 +41,12 @@ lint: .venv/installed-dev ## Check style and types
 
 docs: .venv/installed-dev ## Write the generated parts of README.md and docs/ again
 	@$(BIN)/python -m tests.harness.readme
+
+deb: .venv/installed-dev ## Build dist/chatsync_*.deb for the Debian that this is
+	@deploy/debian/build.sh $(BIN)
+
+image: ## Build the container image chatsync with buildah and run the demo in it (BASE: the image to build on)
+	@deploy/image.sh
 
 lock: .venv/installed-dev ## Resolve the newest allowed versions into requirements/, which all installs take
 	@requirements/lock.sh $(BIN)

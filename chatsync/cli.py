@@ -3,6 +3,7 @@
 import atexit
 import gc
 import io
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from chatsync.invocation import Invocation
 from chatsync.redaction import forget_secrets
 
 CHECK = "check"
+COMPLETION = "_CHATSYNC_COMPLETE"  # set by the scripts that click writes for shells
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit with the code that scripts rely on."""
     # Commands are short: looking for garbage every 700 objects costs a twentieth of the start, for nothing.
     gc.set_threshold(50_000)
+    if os.environ.get(COMPLETION):
+        _complete()
     try:
         code = run(arguments)
     except Exception as bug:  # noqa: BLE001  # told as Python tells it, but without secrets
@@ -53,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # SQL layer in memory that takes 0.15 s, and a thread that hangs in a driver may crash it.
     atexit._run_exitfuncs()  # noqa: SLF001  # the only way to it
     os._exit(code)
+
+
+def _complete() -> NoReturn:
+    """Answer a shell that asks how a word may go on: names of commands, options and runs, and nothing else."""
+    logging.disable()
+    cli.main(prog_name="chatsync", complete_var=COMPLETION, obj=Invocation())
+    raise SystemExit(ExitCode.FAILED)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

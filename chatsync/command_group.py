@@ -59,9 +59,11 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Note which command was asked for, before anything in its module can fail: a check ends in its own way."""
         name = args[0]
+        if ctx.resilient_parsing:  # a shell completes a command line: nothing is run
+            return super().resolve_command(ctx, args)
         if name in self.list_commands(ctx):
             ctx.ensure_object(Invocation).method = _FIRST_STEP.get(name, name)
-        elif not name.startswith("-") and not ctx.resilient_parsing:
+        elif not name.startswith("-"):
             raise click.exceptions.NoSuchCommand(name, possibilities=self.list_commands(ctx), ctx=ctx)
         return super().resolve_command(ctx, args)
 

@@ -11,6 +11,11 @@ missing=()
 found haproxy || missing+=(haproxy) # tests/servers/test_proxies.py
 found promtool || missing+=(prometheus)
 found curl || missing+=(curl) # crontab.example
+# tests/tools/test_deploy.py
+found systemd-analyze || missing+=(systemd)
+found logrotate || missing+=(logrotate)
+found zsh || missing+=(zsh)
+found fish || missing+=(fish)
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 if ! found apt-get; then

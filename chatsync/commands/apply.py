@@ -14,13 +14,25 @@ from chatsync.config.settings import Settings
 from chatsync.core.objections import ALLOW_EMPTY, FORCE, objections, raise_first
 from chatsync.core.plan import Plan, Verdict
 from chatsync.core.results import nothing_done
+from chatsync.errors import ChatsyncError
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
 from chatsync.progress import progress_bar
 from chatsync.sync.plan_file import load
+from chatsync.sync.records import Records
 from chatsync.sync.report import results_report
 
 logger = logging.getLogger(__name__)
+
+
+def _complete_run(ctx: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    """Return the ids of recorded runs that a shell may put after --undo; none where the records can't be read."""
+    invocation = ctx.find_object(Invocation) or Invocation()
+    try:
+        runs = Records(invocation.settings().records).runs()
+    except ChatsyncError:
+        return []
+    return [run for run in runs if run.startswith(incomplete) or run.endswith(incomplete)]
 
 
 @click.command()
@@ -35,6 +47,7 @@ logger = logging.getLogger(__name__)
     "--undo",
     "undone",
     metavar="RUN",
+    shell_complete=_complete_run,
     help="Take back what this recorded run changed; the start or end of its id is enough.",
 )
 @dry_run_option

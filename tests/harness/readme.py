@@ -26,6 +26,7 @@ from chatsync.monitoring.metrics import METRICS
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
+EXAMPLE = ROOT / "chatsync.example.toml"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MONITORING = ROOT / "docs" / "monitoring.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
@@ -109,6 +110,7 @@ def main() -> None:
     """Write all generated parts again."""
     for page in PAGES:
         page.write_text(generated(page), encoding="utf-8")
+    EXAMPLE.write_text(output_of("config", "example"), encoding="utf-8")
 
 
 if __name__ == "__main__":

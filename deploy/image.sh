@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# image.sh: builds the image `chatsync` with buildah and runs the demo in it. BASE is the image to build on; without one,
+# a minimal Debian is made with debootstrap (SUITE, bookworm), which needs no registry of images. As root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+if [[ -z ${BASE:-} ]]; then
+    BASE=localhost/chatsync-base:${SUITE:=bookworm}
+    if ! buildah inspect "$BASE" >/dev/null 2>&1; then
+        deploy/base.sh "$SUITE" "$work/base"
+        container=$(buildah from scratch)
+        buildah add --quiet "$container" "$work/base" / >/dev/null
+        buildah commit --quiet --rm "$container" "$BASE" >/dev/null
+    fi
+fi
+
+# The index and the authorities that pip uses here: mounted while the image is built, and not part of it.
+python3 -m pip config list 2>/dev/null | sed -n "s/^\(global\|install\)\.\([a-z-]*\)='\(.*\)'$/[\1]\n\2 = \3/p" | sed 's/\\n/ /g' >"$work/pip.conf"
+volumes=(--volume "$work/pip.conf:/etc/pip.conf:ro")
+authorities=/etc/ssl/certs/ca-certificates.crt
+[[ ! -e $authorities ]] || volumes+=(--volume "$authorities:$authorities:ro")
+buildah build --quiet --format docker --file deploy/Containerfile --build-arg BASE="$BASE" --tag chatsync "${volumes[@]}" . >"$work/id"
+
+container=$(buildah from chatsync)
+trap 'buildah rm "$container" >/dev/null; rm -rf "$work"' EXIT
+in_image() { buildah run "$container" -- "$@"; }
+in_image chatsync --version
+[[ $(in_image id -u) == 10001 ]]
+in_image chatsync demo demo-world >"$work/demo"
+tail -n 3 "$work/demo"
+in_image sh -c 'cd demo-world && chatsync -q sync && chatsync check'
+! in_image sh -c 'find / -xdev -name pip.conf -size +0 2>/dev/null | grep .'
+buildah inspect --type image --format '{{.Docker.Config.User}} {{.Docker.Config.Healthcheck.Test}}' chatsync

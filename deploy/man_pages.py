@@ -1,0 +1,20 @@
+"""man_pages.py FOLDER: writes the manual pages of all commands, from their help."""
+
+import sys
+
+import click
+from click_man.core import write_man_pages
+
+from chatsync import __version__
+from chatsync.cli import cli
+
+
+def main() -> None:
+    """Load all commands, which the group otherwise loads when they are called, and write their pages."""
+    context = click.Context(cli, info_name="chatsync")
+    cli.commands = {name: command for name in cli.list_commands(context) if (command := cli.get_command(context, name))}
+    write_man_pages("chatsync", cli, version=__version__, target_dir=sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()
