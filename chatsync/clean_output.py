@@ -37,7 +37,7 @@ class CleanStream:
         return contextlib.suppress(OSError) if self._may_fail else contextlib.nullcontext()
 
     def __getattr__(self, name: str) -> Any:
-        """Be the stream behind it, but for its bytes: they would go past the cleaning."""
+        """Pass on the attributes of the stream, except `buffer`: bytes written there would not be cleaned."""
         if name in ("buffer", "raw"):
             raise AttributeError(name)
         return getattr(self.raw, name)

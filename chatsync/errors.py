@@ -135,7 +135,7 @@ class OutOfDateError(ChatsyncError):
 
 
 class UntrustedPlanError(ChatsyncError):
-    """A plan is taken only from a file that nobody but its user, or root, may have written."""
+    """A plan is taken only from a file that only its user or root may have written."""
 
     exit_code = ExitCode.OUT_OF_DATE
 

@@ -16,9 +16,9 @@ _MAX_WORD_LENGTH = 7
 _PROGRAM = "chatsync"  # a password that is the program's own name would hide the start of every line
 
 # `//user:password@`, also with one slash, as a path library writes it. A password may hold "@".
-_LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?!PASSWORD@)(?:[^\s\"\\]|\\.)*@")  # but for our own USER:PASSWORD@
+_LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?!PASSWORD@)(?:[^\s\"\\]|\\.)*@")  # except our own USER:PASSWORD@
 
-# Controls but for tab and line end, what changes the direction of a text or can't be seen, and
+# Controls except tab and line end, what changes the direction of a text or can't be seen, and
 # surrogates, which stand for bytes that are no valid UTF-8.
 _ODD = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"

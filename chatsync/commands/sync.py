@@ -35,7 +35,7 @@ def sync(ctx: click.Context, plan_file: Path | None, *, full: bool) -> None:
 
 
 def _step(ctx: click.Context, name: str, **options: object) -> None:
-    """Run one command as the command line does, but for its options."""
+    """Run one command as the command line does, without its options."""
     root = ctx.find_root()
     command = root.command.get_command(root, name) if isinstance(root.command, click.Group) else None
     if command is None:

@@ -52,7 +52,7 @@ def short_time(value: datetime) -> str:
 
 
 def distance(moment: datetime, *, now: datetime) -> str:
-    """Say how long ago a moment was, or how far ahead it is: `3 h 12 min ago`, `3 h 12 min from now`."""
+    """Return how long ago a moment was, or how far ahead it is: `3 h 12 min ago`, `3 h 12 min from now`."""
     return f"{short_span(now - moment)} {'ago' if moment <= now else 'from now'}"
 
 

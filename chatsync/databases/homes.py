@@ -2,8 +2,8 @@
 
 The server packs ids with their shards into one value of one row, together with its own count and bounds, so that a
 part of the answer can't be missing unseen. A few clients are looked up one by one. Many are read by pages: a page is a
-range of the primary key with about as many rows as a value holds, whoever else lives there. Where others are far more
-than those asked for, a page ends early, and the rest of its clients are looked up one by one after all.
+range of the primary key with about as many rows as a value holds, whichever other clients live there. Where others are
+far more than those asked for, a page ends early, and the rest of its clients are looked up one by one after all.
 """
 
 from collections.abc import Callable, Iterable

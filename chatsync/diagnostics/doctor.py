@@ -100,7 +100,7 @@ def check_config(settings: Settings) -> Iterator[Line]:
 
 
 def check_token(section: Exclusions) -> Iterator[Line]:
-    """Say where the YT token is, never what it is."""
+    """Check where the YT token is; the token itself is never shown."""
     try:
         token, place = find_token(section)
     except ChatsyncError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _NAME = r'(?:`(?:[^`]|``)*`|"(?:[^"]|"")*"|\*)'
-# A line without ON gives a role, one with ON ''@'' a proxy: neither lets anybody read a table.
+# A line without ON gives a role, one with ON ''@'' a proxy: neither allows reading a table.
 _LINE = re.compile(rf"(GRANT|REVOKE) (.+?) ON ((?:[A-Z]+ )*)({_NAME})\.({_NAME}) (?:TO|FROM) ", re.IGNORECASE)
 _PRIVILEGE = re.compile(r"([A-Z_][A-Z_ ]*[A-Z])\s*(?:\(([^)]*)\))?\s*(?:,|$)", re.IGNORECASE)
 _ALL = "ALL PRIVILEGES"

@@ -13,7 +13,7 @@ from chatsync.core.diff import ExclusionList, ListVersion, Rejected
 
 _REJECTED_KEPT = 100
 _SHOWN_LENGTH = 60
-_MAX_DIGITS = 40  # leading zeros included; longer than this is no number anybody meant
+_MAX_DIGITS = 40  # leading zeros included; a longer one is not meant as a number
 
 
 def client_id(value: Any) -> int | str:

@@ -111,7 +111,7 @@ class ShardGuard:
                 tally.add(written)
 
     def take(self) -> None:
-        """Close the result: whoever reads it now reads all that was committed, or may have been."""
+        """Close the result: from now on it contains everything that was committed, or may have been."""
         with self._one_at_a_time:
             self._is_taken = True
             for tally in self._result.tallies.values():

@@ -133,7 +133,7 @@ def few(ids: BitMap64) -> str:
 
 
 def answer_line(plan: Plan, objections: Sequence[Objection]) -> str:
-    """Say what `apply` will do with the plan, or why it will not, and what it would refuse but for an option."""
+    """Return what `apply` will do with the plan, or why it refuses it, and which refusals an option overrides."""
     standing = [f"  exit {item.exit_code}: {item.reason}" for item in objections if not item.is_lifted]
     lifted = [f"  {item.reason}" for item in objections if item.is_lifted]
     lines = ["apply will refuse this:", *standing] if standing else [_outlook(plan)]
