@@ -16,7 +16,7 @@ import shlex
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from difflib import SequenceMatcher
@@ -177,10 +177,10 @@ class Yes(io.StringIO):
         return "y\n"
 
 
-Story = Callable[[Scene], Iterator[None]]
+Story = Callable[[Scene], Generator[None, None, None]]
 
 
-def a_client_without_chat(scene: Scene) -> Iterator[None]:
+def a_client_without_chat(scene: Scene) -> Generator[None, None, None]:
     scene.synced()  # with the first client that the page asks about, and without the second
     yield
     other = scene.clients[OFF + 10]
@@ -188,14 +188,14 @@ def a_client_without_chat(scene: Scene) -> Iterator[None]:
     yield
 
 
-def the_list_is_lost(scene: Scene) -> Iterator[None]:
+def the_list_is_lost(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     scene.yt.remove(TABLE)
     yield
     yield
 
 
-def the_list_was_emptied(scene: Scene) -> Iterator[None]:
+def the_list_was_emptied(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     scene.write([], ago=timedelta(minutes=50))
     yield
@@ -203,7 +203,7 @@ def the_list_was_emptied(scene: Scene) -> Iterator[None]:
     yield
 
 
-def rows_are_rejected(scene: Scene) -> Iterator[None]:
+def rows_are_rejected(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     cells = [*scene.clients[:615], "client 8811606", "", "12.5", 9999999]
     schema = [{"name": "client_id", "type": "string"}]
@@ -212,7 +212,7 @@ def rows_are_rejected(scene: Scene) -> Iterator[None]:
     yield
 
 
-def a_limit_refuses(scene: Scene) -> Iterator[None]:
+def a_limit_refuses(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     scene.write(scene.clients[:900], ago=timedelta(minutes=40))
     yield
@@ -220,7 +220,7 @@ def a_limit_refuses(scene: Scene) -> Iterator[None]:
     yield
 
 
-def the_job_is_silent(scene: Scene) -> Iterator[None]:
+def the_job_is_silent(scene: Scene) -> Generator[None, None, None]:
     scene.synced(ago=timedelta(hours=7))
     scene.write(scene.clients[:700], ago=timedelta(hours=2, minutes=24))
     yield
@@ -232,7 +232,7 @@ def the_job_is_silent(scene: Scene) -> Iterator[None]:
         scene.wired.sql("ppc3", "GRANT INSERT ON ppc3.clients_features TO chatsync")
 
 
-def a_shard_is_down(scene: Scene) -> Iterator[None]:
+def a_shard_is_down(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     scene.write(scene.clients[10:627], ago=timedelta(minutes=20))
     scene.wired.wires["ppc3"].go_away()
@@ -246,7 +246,7 @@ def a_shard_is_down(scene: Scene) -> Iterator[None]:
     yield
 
 
-def disabled_and_forgotten(scene: Scene) -> Iterator[None]:
+def disabled_and_forgotten(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     scene.write(scene.clients[:617], ago=timedelta(minutes=20))
     until, why = f"{scene.now + timedelta(days=28):%Y-%m-%d}", "JOBS-17: the sales team rewrites the list"
@@ -257,7 +257,7 @@ def disabled_and_forgotten(scene: Scene) -> Iterator[None]:
     yield
 
 
-def a_wrong_list_was_synced(scene: Scene) -> Iterator[None]:
+def a_wrong_list_was_synced(scene: Scene) -> Generator[None, None, None]:
     scene.synced(count=600)
     scene.synced(ago=timedelta(hours=1))
     wrong = [*scene.clients[200:612], *scene.clients[1000:1140]]
@@ -269,7 +269,7 @@ def a_wrong_list_was_synced(scene: Scene) -> Iterator[None]:
     yield
 
 
-def two_runs_meet(scene: Scene) -> Iterator[None]:
+def two_runs_meet(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     scene.write(scene.clients[:617], ago=timedelta(minutes=20))
     assert scene.quietly("diff", "--plan", "plan.json") == 0
@@ -284,7 +284,7 @@ def two_runs_meet(scene: Scene) -> Iterator[None]:
         yield
 
 
-def the_list_moves(scene: Scene) -> Iterator[None]:
+def the_list_moves(scene: Scene) -> Generator[None, None, None]:
     scene.synced()
     moved = "//home/sales/clients_chat_exclusion"
     scene.write(scene.clients[:615], ago=timedelta(days=3), path=moved)
@@ -313,13 +313,13 @@ STORIES: dict[str, Story] = {
 }
 
 
-def played(heading: str, scene: Scene) -> Iterator[tuple[str, list[str], list[str]]]:
+def played(heading: str, scene: Scene) -> Generator[tuple[str, list[str], list[str]], None, None]:
     """Play a section: for each command, the lines of the page and the lines that it really prints."""
-    story = STORIES[heading](scene)
-    for command, lines in sections()[heading]:
-        next(story)
-        yield command, lines, scene.run(command)
-    assert next(story, "the end") == "the end", "the story has more commands than the section"
+    with closing(STORIES[heading](scene)) as story:
+        for command, lines in sections()[heading]:
+            next(story)
+            yield command, lines, scene.run(command)
+        assert next(story, "the end") == "the end", "the story has more commands than the section"
 
 
 # What is another one each time.

@@ -370,7 +370,8 @@ def test_a_cluster_that_answers_503_for_ever(server_job: Job, yt: YtProxy) -> No
     assert code == 1
     assert "trying again in" in err
     last = err.splitlines()[-1]
-    assert last.startswith("chatsync: the deadline passed: run.deadline = 2s while waiting for 127.0.0.1:")
+    said = last.partition("chatsync: ")[2]  # behind the time, level and trace id of the log
+    assert said.startswith("the deadline passed: run.deadline = 2s while waiting for 127.0.0.1:")
     assert "lock the table, which last failed with: " in last
     assert seconds < 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,8 +25,9 @@ def test_each_section_that_shows_output_has_a_story() -> None:
 def test_the_page_shows_what_is_printed(heading: str, wired: Wired, yt: YtProxy, tmp_path: Path) -> None:
     scene = runbook.Scene(Job(tmp_path, wired), wired, yt)
 
-    for command, page, printed in runbook.played(heading, scene):
-        assert runbook.shows(page, printed), "\n".join([f"$ {command}", *printed])
+    with closing(runbook.played(heading, scene)) as story:  # so that a story which fails leaves the server as it was
+        for command, page, printed in story:
+            assert runbook.shows(page, printed), "\n".join([f"$ {command}", *printed])
 
 
 @pytest.mark.parametrize(
