@@ -17,6 +17,7 @@ Value = TypeVar("Value")
 
 # SIGHUP: the terminal, or the ssh session around it, is gone.
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLED_SIGNALS = (*_STOP_SIGNALS, signal.SIGALRM)
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """Threads: one task each, and one result or one error for each task."""
 
 import queue
+import signal
 import threading
 import time
 from collections import deque
@@ -8,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from chatsync.cancel_scope import CancelScope, format_seconds
+from chatsync.cancel_scope import HANDLED_SIGNALS, CancelScope, format_seconds
 from chatsync.errors import ChatsyncError, DeadlineError
 
 Key = TypeVar("Key", bound=Hashable)
@@ -41,14 +42,19 @@ def _ended(task: Callable[[], Value]) -> Ended[Value]:
 
 
 def _start(work: Callable[[], None]) -> None:
-    """Start a thread that can't keep the process alive."""
+    """Start a thread that can't keep the process alive.
+
+    Signals wait meanwhile, and never reach the new thread: an error that a handler raises inside start()
+    would break the bookkeeping of `threading` and be lost.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
     try:
         threading.Thread(target=work, daemon=True).start()
-    except KeyError as error:  # a signal's error inside start() is lost: the thread that it wants to undo has started
-        raise error.__context__ or error from None
     except RuntimeError as error:
         way_out = "raise the limits on tasks and memory (ulimit -u, -v; the cgroup's)"
         raise ChatsyncError(f"no thread can be started: {error}", way_out=way_out) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def off_main_thread(task: Callable[[], Value]) -> Value:

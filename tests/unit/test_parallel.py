@@ -1,29 +1,43 @@
-"""Threads of a command: an error that a signal raises while one is started is not lost."""
+"""Threads of a command: a signal that comes while one is started waits until it has started."""
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.errors import DeadlineError
+from chatsync.cancel_scope import HANDLED_SIGNALS, CancelScope
+from chatsync.errors import StoppedError
 from chatsync.parallel import off_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_a_deadline_while_a_thread_starts_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_while_a_thread_starts_waits_and_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading._start_new_thread  # type: ignore[attr-defined]  # noqa: SLF001 - where the signal comes
-    running = threading.Event()
+    ended = threading.Event()
+    started: list[bool] = []
 
-    def start_and_raise(bootstrap: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def start_and_signal(bootstrap: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
         start(bootstrap, arguments)
-        running.wait()
-        raise DeadlineError("the deadline passed")
+        started.append(True)
 
-    monkeypatch.setattr(threading, "_start_new_thread", start_and_raise)
+    monkeypatch.setattr(threading, "_start_new_thread", start_and_signal)
 
-    with pytest.raises(DeadlineError, match="the deadline passed"):
-        off_main_thread(running.set)
+    with CancelScope(deadline=60, retry_timeout=1).watching(), pytest.raises(StoppedError):
+        off_main_thread(ended.set)
+
+    assert started == [True]
+    assert ended.wait(10)
+
+
+def test_a_thread_leaves_signals_to_the_main_thread() -> None:
+    mask = off_main_thread(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    assert set(HANDLED_SIGNALS) <= mask
+    assert not set(HANDLED_SIGNALS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
