@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
-    from chatsync.core.plan import Plan
+    from chatsync.core import Plan
     from chatsync.monitoring.metrics import Facts
 
 

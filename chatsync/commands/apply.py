@@ -11,9 +11,7 @@ import click
 from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import dry_run_option, format_option, logs_to_a_file
 from chatsync.config.settings import Settings
-from chatsync.core.objections import ALLOW_EMPTY, FORCE, objections, raise_first
-from chatsync.core.plan import Plan, Verdict
-from chatsync.core.results import nothing_done
+from chatsync.core import ALLOW_EMPTY, FORCE, Plan, Verdict, nothing_done, objections, raise_first
 from chatsync.errors import ChatsyncError
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chatsync.commands.options import dry_run_option, echo, format_option, limit_option, logs_to_a_file
-from chatsync.core.objections import objections
+from chatsync.core import objections
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
 from chatsync.progress import progress_bar

@@ -6,7 +6,7 @@ import click
 from pyroaring import BitMap64
 
 from chatsync.commands.options import echo, format_option
-from chatsync.core.client_sets import MAX_LIST_ID
+from chatsync.core import MAX_LIST_ID
 from chatsync.diagnostics.history import Shown, client_changes, history_report, steps_report
 from chatsync.invocation import Invocation
 from chatsync.sync.records import Records

@@ -8,10 +8,17 @@ import click
 
 from chatsync.commands.options import logs_to_a_file
 from chatsync.config.settings import Settings
-from chatsync.core.modtime import DISABLED_FOREVER, NEVER, effect
-from chatsync.core.objections import plan_objections, raise_first
-from chatsync.core.plan import Plan, Verdict
-from chatsync.core.times import format_time, parse_time
+from chatsync.core import (
+    DISABLED_FOREVER,
+    NEVER,
+    Plan,
+    Verdict,
+    effect,
+    format_time,
+    parse_time,
+    plan_objections,
+    raise_first,
+)
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
 from chatsync.sync.plan_file import load

@@ -6,8 +6,7 @@ from pathlib import Path
 import click
 
 from chatsync.commands.options import echo, format_option, limit_option
-from chatsync.core.modtime import StoredModTime
-from chatsync.core.objections import objections
+from chatsync.core import StoredModTime, objections
 from chatsync.invocation import Invocation
 from chatsync.sync.plan_file import load
 from chatsync.sync.report import diff_report

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import echo
 from chatsync.config.settings import Settings
-from chatsync.core.objections import objections, raise_first
-from chatsync.core.plan import Plan
+from chatsync.core import Plan, objections, raise_first
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
 from chatsync.progress import progress_bar

@@ -1,1 +1,75 @@
-"""The rules of the job. Pure: no I/O, no clock, no driver."""
+"""The rules of the job, and the values they are about. Pure: no I/O, no clock, no driver.
+
+Other folders import these names from here; the modules inside import each other.
+"""
+
+from chatsync.core.client_sets import (
+    MAX_CLIENT_ID,
+    MAX_LIST_ID,
+    IdsByShard,
+    bitmap_of,
+    chunks,
+    parse_lines,
+    some,
+    storable,
+    total,
+    union,
+)
+from chatsync.core.diff import ExclusionList, ListVersion, Rejected, compute_diff, live_elsewhere
+from chatsync.core.modtime import (
+    DISABLED_FOREVER,
+    NEVER,
+    DictState,
+    ModTimeState,
+    StoredModTime,
+    check_enabled,
+    check_modtime,
+    disabled_message,
+    effect,
+    is_disabled,
+    modtime_meaning,
+    modtime_state,
+    older_message,
+    parse_property,
+    until,
+    waiting_since,
+)
+from chatsync.core.objections import (
+    ALLOW_EMPTY,
+    FORCE,
+    Objection,
+    feature_objections,
+    limit_objections,
+    objections,
+    plan_objections,
+    raise_first,
+    state_objections,
+)
+from chatsync.core.off_rows import MIX, SPREAD, Deviation, OffRows, deviation
+from chatsync.core.plan import (
+    Plan,
+    PlanExclusions,
+    PlanFeature,
+    Verdict,
+    diff_verdict,
+    fingerprint,
+    list_part,
+    rows_after,
+)
+from chatsync.core.plan_document import from_document, sealed, to_document
+from chatsync.core.results import Action, ShardResult, Tally, Written, nothing_done
+from chatsync.core.times import distance, format_time, parse_time, read_time, short_span, short_time
+from chatsync.core.words import counted
+
+__all__ = [
+    "ALLOW_EMPTY", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER", "SPREAD",
+    "Action", "Deviation", "DictState", "ExclusionList", "IdsByShard", "ListVersion", "ModTimeState",
+    "Objection", "OffRows", "Plan", "PlanExclusions", "PlanFeature", "Rejected", "ShardResult", "StoredModTime",
+    "Tally", "Verdict", "Written", "bitmap_of", "check_enabled", "check_modtime", "chunks", "compute_diff",
+    "counted", "deviation", "diff_verdict", "disabled_message", "distance", "effect", "feature_objections",
+    "fingerprint", "format_time", "from_document", "is_disabled", "limit_objections", "list_part",
+    "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done", "objections", "older_message",
+    "parse_lines", "parse_property", "parse_time", "plan_objections", "raise_first", "read_time", "rows_after",
+    "sealed", "short_span", "short_time", "some", "state_objections", "storable", "to_document", "total",
+    "union", "until", "waiting_since",
+]  # fmt: skip

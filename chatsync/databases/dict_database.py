@@ -8,17 +8,18 @@ from sqlalchemy.exc import IntegrityError
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.modtime import (
+from chatsync.core import (
     DISABLED_FOREVER,
     DictState,
     ModTimeState,
     check_enabled,
     check_modtime,
+    format_time,
     is_disabled,
     modtime_state,
     parse_property,
+    parse_time,
 )
-from chatsync.core.times import format_time, parse_time
 from chatsync.databases.connection import Database
 from chatsync.databases.places import READ_ONLY, SCHEMA
 from chatsync.databases.tables import features, ppc_properties, shard_client_id, utc_now

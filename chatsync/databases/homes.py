@@ -14,7 +14,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard, chunks, storable
+from chatsync.core import IdsByShard, chunks, storable
 from chatsync.databases.connection import Database
 from chatsync.databases.packed_ids import Packed, packed_columns, unpack_shards
 from chatsync.parallel import SideBySide

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.modtime import DictState
+from chatsync.core import DictState
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import BusyError, ChatsyncError, ConfigError, DatabaseError, LockLostError, OutputError
 

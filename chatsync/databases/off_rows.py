@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from chatsync.core.off_rows import MIX, SPREAD, OffRows
+from chatsync.core import MIX, SPREAD, OffRows
 from chatsync.databases.connection import Database
 from chatsync.databases.places import Place, check_may_write, place_columns, place_of
 

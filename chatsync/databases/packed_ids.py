@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatsync.core.client_sets import MAX_CLIENT_ID, bitmap_of
+from chatsync.core import MAX_CLIENT_ID, bitmap_of
 from chatsync.errors import DatabaseError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from pyroaring import BitMap64
 
-from chatsync.core.results import Action, Written
+from chatsync.core import Action, Written
 from chatsync.databases.places import check_may_write, read_place
 from chatsync.databases.shard_database import OFF, ROWS, ShardDatabase
 

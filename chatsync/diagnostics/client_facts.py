@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import storable
-from chatsync.core.objections import limit_objections
+from chatsync.core import limit_objections, storable
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.diagnostics.history import client_changes, listed_since
 from chatsync.diagnostics.survey import Survey

@@ -1,7 +1,4 @@
-"""Checks of everything that the configuration names, for the person who installs or repairs it.
-
-Nothing here writes. A failed check is a line, and the next check is made all the same.
-"""
+"""Checks of everything that the configuration names. Nothing here writes; a failed check is a line like the others."""
 
 import os
 import stat
@@ -15,10 +12,16 @@ from pathlib import Path
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.databases import exposed_files
 from chatsync.config.settings import Exclusions, Settings
-from chatsync.core.diff import ExclusionList
-from chatsync.core.modtime import NEVER, ModTimeState, modtime_meaning, modtime_state, older_message
-from chatsync.core.times import short_time
-from chatsync.core.words import counted
+from chatsync.core import (
+    NEVER,
+    ExclusionList,
+    ModTimeState,
+    counted,
+    modtime_meaning,
+    modtime_state,
+    older_message,
+    short_time,
+)
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import open_list

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.settings import Settings
-from chatsync.core.times import parse_time, short_span
+from chatsync.core import parse_time, short_span
 from chatsync.databases.connection import Database
 from chatsync.databases.faults import NOT_REACHED_HINT, is_no_schema, is_wrong_login
 from chatsync.databases.replica_lag import seconds_behind

@@ -11,7 +11,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.results import Action
+from chatsync.core import Action
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.places import in_cluster, read_server
 from chatsync.databases.replica_lag import is_replica

@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
-from chatsync.core.diff import ListVersion
-from chatsync.core.modtime import DictState, ModTimeState, modtime_state
-from chatsync.core.results import Action
+from chatsync.core import Action, DictState, ListVersion, ModTimeState, modtime_state
 from chatsync.diagnostics.history import ClientChange
 from chatsync.sync.record import Record
 

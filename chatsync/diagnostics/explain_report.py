@@ -6,9 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from chatsync.core.modtime import DISABLED_FOREVER, older_message, until
-from chatsync.core.results import Action
-from chatsync.core.times import format_time, short_time
+from chatsync.core import DISABLED_FOREVER, Action, format_time, older_message, short_time, until
 from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.diagnostics.history import ClientChange, change_in_words
 

@@ -14,9 +14,7 @@ import msgspec
 from pyroaring import BitMap64
 from tabulate import tabulate
 
-from chatsync.core.results import Action
-from chatsync.core.times import short_span, short_time
-from chatsync.core.words import counted
+from chatsync.core import Action, counted, short_span, short_time
 from chatsync.sync.record import Outcome, Record
 from chatsync.sync.step_log import Step
 

@@ -7,11 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chatsync.core.client_sets import total
-from chatsync.core.modtime import ModTimeState, disabled_message, older_message, waiting_since
-from chatsync.core.objections import limit_objections
-from chatsync.core.times import distance, short_span, short_time
-from chatsync.core.words import counted
+from chatsync.core import (
+    ModTimeState,
+    counted,
+    disabled_message,
+    distance,
+    limit_objections,
+    older_message,
+    short_span,
+    short_time,
+    total,
+    waiting_since,
+)
 from chatsync.diagnostics.history import short_names
 from chatsync.diagnostics.survey import Survey
 from chatsync.errors import RecordError

@@ -9,9 +9,7 @@ import msgspec
 from tabulate import tabulate
 
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard, total
-from chatsync.core.modtime import modtime_meaning
-from chatsync.core.times import distance, format_time, short_span, short_time
+from chatsync.core import IdsByShard, distance, format_time, modtime_meaning, short_span, short_time, total
 from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status, waiting, warnings
 from chatsync.sync.report import fold_shards, strays_line, without_a_change

@@ -12,10 +12,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard
-from chatsync.core.diff import ExclusionList, ListVersion
-from chatsync.core.modtime import DictState, ModTimeState, modtime_state
-from chatsync.core.plan import Plan
+from chatsync.core import DictState, ExclusionList, IdsByShard, ListVersion, ModTimeState, Plan, modtime_state
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import homes_over
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard

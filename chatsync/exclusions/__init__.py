@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import ExclusionList, ListVersion
+from chatsync.core import ExclusionList, ListVersion
 from chatsync.ytsaurus import client_configuration
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import MAX_LIST_ID, parse_lines
-from chatsync.core.diff import ExclusionList, ListVersion, Rejected
+from chatsync.core import MAX_LIST_ID, ExclusionList, ListVersion, Rejected, parse_lines
 
 _REJECTED_KEPT = 100
 _SHOWN_LENGTH = 60

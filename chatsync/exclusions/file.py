@@ -10,8 +10,7 @@ from typing import IO
 
 from chatsync.cancel_scope import CancelScope, format_seconds
 from chatsync.config.settings import Exclusions
-from chatsync.core.diff import ExclusionList, ListVersion
-from chatsync.core.modtime import NEVER
+from chatsync.core import NEVER, ExclusionList, ListVersion
 from chatsync.errors import SourceError
 from chatsync.exclusions.client_ids import IdCollector
 from chatsync.exclusions.csv_file import RowReader, find_header

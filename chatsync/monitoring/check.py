@@ -10,9 +10,7 @@ from typing import Any
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.diff import ListVersion
-from chatsync.core.modtime import DictState
-from chatsync.core.times import format_time, read_time
+from chatsync.core import DictState, ListVersion, format_time, read_time
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DeadlineError, OutputError, RecordError

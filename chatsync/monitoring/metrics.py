@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chatsync import __version__
-from chatsync.core.modtime import NEVER, is_disabled
-from chatsync.core.plan import Plan
-from chatsync.core.results import ShardResult
+from chatsync.core import NEVER, Plan, ShardResult, is_disabled
 from chatsync.errors import DatabaseError, ExitCode, OutputError
 from chatsync.files import write_whole
 from chatsync.sync.step_log import CHAIN

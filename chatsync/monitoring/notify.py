@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from chatsync.config.settings import Notify
-from chatsync.core.modtime import is_disabled
+from chatsync.core import is_disabled
 from chatsync.errors import ExitCode
 from chatsync.sync.step_log import Step, standing_failures
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from chatsync.config.settings import Traces
-from chatsync.core.plan import Plan
+from chatsync.core import Plan
 from chatsync.errors import DatabaseError, OutputError, RecordError
 from chatsync.monitoring import metrics
 from chatsync.monitoring.metrics import CHANGES, MISSING, Facts

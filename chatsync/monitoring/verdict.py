@@ -8,8 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from chatsync.core.modtime import DictState, ModTimeState, disabled_message, modtime_state, older_message, waiting_since
-from chatsync.core.times import short_span, short_time
+from chatsync.core import (
+    DictState,
+    ModTimeState,
+    disabled_message,
+    modtime_state,
+    older_message,
+    short_span,
+    short_time,
+    waiting_since,
+)
 from chatsync.errors import ChatsyncError, CheckStatus, PropertyError, SourceAwayError, SourceError
 
 # What is known to be bad weighs more than what is not known.

@@ -7,10 +7,7 @@ from functools import partial
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import chunks
-from chatsync.core.plan import Plan
-from chatsync.core.results import Action, ShardResult, nothing_done
-from chatsync.core.words import counted
+from chatsync.core import Action, Plan, ShardResult, chunks, counted, nothing_done
 from chatsync.databases.job_lock import job_lock
 from chatsync.databases.replica_lag import ReplicaLag
 from chatsync.databases.shard_writer import ShardWriter

@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.core.objections import raise_first, state_objections
-from chatsync.core.plan import Plan
-from chatsync.core.results import ShardResult, Tally, Written
+from chatsync.core import Plan, ShardResult, Tally, Written, raise_first, state_objections
 from chatsync.databases.job_lock import JobLock
 from chatsync.errors import ChatsyncError, DeadlineError
 

@@ -5,10 +5,15 @@ from datetime import datetime
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.modtime import ModTimeState, modtime_state
-from chatsync.core.objections import feature_objections, raise_first, state_objections
-from chatsync.core.plan import Plan
-from chatsync.core.times import format_time
+from chatsync.core import (
+    ModTimeState,
+    Plan,
+    feature_objections,
+    format_time,
+    modtime_state,
+    raise_first,
+    state_objections,
+)
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.job_lock import job_lock
 from chatsync.sync.plan_checks import check_after_apply, check_homes

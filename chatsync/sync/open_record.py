@@ -3,8 +3,7 @@
 import msgspec
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import IdsByShard
-from chatsync.core.results import Action
+from chatsync.core import Action, IdsByShard
 from chatsync.sync.record import ActionRecord, Record, ShardRecord
 from chatsync.sync.records import Records
 

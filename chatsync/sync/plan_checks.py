@@ -12,11 +12,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import some, union
-from chatsync.core.objections import limit_objections, raise_first
-from chatsync.core.off_rows import Deviation, OffRows, deviation
-from chatsync.core.plan import Plan
-from chatsync.core.words import counted
+from chatsync.core import Deviation, OffRows, Plan, counted, deviation, limit_objections, raise_first, some, union
 from chatsync.databases.homes import find_homes
 from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.places import Place, check_are_different

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chatsync.core.plan import Plan
-from chatsync.core.plan_document import from_document, sealed, to_document
+from chatsync.core import Plan, from_document, sealed, to_document
 from chatsync.errors import OutOfDateError, SourceError, UntrustedPlanError
 from chatsync.files import write_whole
 from chatsync.redaction import escape_odd, values_without_secrets

@@ -11,11 +11,25 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard, union
-from chatsync.core.diff import ExclusionList, ListVersion, compute_diff, live_elsewhere
-from chatsync.core.modtime import DictState, ModTimeState, modtime_state
-from chatsync.core.plan import Plan, PlanFeature, Verdict, diff_verdict, fingerprint, list_part, rows_after
-from chatsync.core.times import format_time
+from chatsync.core import (
+    DictState,
+    ExclusionList,
+    IdsByShard,
+    ListVersion,
+    ModTimeState,
+    Plan,
+    PlanFeature,
+    Verdict,
+    compute_diff,
+    diff_verdict,
+    fingerprint,
+    format_time,
+    list_part,
+    live_elsewhere,
+    modtime_state,
+    rows_after,
+    union,
+)
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
 from chatsync.databases.places import Place, check_are_different

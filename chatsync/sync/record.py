@@ -14,10 +14,8 @@ from typing import Any
 import msgspec
 from pyroaring import BitMap64
 
+from chatsync.core import Action, Plan, read_time
 from chatsync.core import plan_document as plans
-from chatsync.core.plan import Plan
-from chatsync.core.results import Action
-from chatsync.core.times import read_time
 from chatsync.sync import plan_file
 
 VERSION = 1

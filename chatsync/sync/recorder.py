@@ -13,9 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from chatsync.config.settings import Settings
-from chatsync.core.plan import Plan
-from chatsync.core.results import Action, ShardResult, Tally
-from chatsync.core.times import format_time
+from chatsync.core import Action, Plan, ShardResult, Tally, format_time
 from chatsync.errors import ChatsyncError, ExitCode, OutputError, UnfinishedError
 from chatsync.redaction import without_secrets
 from chatsync.sync.guard import Guard

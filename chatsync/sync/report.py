@@ -9,14 +9,20 @@ from typing import Any
 from pyroaring import BitMap64
 from tabulate import tabulate
 
-from chatsync.core.client_sets import total
-from chatsync.core.modtime import StoredModTime, modtime_meaning
-from chatsync.core.objections import Objection
-from chatsync.core.plan import Plan, Verdict
-from chatsync.core.plan_document import to_document
-from chatsync.core.results import Action, ShardResult
-from chatsync.core.times import distance, short_time
-from chatsync.core.words import counted
+from chatsync.core import (
+    Action,
+    Objection,
+    Plan,
+    ShardResult,
+    StoredModTime,
+    Verdict,
+    counted,
+    distance,
+    modtime_meaning,
+    short_time,
+    to_document,
+    total,
+)
 
 DEFAULT_LIMIT = 20
 _REJECTED_SHOWN = 5

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from chatsync.config.settings import Records
-from chatsync.core.times import distance, short_time
+from chatsync.core import distance, short_time
 from chatsync.errors import ExitCode, OutputError, RecordError
 from chatsync.files import write_whole
 from chatsync.redaction import without_secrets

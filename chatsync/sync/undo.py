@@ -13,12 +13,20 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core.client_sets import IdsByShard, total
-from chatsync.core.modtime import DictState
-from chatsync.core.off_rows import OffRows
-from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict, fingerprint, rows_after
-from chatsync.core.results import Action
-from chatsync.core.times import format_time
+from chatsync.core import (
+    Action,
+    DictState,
+    IdsByShard,
+    OffRows,
+    Plan,
+    PlanExclusions,
+    PlanFeature,
+    Verdict,
+    fingerprint,
+    format_time,
+    rows_after,
+    total,
+)
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard

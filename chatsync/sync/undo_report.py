@@ -4,11 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from chatsync.core.client_sets import total
-from chatsync.core.objections import Objection
-from chatsync.core.results import Action
-from chatsync.core.times import short_time
-from chatsync.core.words import counted
+from chatsync.core import Action, Objection, counted, short_time, total
 from chatsync.sync.record import Record
 from chatsync.sync.report import DEFAULT_LIMIT, answer_line, client_tables, few, totals_table
 from chatsync.sync.undo import Undo

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chatsync.core.times import parse_time
+from chatsync.core import parse_time
 from chatsync.ytsaurus.session import AnswerError
 
 _ATTRIBUTES = ("type", "target_path", "modification_time", "creation_time")

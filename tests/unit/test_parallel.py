@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ def test_a_signal_while_a_thread_starts_waits_and_is_not_lost(monkeypatch: pytes
     started: list[bool] = []
 
     def start_and_signal(bootstrap: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         start(bootstrap, arguments)
         started.append(True)
 
