@@ -80,6 +80,8 @@ def _check_content(plan: Plan) -> None:
         _check_one_shard_each(plan)
     if union(plan.turn_off) & union(plan.turn_on):
         raise ValueError("a client is turned off and on")
+    if plan.unknown & (union(plan.turn_off) | union(plan.turn_on)):
+        raise ValueError("a client is changed on a shard and lives on none")
     _check_off_rows(plan)
 
 
