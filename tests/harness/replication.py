@@ -41,7 +41,8 @@ class Replication:
     def forget(self) -> None:
         self.stop()
         self.replica.sql(f"RESET {self._words[1]} ALL")
-        self._primary.sql("DROP USER IF EXISTS replicator")
+        for server in (self._primary, self.replica):  # a replica has it from its primary
+            server.sql("DROP USER IF EXISTS replicator")
 
     def lag(self) -> int | None:
         with closing(self.replica.connect()) as connection, closing(connection.cursor(dictionary=True)) as cursor:
