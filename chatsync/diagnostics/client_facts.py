@@ -70,6 +70,7 @@ def _clients(
             home=home_of.get(client),
             rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
             client_changes=done.get(client, ()),
+            rejected=survey.rejected.get(client, ()),
         )
         for client in asked
     ]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
-from chatsync.core import Action, DictState, ListVersion, ModTimeState, modtime_state
+from chatsync.core import Action, DictState, ListVersion, ModTimeState, Rejected, modtime_state
 from chatsync.diagnostics.history import ClientChange
 from chatsync.sync.record import Record
 
@@ -51,7 +51,10 @@ class JobFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientFacts:
-    """What is known of one client; `rows`: what its row says on each shard that has one (True: on)."""
+    """What is known of one client; `rows`: what its row says on each shard that has one (True: on).
+
+    `rejected` are rows of the list that hold its number, and more, so that they are no client id.
+    """
 
     client: int
     listed: bool | None
@@ -59,6 +62,7 @@ class ClientFacts:
     home: int | None
     rows: Mapping[int, bool]
     client_changes: Sequence[ClientChange]
+    rejected: Sequence[Rejected] = ()
 
     @property
     def is_off(self) -> bool:

@@ -11,6 +11,7 @@ from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Nex
 from chatsync.diagnostics.history import ClientChange, change_in_words
 
 _CHANGES_SHOWN = 3
+_OTHER_CAUSE = "if it does not show, the cause is not this list"
 
 
 def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, output_format: str) -> str:
@@ -55,7 +56,9 @@ def sentence(facts: ClientFacts, job: JobFacts) -> str:
     if chat(facts, job) is Chat.UNKNOWN:
         return f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed}."
     linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "although"
-    return f"Client {facts.client}: the chat is {_state(facts).upper()}, {linked} {listed}; {_cause(facts, job)}."
+    rejected = "".join(f", but {row}" for row in _rejected(facts)[:1])
+    chat_is = f"the chat is {_state(facts).upper()}, {linked} {listed}{rejected}"
+    return f"Client {facts.client}: {chat_is}; {_cause(facts, job)}."
 
 
 def _cause(facts: ClientFacts, job: JobFacts) -> str:
@@ -84,10 +87,16 @@ def _list(facts: ClientFacts, job: JobFacts) -> str:
     version = f"{job.version.source}, modified {short_time(job.version.modified)}"
     since = facts.listed_since
     if not facts.listed:
-        return f"{version}: not listed"
+        return f"{version}: {'; '.join(['not listed', *_rejected(facts)])}"
     if since is None:
         return f"{version}: listed; no recorded run tells since when"
     return f"{version}: listed, since the one of {short_time(since.plan.list_time)} at the latest (run {since.id})"
+
+
+def _rejected(facts: ClientFacts) -> list[str]:
+    """Return the rows of the list that were to name this client, and don't; none for a client that is listed."""
+    rows = () if facts.listed else facts.rejected
+    return [f"row {row.row} of the list holds {row.value!r}, which is no client id" for row in rows]
 
 
 def _home(facts: ClientFacts, job: JobFacts) -> str:
@@ -187,7 +196,8 @@ def _closing_of_unknown(facts: ClientFacts, job: JobFacts) -> str:
 def _outlook(facts: ClientFacts, job: JobFacts) -> str:
     verb = _verb(facts)
     if facts.listed is False and not facts.is_off:
-        return "if it does not show, the cause is not this list"
+        rejected = _rejected(facts)
+        return f"{rejected[0]}: its owners have to correct it" if rejected else _OTHER_CAUSE
     return {
         Next.NOTHING: "once the sales team has taken it off the list, the next sync turns the chat on again",
         Next.CHANGE: f"the next sync turns it {verb}",
@@ -211,6 +221,7 @@ def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
         "sentence": sentence(facts, job),
         "listed": facts.listed,
         "listed_since": {"run": since.id, "list_modified": since.plan.exclusions.modification_time} if since else None,
+        "rejected_rows": [{"row": row.row, "value": row.value, "reason": row.reason} for row in facts.rejected],
         "shard": facts.home,
         "rows": {str(shard): "on" if on else "off" for shard, on in facts.rows.items()},
         "cause": kind.value,

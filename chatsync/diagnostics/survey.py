@@ -3,6 +3,7 @@
 Writes nothing. `status` and `explain` look through it; what they read is one version of the list, read once.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +13,16 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import DictState, ExclusionList, IdsByShard, ListVersion, ModTimeState, Plan, modtime_state
+from chatsync.core import (
+    DictState,
+    ExclusionList,
+    IdsByShard,
+    ListVersion,
+    ModTimeState,
+    Plan,
+    Rejected,
+    modtime_state,
+)
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import homes_over
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
@@ -26,6 +36,8 @@ from chatsync.sync.records import Records
 
 # A person waits for the answer: a part that does not answer by then counts as down.
 _PATIENCE_SECONDS = 5
+_ROWS_KEPT = 3
+_NUMBER = re.compile(r"(?<!\d)\d{1,19}(?!\d)", re.ASCII)
 
 Value = TypeVar("Value")
 
@@ -34,7 +46,8 @@ Value = TypeVar("Value")
 class Survey:
     """What was seen. A part that could not be read is None or missing here, and `errors` says why, by part.
 
-    `homes` are those of the clients `asked` for. `off` are the clients that are off, by shard; `plan` is
+    `homes` are those of the clients `asked` for, and `rejected` the first rejected rows of the list in which
+    their number stands. `off` are the clients that are off, by shard; `plan` is
     what a run without --if-modified would do now; `known` are the ids of all recorded runs.
     """
 
@@ -46,6 +59,7 @@ class Survey:
     homes: IdsByShard = field(default_factory=dict)
     version: ListVersion | None = None
     listed: ExclusionList | None = None
+    rejected: dict[int, list[Rejected]] = field(default_factory=dict)
     feature_id: int | None = None
     state: DictState | None = None
     off: dict[int, BitMap64] = field(default_factory=dict)
@@ -74,12 +88,18 @@ class Survey:
             with open_list(self.settings, self.scope) as source:
                 self.version = source.version
                 with self.progress("reading the list", source.version.rows or 0) as advance:
-                    self.listed = source.read(advance)
+                    self.listed = source.read(advance, keep=self._keep_rejected if self.asked else None)
         except ChatsyncError as error:
             self.scope.check()
             self.errors["list"] = error
         for name, outcome in dict_task.outcomes(self.scope):
             self._note(name, outcome)
+
+    def _keep_rejected(self, row: Rejected) -> None:
+        """Keep a rejected row that has the number of a client who was asked for, such as `client 8811606`."""
+        for number in {int(digits) for digits in _NUMBER.findall(row.value)}:
+            if number in self.asked and len(rows := self.rejected.setdefault(number, [])) < _ROWS_KEPT:
+                rows.append(row)
 
     def _read_dict(self) -> None:
         with DictDatabase(self.settings, self.scope) as database:

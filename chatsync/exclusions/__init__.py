@@ -7,6 +7,7 @@ from typing import Protocol
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import ExclusionList, ListVersion
+from chatsync.exclusions.client_ids import Keep
 from chatsync.ytsaurus import client_configuration
 
 
@@ -24,8 +25,8 @@ class ListSource(Protocol):
     def check_column(self) -> None:
         """Raise SourceError when it can be told without a row that the column is missing."""
 
-    def read(self, progress: Callable[[int], None]) -> ExclusionList:
-        """Read every row of this version; `progress` is told the rows of each piece.
+    def read(self, progress: Callable[[int], None], keep: Keep | None = None) -> ExclusionList:
+        """Read every row of this version; `progress` is told the rows of each piece, `keep` every rejected row.
 
         Raises SourceError when it can't be read whole.
         """

@@ -4,6 +4,7 @@ An id is a whole number from 1 to 2^63-1, or a text of ASCII digits that spells 
 else a row holds is rejected, counted, and the first of them kept to be shown.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from pyroaring import BitMap64
@@ -12,7 +13,12 @@ from chatsync.core import MAX_LIST_ID, ExclusionList, ListVersion, Rejected, par
 
 _REJECTED_KEPT = 100
 _SHOWN_LENGTH = 60
+_WHOLE_LENGTH = 1000
 _MAX_DIGITS = 40  # leading zeros included; a longer one is not meant as a number
+
+
+Keep = Callable[[Rejected], None]
+"""Is told of every rejected row, its value as `whole` spells it."""
 
 
 def client_id(value: Any) -> int | str:
@@ -47,8 +53,9 @@ def _why_not_digits(text: str) -> str:
 class IdCollector:
     """Takes the rows of a list one by one or by the megabyte, and counts every one of them."""
 
-    def __init__(self) -> None:
-        """Start before the first row."""
+    def __init__(self, keep: Keep | None = None) -> None:
+        """Start before the first row. `keep` is told of every rejected row, of which only the first are kept here."""
+        self._keep = keep
         self.rows = 0
         self._valid = 0
         self._ids = BitMap64()
@@ -83,6 +90,8 @@ class IdCollector:
         self._rejected_count += 1
         if len(self._rejected) < _REJECTED_KEPT:
             self._rejected.append(Rejected(row=row, value=_shown(value), reason=reason))
+        if self._keep:
+            self._keep(Rejected(row=row, value=whole(value), reason=reason))
         self.rows += 1
 
     def finish(self, version: ListVersion) -> ExclusionList:
@@ -97,10 +106,18 @@ class IdCollector:
         )
 
 
+def whole(value: Any) -> str:
+    """Spell a cell for those who have to find it: NULL, `""` for an empty text, and a very long one cut."""
+    return "NULL" if value is None else _text(value, _WHOLE_LENGTH) or '""'
+
+
 def _shown(value: Any) -> str:
     """Make a cell fit for a table: short, on one line, nothing that a terminal would act on."""
+    return "".join(letter if letter.isprintable() else "?" for letter in _text(value, _SHOWN_LENGTH))
+
+
+def _text(value: Any, length: int) -> str:
     if isinstance(value, bytes):
-        value = value[: _SHOWN_LENGTH * 4].decode("utf-8", "replace")
-    text = value[: _SHOWN_LENGTH + 1] if isinstance(value, str) else str(value)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
+        value = value[: length * 4].decode("utf-8", "replace")
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= length else text[:length] + "…"

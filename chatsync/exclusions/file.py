@@ -12,7 +12,7 @@ from chatsync.cancel_scope import CancelScope, format_seconds
 from chatsync.config.settings import Exclusions
 from chatsync.core import NEVER, ExclusionList, ListVersion
 from chatsync.errors import SourceError
-from chatsync.exclusions.client_ids import IdCollector
+from chatsync.exclusions.client_ids import IdCollector, Keep
 from chatsync.exclusions.csv_file import RowReader, find_header
 
 _MOST_LINKS = 40  # as many as the system follows
@@ -69,7 +69,7 @@ class ListFile:
         if self._is_settled:
             find_header(self._file, self._column, where=str(self))
 
-    def read(self, progress: Callable[[int], None]) -> ExclusionList:
+    def read(self, progress: Callable[[int], None], keep: Keep | None = None) -> ExclusionList:
         """Read every row except blank lines; a row's number is that of its line.
 
         Raises SourceError for a missing column, a file of another kind than CSV, one that is written
@@ -80,7 +80,7 @@ class ListFile:
             what = f"it changed within the last {span} and may not be complete yet"
             raise SourceError(what, where=str(self), way_out="the next run reads it")
         header = find_header(self._file, self._column, where=str(self))
-        collector = IdCollector()
+        collector = IdCollector(keep)
         rows = RowReader(header, collector, where=str(self), check=self._scope.check, progress=progress)
         rows.read(self._file)
         if self._stamp() != self._as_opened:

@@ -7,7 +7,7 @@ from typing import Any
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
 from chatsync.core import ExclusionList, ListVersion
-from chatsync.exclusions.client_ids import IdCollector
+from chatsync.exclusions.client_ids import IdCollector, Keep
 from chatsync.ytsaurus.columns import NULL
 from chatsync.ytsaurus.table import Table, open_table
 
@@ -38,9 +38,9 @@ class ListTable:
         """Ask the schema. Raises SourceError when it lacks the column."""
         self._table.column_type(self._column)
 
-    def read(self, progress: Callable[[int], None]) -> ExclusionList:
+    def read(self, progress: Callable[[int], None], keep: Keep | None = None) -> ExclusionList:
         """Read every row. Raises SourceError when the table can't be read whole."""
-        taker = _IdTaker()
+        taker = _IdTaker(keep)
         self._table.read(self._column, taker, progress)
         return taker.collector.finish(self.version)
 
@@ -48,8 +48,8 @@ class ListTable:
 class _IdTaker:
     """Hands the rows of a table to a collector of ids; a row's number counts from 0."""
 
-    def __init__(self) -> None:
-        self.collector = IdCollector()
+    def __init__(self, keep: Keep | None) -> None:
+        self.collector = IdCollector(keep)
 
     @property
     def rows(self) -> int:

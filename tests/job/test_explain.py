@@ -183,6 +183,26 @@ def test_each_situation(built: Job, situation: str) -> None:
     assert document["answer"].removeprefix("The support chat ") == answer
 
 
+def test_a_client_whose_number_stands_in_a_rejected_row_is_told_so(job: Job) -> None:
+    """Whoever wrote that row meant this client, so the cause is the list all the same."""
+    job.settle(dict.fromkeys((811, 8811606, 88116), 1))
+    job.list(["client 8811606", 1, "88116067", "No. 811", "811", "8811606, urgent", "x" * 2000], modified=MODIFIED)
+    holds = "row 2 of the list holds 'client 8811606', which is no client id"
+
+    asked, part_of_a_number, listed_too = explained(job, "8811606", "88116", "811")
+
+    assert asked["sentence"] == f"Client 8811606: the chat is ON, {UNLISTED}, but {holds}; {NO_ROW}."
+    assert asked["answer"].endswith(f"is not on the exclusion list; {holds}: its owners have to correct it.")
+    assert asked["rejected_rows"] == [
+        {"row": 2, "value": "client 8811606", "reason": "not an integer"},
+        {"row": 7, "value": "8811606, urgent", "reason": "2 cells, the header has 1"},
+    ]
+    assert part_of_a_number["answer"].endswith(OTHER_CAUSE)
+    assert "row 5" not in listed_too["sentence"] + listed_too["answer"]
+    table = job.run("explain", "8811606").out
+    assert f": not listed; {holds}; row 7 of the list holds '8811606, urgent', which is no client id" in table
+
+
 def test_the_whole_document(built: Job) -> None:
     (document,) = explained(built, "110")
 
@@ -205,6 +225,7 @@ def test_the_whole_document(built: Job) -> None:
         "sentence": document["sentence"],
         "listed": True,
         "listed_since": {"run": run["run"], "list_modified": "2023-11-16T22:13:20.000000Z"},
+        "rejected_rows": [],
         "shard": 1,
         "rows": {"1": "on"},
         "cause": "undo",
