@@ -14,7 +14,7 @@ import chatsync
 from bench.contests import BY_NAME, Contests
 from bench.measure import Bench, BenchError, Result
 from bench.report import document, table
-from bench.world import Size
+from bench.world import DENSITIES, ORDERS, Size
 from bench.worlds import Worlds
 
 
@@ -22,17 +22,23 @@ from bench.worlds import Worlds
 @click.option("--clients", type=click.IntRange(min=1000), default=10_000_000, help="Of the largest list.")
 @click.option("--shards", type=click.IntRange(1, 200), default=16, help="Of the large worlds.")
 @click.option("--drift", type=click.FloatRange(0, 0.2), default=0.01, help="Share to turn off, and share to turn on.")
+@click.option(
+    "--density", type=click.Choice(DENSITIES), default="sparse", help="Ids up to 4 billion, or one in ten of a range."
+)
+@click.option("--order", type=click.Choice(ORDERS), default="random", help="How the list holds its ids.")
 @click.option("--only", default=",".join(BY_NAME), metavar="NAMES", help="Lines to measure, by name.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="Pairs of runs a line, after one for warming up.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default="bench.json", help="Where to write JSON.")
-def main(*, clients: int, shards: int, drift: float, only: str, runs: int, json_file: Path) -> None:
+def main(
+    *, clients: int, shards: int, drift: float, density: str, order: str, only: str, runs: int, json_file: Path
+) -> None:
     """Measure chatsync against what people would use instead."""
     names = only.split(",")
     if unknown := sorted(set(names) - set(BY_NAME)):
         msg = f"--only knows {', '.join(BY_NAME)}, not {', '.join(unknown)}"
         raise click.UsageError(msg)
     compileall.compile_dir(Path(chatsync.__file__).parent, quiet=1)  # as pip leaves an installed package
-    size = Size(clients=clients, shards=shards, drift=drift)
+    size = Size(clients=clients, shards=shards, drift=drift, density=density, order=order)
     with tempfile.TemporaryDirectory(prefix="chatsync-bench-") as folder, Worlds(Path(folder)) as worlds:
         bench = Bench(Path(folder), server=worlds.server_pid)
         contests = Contests(worlds, bench, size)

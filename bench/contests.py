@@ -89,8 +89,8 @@ class Contests:
     def diff(self) -> Iterator[Contest]:
         """Make a diff of the largest world, against the pipeline of an expert."""
         world = self._large
-        pipe = "yt read-table, mysql --quick, sort -u, comm"
-        for retries, goal, against in ((True, 0.5, pipe), (False, None, f"{pipe}; yt without retries")):
+        pipe = "yt read-table, mysql --quick, sort -u, join, comm"
+        for retries, goal, against in ((True, 0.25, pipe), (False, None, f"{pipe}; yt without retries")):
             yield Contest(
                 name="diff",
                 what=f"diff, {world.size}",
@@ -98,7 +98,7 @@ class Contests:
                 ours=diff(world),
                 peer=peers.pipeline(world, retries=retries),
                 goal=goal,
-                missing=peers.absent("mysql", "sort", "comm"),
+                missing=peers.absent("mysql", "sort", "join", "comm"),
                 rss_goal=256 if retries else None,
             )
 
@@ -109,10 +109,10 @@ class Contests:
             yield Contest(
                 name="floor",
                 what=f"diff, {world.size}",
-                against=f"COUNT(*) on all shards {'during' if at_once else 'and'} a download to nowhere",
+                against=f"COUNT(*) on all databases {'during' if at_once else 'and'} a download to nowhere",
                 ours=diff(world),
                 peer=peers.floor(world, at_once=at_once),
-                goal=None if at_once else 2.5,
+                goal=None if at_once else 2.2,
                 missing=peers.absent("mysql"),
             )
 
@@ -159,7 +159,7 @@ class Contests:
         for peer, how, goal in against:
             yield Contest(
                 name="apply",
-                what=f"apply, {2 * world.size.drifted:,} changes, 4 shards",
+                what=f"apply, {world.size.changes:,} changes, 4 shards",
                 against=how,
                 ours=ours,
                 peer=peer,
@@ -172,7 +172,7 @@ class Contests:
         world = self._few_shards
         yield Contest(
             name="table-sync",
-            what=f"apply, {2 * world.size.drifted:,} changes, 4 shards",
+            what=f"apply, {world.size.changes:,} changes, 4 shards",
             against="pt-table-sync --execute, from prepared tables",
             ours=self._apply(world),
             peer=peers.table_sync(world),
@@ -191,8 +191,9 @@ def diff(world: World) -> Command:
 
     def check() -> None:
         plan = json.loads(world.plan.read_text(encoding="utf-8"))
-        for action in ("turn_off", "turn_on"):
-            _expect(sum(map(len, plan[action].values())), world.size.drifted)
+        found = {action: sum(map(len, plan[action].values())) for action in ("turn_off", "turn_on")}
+        _expect(found["turn_off"], world.size.drifted)
+        _expect(sum(found.values()), world.size.changes)
 
     argv = [CHATSYNC, "-c", str(world.config), "diff", "--plan", str(world.plan)]
     return Command(argv=argv, check=check)

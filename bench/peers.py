@@ -49,16 +49,26 @@ def _mysql(world: World, database: str, statement: str, *options: str) -> str:
 
 
 def pipeline(world: World, *, retries: bool) -> Command:
-    """Compare with yt, mysql, sort and comm; without `retries` the yt client copies bytes without a look at them."""
+    """Compare with yt, mysql, sort, join and comm; without `retries` the yt client copies bytes without reading them.
+
+    Only the row on the shard where a client lives counts, so shard_client_id is a stream of its own.
+    """
     config = [] if retries else ["--config", "{read_retries={enable=%false}}"]
     yt = shlex.join([beside_python("yt"), "read-table", TABLE, "--format", "dsv", "--proxy", world.yt_url, *config])
-    sort = "LC_ALL=C sort -S1G --parallel=2 -u"
-    shards = [_mysql(world, name, f"SELECT ClientID FROM {OFF}", "--quick") + f" > off.{name}" for name in world.shards]
+    sort = "sort -S1G --parallel=2 -u"
+    off = [
+        _mysql(world, name, f"SELECT ClientID, {number} FROM {OFF}", "--quick") + f" > off.{name}"
+        for number, name in enumerate(world.shards, 1)
+    ]
+    homes = _mysql(world, f"{world.name}_dict", "SELECT ClientID, shard FROM shard_client_id", "--quick")
     lines = [
-        *_side_by_side([f"{yt} | cut -d= -f2 | {sort} > listed", *shards]),
-        f"{sort} off.* > off",
-        "LC_ALL=C comm -23 listed off > turn_off",
-        "LC_ALL=C comm -13 listed off > turn_on",
+        "export LC_ALL=C",
+        *_side_by_side([f"{yt} | cut -d= -f2 | {sort} > listed", f"{homes} | {sort} > homes", *off]),
+        f"{sort} off.* | comm -12 - homes > off",
+        "join -t $'\\t' listed homes > listed.homes",
+        "join -t $'\\t' -v1 listed homes > unknown",
+        "comm -23 listed.homes off > turn_off",
+        "comm -13 listed.homes off > turn_on",
     ]
 
     def check() -> None:
@@ -71,10 +81,11 @@ def pipeline(world: World, *, retries: bool) -> Command:
 
 
 def floor(world: World, *, at_once: bool) -> Command:
-    """Count the rows on all shards and download the list to nowhere: less nobody can read."""
+    """Count the rows on all shards and in the dict database, and download the list to nowhere: the least to read."""
     count = f"SELECT COUNT(*) FROM {OFF}"
     download = shlex.join([sys.executable, str(NOWHERE), world.yt_url, TABLE])
-    counts = [_mysql(world, name, count) + f" > count.{name}" for name in world.shards]
+    homes = _mysql(world, f"{world.name}_dict", "SELECT COUNT(*) FROM shard_client_id") + " > count.homes"
+    counts = [homes, *(_mysql(world, name, count) + f" > count.{name}" for name in world.shards)]
     lines = _side_by_side([download, *counts]) if at_once else [*_side_by_side(counts), download]
     return Command(argv=bash(world, f"floor-{at_once}", lines))
 

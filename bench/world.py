@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 FEATURE, FEATURE_ID = "checked_support_chat", 217
 PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
 TABLE = "//home/list"
-# One client in ten of the range of ids that are in use.
-SPREAD = 10
+# By density: one id in ten of the range is in use, or ids are anywhere from 1 to 4,000,000,000.
+DENSITIES = ("sparse", "dense")
+DENSE_SPREAD = 10
+SPARSE_RANGE = 4_000_000_000
+ORDERS = ("random", "ascending")
+# The dict database knows this many clients for each one that is listed; the others are neither listed nor off.
+KNOWN_SHARE = 1.2
 # What the user may do beyond the interface's grants, so that the peers can work: pt-table-sync locks.
 PEER_GRANTS = "SELECT, INSERT, UPDATE, DELETE, LOCK TABLES, CREATE, DROP"
 
@@ -38,21 +43,32 @@ class Size:
     """How large a world is.
 
     `clients` are listed, as many are off, and a share `drift` of them is off without being
-    listed, and another one listed without being off.
+    listed, and another one listed without being off. Where the shards are `empty`, none is off:
+    every listed client is to be turned off. `density` says how the ids are spread, `order` how
+    the list holds them.
     """
 
     clients: int
     shards: int
     drift: float
+    density: str
+    order: str
+    empty: bool = False
 
     @property
     def drifted(self) -> int:
-        """How many clients are to be turned off, and how many on."""
-        return max(1, round(self.clients * self.drift))
+        """How many clients are to be turned off, and as many on unless the shards are empty."""
+        return self.clients if self.empty else max(1, round(self.clients * self.drift))
+
+    @property
+    def changes(self) -> int:
+        """How many clients are to be turned off or on."""
+        return self.drifted if self.empty else 2 * self.drifted
 
     def __str__(self) -> str:
         """Describe the world in the table."""
-        return f"{_short(self.clients)} listed, {self.shards} shards, {self.drift:.0%} drift"
+        state = "none off" if self.empty else f"{self.drift:.0%} drift"
+        return f"{_short(self.clients)} listed, {self.density}, {self.order}, {self.shards} shards, {state}"
 
 
 def _short(number: int) -> str:
@@ -79,23 +95,24 @@ class World:
         self.shards = [f"{name}_{number}" for number in range(1, size.shards + 1)]
         self.yt_url = ""
         self._has_copies = False
-        everybody = self._everybody()
-        self._fill_dict(np.sort(everybody))
-        self._fill_shards(everybody)
-        listed = everybody[: size.clients]
-        _write_ids(self.list_file, listed)
+        known = self._known()
+        self._fill_dict(np.sort(known))
+        self._fill_shards(known[size.drifted : size.clients + size.drifted])
+        listed = known[: size.clients]
+        _write_ids(self.list_file, np.sort(listed) if size.order == "ascending" else listed)
 
-    def _everybody(self) -> Ids:
-        """Draw the clients: the first `drifted` are to be turned off, the last ones on."""
-        count = self.size.clients + self.size.drifted
+    def _known(self) -> Ids:
+        """Draw the clients: the first are to be turned off, the next are in step, the next are to be turned on."""
+        size = self.size
+        count = max(size.clients + size.drifted, round(size.clients * KNOWN_SHARE))
         generator = np.random.default_rng(1)
-        drawn = generator.integers(1, count * SPREAD, count + count // 8)
-        ids = np.unique(drawn)
+        highest = SPARSE_RANGE if size.density == "sparse" else count * DENSE_SPREAD
+        ids = np.unique(generator.integers(1, highest, count + count // 8))
         generator.shuffle(ids)
         return ids[:count]
 
     def shard_of(self, ids: Ids) -> Ids:
-        """Say where clients live, by the index of the shard."""
+        """Tell where clients live, by the index of the shard."""
         return ids % self.size.shards
 
     def _fill_dict(self, ids: Ids) -> None:
@@ -105,8 +122,8 @@ class World:
         self._load(database, "shard_client_id", ids, f"shard = ClientID % {self.size.shards} + 1")
         self.set_modtime("1970-01-01")
 
-    def _fill_shards(self, everybody: Ids) -> None:
-        off = np.sort(everybody[self.size.drifted :])
+    def _fill_shards(self, off: Ids) -> None:
+        off = np.sort(off[:0] if self.size.empty else off)
         homes = self.shard_of(off)
         for index, database in enumerate(self.shards):
             self._create(database, MYSQL_SHARD)
