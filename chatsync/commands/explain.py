@@ -5,25 +5,27 @@ import sys
 
 import click
 
-from chatsync.commands.options import echo, format_option
+from chatsync.commands.options import echo, format_option, language_option
 from chatsync.diagnostics.client_facts import gather
 from chatsync.diagnostics.explain_report import explain_report
 from chatsync.diagnostics.survey import Survey
 from chatsync.errors import IncompleteError
 from chatsync.exclusions.client_ids import client_id
 from chatsync.invocation import Invocation
+from chatsync.language import LANGUAGES
 from chatsync.progress import progress_bar
 
 
 @click.command()
 @click.argument("client_ids", nargs=-1, metavar="CLIENT_ID...")
+@language_option
 @format_option("table", "json")
 @click.pass_obj
-def explain(invocation: Invocation, client_ids: tuple[str, ...], output_format: str) -> None:
+def explain(invocation: Invocation, client_ids: tuple[str, ...], language: str | None, output_format: str) -> None:
     """Show whether clients have the chat, and why.
 
     For each CLIENT_ID one sentence, then the facts: the list, the databases, which run changed it
-    and what the next one will do; last, a sentence for the reply. `-`, or no CLIENT_ID with something
+    and what the next one will do; last, a sentence for the reply, in --language. `-`, or no CLIENT_ID with something
     piped in, reads ids from standard input. Reads only, whether or not the job is running,
     refused or disabled.
     """
@@ -31,7 +33,8 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], output_format: 
     with invocation.begin() as (settings, scope):
         survey = Survey(settings=settings, scope=scope, trace_id=invocation.trace_id, progress=progress_bar)
         job, clients = gather(survey, asked)
-    echo(explain_report(clients, job, output_format=output_format), output_format=output_format)
+    speaks = LANGUAGES[language or settings.people.language]
+    echo(explain_report(clients, job, language=speaks, output_format=output_format), output_format=output_format)
     if job.errors:
         raise IncompleteError(job.errors)
 

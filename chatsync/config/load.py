@@ -134,6 +134,7 @@ def _settings(file: File, *, path: Path) -> Settings:
         metrics=msgspec.structs.replace(file.metrics, textfile=absolute(file.metrics.textfile, base=base)),
         logs=file.logs,
         notify=_notify(file),
+        people=file.people,
         monitoring=msgspec.structs.replace(file.monitoring, state_file=absolute(file.monitoring.state_file, base=base)),
     )
 

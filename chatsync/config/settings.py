@@ -176,6 +176,16 @@ class Notify(Section, frozen=True, kw_only=True):
     timeout: Annotated[Seconds, "the command is stopped after this time"] = Seconds.parse("10s")
 
 
+class People(Section, frozen=True, kw_only=True):
+    """How people outside the team are answered."""
+
+    language: Annotated[
+        str,
+        Meta(pattern="^(en|ru)$"),
+        "the language of `explain`'s answer and of the page that `report` writes: `en` or `ru`",
+    ] = "en"
+
+
 class DatabaseUrls(Section, frozen=True, kw_only=True):
     """The URLs of the databases: `mysql://user:password@host:port/schema`, or `sqlite:///FILE`."""
 
@@ -201,6 +211,7 @@ class File(Section, frozen=True, kw_only=True):
     monitoring: Monitoring = Monitoring()
     logs: Logs = Logs()
     notify: Notify = Notify()
+    people: People = People()
 
 
 class Databases(Section, frozen=True, kw_only=True):
@@ -233,3 +244,4 @@ class Settings(Traces, frozen=True, kw_only=True):
     run: Run
     monitoring: Monitoring
     logs: Logs
+    people: People

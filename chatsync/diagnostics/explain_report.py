@@ -7,28 +7,29 @@ from typing import Any
 from tabulate import tabulate
 
 from chatsync.core import DISABLED_FOREVER, Action, format_time, older_message, short_time, until
+from chatsync.diagnostics.answer import answer
 from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.diagnostics.history import ClientChange, change_in_words
+from chatsync.language import Language
 
 _CHANGES_SHOWN = 3
-_OTHER_CAUSE = "if it does not show, the cause is not this list"
 
 
-def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, output_format: str) -> str:
-    """Explain each client in turn."""
+def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, language: Language, output_format: str) -> str:
+    """Explain each client in turn. The answer, which is for the client, is in `language`."""
     if output_format == "json":
-        return json.dumps([_document(facts, job) for facts in clients], ensure_ascii=False)
-    return "\n\n".join(_text(facts, job) for facts in clients)
+        return json.dumps([_document(facts, job, language) for facts in clients], ensure_ascii=False)
+    return "\n\n".join(_text(facts, job, language) for facts in clients)
 
 
-def _text(facts: ClientFacts, job: JobFacts) -> str:
+def _text(facts: ClientFacts, job: JobFacts, language: Language) -> str:
     rows = [
         ("  list", _list(facts, job)),
         ("  lives on", _home(facts, job)),
         ("  rows", _rows(facts, job)),
         ("  changed by", _changed_by(facts, job)),
         ("  next run", _next(facts, job)),
-        ("  answer", closing(facts, job)),
+        ("  answer", answer(facts, job, language)),
     ]
     table = tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
     return f"{sentence(facts, job)}\n{table}"
@@ -164,55 +165,7 @@ def _older(job: JobFacts) -> str:
     return older_message(job.state, list_time=job.version.modified)
 
 
-def closing(facts: ClientFacts, job: JobFacts) -> str:
-    """Return the sentence that a support person can paste into the reply."""
-    if chat(facts, job) is Chat.UNKNOWN:
-        return _closing_of_unknown(facts, job)
-    kind, change = cause(facts)
-    since = f" since {short_time(change.record.began)[:10]}" if change and kind in (Cause.JOB, Cause.UNDO) else ""
-    because = {
-        (True, None): "",
-        (False, None): "",
-        (True, True): ", because the client is on the exclusion list",
-        (True, False): ", although the client is not on the exclusion list",
-        (False, True): ", although the client is on the exclusion list",
-        (False, False): ", and the client is not on the exclusion list",
-    }[facts.is_off, facts.listed]
-    verb = "has been" if since else "is"
-    return f"The support chat {verb} {_state(facts)} for client {facts.client}{since}{because}; {_outlook(facts, job)}."
-
-
-def _closing_of_unknown(facts: ClientFacts, job: JobFacts) -> str:
-    listed = {True: "is on", False: "is not on", None: "may be on"}[facts.listed]
-    if facts.home is None:
-        why = "the databases do not know this client: please check the number"
-    elif facts.home in job.shard_errors:
-        why = "the database where it lives can't be read at the moment: please ask again later"
-    else:
-        why = f"the sync does not know shard {facts.home}, where it lives: its operators have to add that shard"
-    return f"Client {facts.client} {listed} the exclusion list, but {why}."
-
-
-def _outlook(facts: ClientFacts, job: JobFacts) -> str:
-    verb = _verb(facts)
-    if facts.listed is False and not facts.is_off:
-        rejected = _rejected(facts)
-        return f"{rejected[0]}: its owners have to correct it" if rejected else _OTHER_CAUSE
-    return {
-        Next.NOTHING: "once the sales team has taken it off the list, the next sync turns the chat on again",
-        Next.CHANGE: f"the next sync turns it {verb}",
-        Next.FULL_RUN: f"the next full sync turns it {verb}",
-        Next.DISABLED: f"the sync is switched off {_until(job)}, so it stays like this for now",
-        Next.REFUSED: f"the sync is held back by a limit, and turns it {verb} once its operators have released it",
-        Next.LIST_OLDER: f"the sync does not take this list, as a later one was synced: its operators decide whether "
-        f"it turns it {verb}",
-        Next.SHARD_AWAY: "a database can't be read at the moment, so it is not known when the sync changes that",
-        Next.NO_LIST: "the list can't be read at the moment, so it is not known why, nor for how long",
-        Next.NO_MODTIME: "the sync fails at the moment, so it stays like this until its operators have repaired it",
-    }[next_run(facts, job)]
-
-
-def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
+def _document(facts: ClientFacts, job: JobFacts, language: Language) -> dict[str, Any]:
     kind, change = cause(facts)
     since = facts.listed_since
     return {
@@ -229,7 +182,7 @@ def _document(facts: ClientFacts, job: JobFacts) -> dict[str, Any]:
         "history": [_change_document(change) for change in facts.client_changes],
         "next_run": {"outcome": next_run(facts, job).value, "action": facts.pending, "text": _next(facts, job)},
         "modtime": format_time(job.state.modtime) if job.state and job.state.modtime else None,
-        "answer": closing(facts, job),
+        "answer": answer(facts, job, language),
     }
 
 

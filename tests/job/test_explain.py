@@ -197,10 +197,54 @@ def test_a_client_whose_number_stands_in_a_rejected_row_is_told_so(job: Job) -> 
         {"row": 2, "value": "client 8811606", "reason": "not an integer"},
         {"row": 7, "value": "8811606, urgent", "reason": "2 cells, the header has 1"},
     ]
+    in_russian = explained(job, "8811606", "--language", "ru")[0]["answer"]
+    assert in_russian.endswith(
+        "в строке 2 списка стоит «client 8811606», а это не номер клиента: её должны исправить владельцы списка."
+    )
     assert part_of_a_number["answer"].endswith(OTHER_CAUSE)
     assert "row 5" not in listed_too["sentence"] + listed_too["answer"]
     table = job.run("explain", "8811606").out
     assert f": not listed; {holds}; row 7 of the list holds '8811606, urgent', which is no client id" in table
+
+
+OFF_RU = "потому что клиент есть в списке исключений; когда отдел продаж уберёт клиента из списка, ближайшая "
+OFF_RU += "синхронизация снова включит чат."
+STILL_ON_RU = "хотя клиент есть в списке исключений; ближайшая синхронизация его выключит."
+IN_RUSSIAN = {
+    101: f"Чат поддержки у клиента 101 выключен с 14.11.2023, {OFF_RU}",
+    102: f"Чат поддержки у клиента 102 выключен, {OFF_RU}",
+    103: "Чат поддержки у клиента 103 выключен с 14.11.2023, хотя клиента нет в списке исключений; "
+    "ближайшая синхронизация его включит.",
+    104: f"Чат поддержки у клиента 104 включён, {STILL_ON_RU}",
+    105: "Чат поддержки у клиента 105 включён, и в списке исключений клиента нет; "
+    "если чата не видно, причина не в этом списке.",
+    108: "Клиент 108 есть в списке исключений, но в базах данных такого клиента нет: проверьте номер.",
+    110: f"Чат поддержки у клиента 110 включён с 17.11.2023, {STILL_ON_RU}",
+}
+
+
+def test_the_answer_in_russian(built: Job) -> None:
+    documents = explained(built, "--language", "ru", *map(str, IN_RUSSIAN))
+
+    assert {document["client_id"]: document["answer"] for document in documents} == IN_RUSSIAN
+    assert all(document["sentence"].startswith("Client") for document in documents)
+
+
+def test_the_configured_language(waiting: Job) -> None:
+    waiting.configure(records=RECORDS, limits=LIMITS, people={"language": "ru"})
+
+    assert explained(waiting, "101")[0]["answer"].startswith("Чат поддержки у клиента 101 выключен")
+    assert explained(waiting, "101", "--language", "en")[0]["answer"].startswith("The support chat has been off")
+
+
+def test_a_language_that_nothing_is_written_in(waiting: Job) -> None:
+    waiting.configure(people={"language": "fr"})
+
+    result = waiting.run("explain", "101")
+
+    assert result.code == 2
+    assert "people.language" in result.err
+    assert "en|ru" in result.err
 
 
 def test_the_whole_document(built: Job) -> None:

@@ -22,12 +22,12 @@ ARROWS = {
     "command_group": {"invocation", "logs"},
     "commands": {
         *("cancel_scope", "config", "core", "demo_world", "diagnostics", "errors", "exclusions"),
-        *("clean_output", "invocation", "monitoring", "progress", "redaction", "sync"),
+        *("clean_output", "invocation", "language", "monitoring", "progress", "redaction", "sync"),
     },
     "demo_world": {"databases", "errors"},
     "invocation": {"cancel_scope", "config", "core", "errors", "monitoring"},
     "diagnostics": {
-        "redaction",
+        *("language", "redaction"),
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel", "progress", "sync"),
         "ytsaurus",
     },
@@ -53,6 +53,7 @@ ARROWS = {
     "exclusions": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
     "ytsaurus": {"cancel_scope", "config", "core", "errors", "parallel", "redaction"},
     "databases": {"cancel_scope", "config", "core", "errors", "parallel"},
+    "language": {"core"},
     "core": {"config.settings", "errors"},
     "config": {"errors", "redaction"},
     "parallel": {"cancel_scope", "errors"},

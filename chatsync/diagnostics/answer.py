@@ -1,0 +1,77 @@
+"""The sentence about a client that a support person can paste into the reply, in the reader's language."""
+
+from datetime import datetime
+
+from chatsync.core import DISABLED_FOREVER, Action
+from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
+from chatsync.language import Language
+
+# What is said of the next run: one sentence for both directions, or one for each.
+_OUTLOOKS = {
+    Next.NOTHING: "answer.nothing",
+    Next.DISABLED: "answer.disabled",
+    Next.SHARD_AWAY: "answer.shard_away",
+    Next.NO_LIST: "answer.no_list",
+    Next.NO_MODTIME: "answer.no_modtime",
+}
+_OUTLOOKS_OF_A_CHANGE = {
+    Next.CHANGE: "answer.change",
+    Next.FULL_RUN: "answer.full_run",
+    Next.REFUSED: "answer.refused",
+    Next.LIST_OLDER: "answer.list_older",
+}
+
+
+def answer(facts: ClientFacts, job: JobFacts, language: Language, *, client: object = None) -> str:
+    """Return the sentence; `client` stands in it in place of the number, for a text about many alike."""
+    client = facts.client if client is None else client
+    if chat(facts, job) is Chat.UNKNOWN:
+        return _about_unknown(facts, job, language, client)
+    state, since = "off" if facts.is_off else "on", _since(facts)
+    key = f"answer.{state}_since" if since else f"answer.{state}"
+    head = language.say(key, client=client, day=language.day(since) if since else "")
+    outlook = _outlook(facts, job, language)
+    return language.say("answer", head=head, reason=_reason(facts, language), outlook=outlook)
+
+
+def _since(facts: ClientFacts) -> datetime | None:
+    """Return when the run that made the chat as it is did so; None where that is not known."""
+    kind, change = cause(facts)
+    return change.record.began if change and kind in (Cause.JOB, Cause.UNDO) else None
+
+
+def _reason(facts: ClientFacts, language: Language) -> str:
+    if facts.listed is None:
+        return ""
+    key = {
+        (True, True): "answer.off_as_listed",
+        (True, False): "answer.off_though_not_listed",
+        (False, True): "answer.on_though_listed",
+        (False, False): "answer.on_as_not_listed",
+    }[facts.is_off, facts.listed]
+    return language.say(key)
+
+
+def _outlook(facts: ClientFacts, job: JobFacts, language: Language) -> str:
+    if facts.listed is False and not facts.is_off:
+        if facts.rejected:
+            row = facts.rejected[0]
+            return language.say("answer.rejected", row=row.row, value=row.value)
+        return language.say("answer.other_cause")
+    following = next_run(facts, job)
+    if following in _OUTLOOKS_OF_A_CHANGE:
+        direction = "off" if facts.pending is Action.TURN_OFF else "on"
+        return language.say(f"{_OUTLOOKS_OF_A_CHANGE[following]}.{direction}")
+    modtime = (job.state.modtime if job.state else None) or DISABLED_FOREVER
+    return language.say(_OUTLOOKS[following], until=language.until(modtime))
+
+
+def _about_unknown(facts: ClientFacts, job: JobFacts, language: Language, client: object) -> str:
+    listed = {True: "listed", False: "not_listed", None: "may_be_listed"}[facts.listed]
+    if facts.home is None:
+        why = language.say("answer.unknown.no_shard")
+    elif facts.home in job.shard_errors:
+        why = language.say("answer.unknown.shard_away")
+    else:
+        why = language.say("answer.unknown.shard_missing", shard=facts.home)
+    return language.say("answer.unknown", listed=language.say(f"answer.unknown.{listed}", client=client), why=why)
