@@ -15,7 +15,7 @@ from chatsync.core.client_sets import (
     total,
     union,
 )
-from chatsync.core.diff import ExclusionList, ListVersion, Rejected, compute_diff, live_elsewhere
+from chatsync.core.diff import ExclusionList, ListVersion, Rejected, compute_diff, live_elsewhere, strays_of
 from chatsync.core.modtime import (
     DISABLED_FOREVER,
     NEVER,
@@ -70,6 +70,6 @@ __all__ = [
     "fingerprint", "format_time", "from_document", "is_disabled", "limit_objections", "list_part",
     "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done", "objections", "older_message",
     "parse_lines", "parse_property", "parse_time", "plan_objections", "raise_first", "read_time", "rows_after",
-    "sealed", "short_span", "short_time", "some", "state_objections", "storable", "to_document", "total",
-    "union", "until", "waiting_since",
+    "sealed", "short_span", "short_time", "some", "state_objections", "storable", "strays_of", "to_document",
+    "total", "union", "until", "waiting_since",
 ]  # fmt: skip

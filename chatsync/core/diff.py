@@ -58,20 +58,20 @@ class ExclusionList:
 class Diff:
     """Which clients are to be turned off and on, each on the shard where it lives, and what counts for nothing.
 
-    `unknown` are listed clients that live on no shard. `strays` counts, by shard, the rows that say off
-    of clients that do not live there. `off_before` are all off rows of each shard.
+    `unknown` are listed clients that live on no shard. `strays` are, by shard, the rows that say off of
+    clients that do not live there. `off_before` are all off rows of each shard.
     """
 
     turn_off: IdsByShard
     turn_on: IdsByShard
     unknown: BitMap64
-    strays: Mapping[int, int]
+    strays: Mapping[int, OffRows]
     off_before: Mapping[int, OffRows]
 
     @property
     def off_now(self) -> int:
         """How many clients are off: their row on the shard where they live says so."""
-        return sum(rows.count for rows in self.off_before.values()) - sum(self.strays.values())
+        return sum(rows.count for rows in self.off_before.values()) - sum(rows.count for rows in self.strays.values())
 
 
 def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
@@ -89,9 +89,15 @@ def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
         turn_off={shard: (listed & homes.get(shard, none)) - off[shard] for shard in at_home},
         turn_on={shard: at_home[shard] - listed for shard in at_home},
         unknown=listed - union(homes),
-        strays={shard: len(off[shard]) - len(here) for shard, here in at_home.items() if len(here) < len(off[shard])},
+        strays=strays_of(off, at_home),
         off_before={shard: OffRows.of(off[shard]) for shard in at_home},
     )
+
+
+def strays_of(off: IdsByShard, homes: IdsByShard) -> dict[int, OffRows]:
+    """Return the off rows on each shard of clients that do not live there, where there are any."""
+    strays = {shard: ids - homes.get(shard, BitMap64()) for shard, ids in off.items()}
+    return {shard: OffRows.of(ids) for shard, ids in sorted(strays.items()) if ids}
 
 
 def _check_shards(off: IdsByShard, homes: IdsByShard) -> None:

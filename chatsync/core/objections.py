@@ -182,7 +182,7 @@ def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> I
     off_now = plan.off_now or 0
     on, off = union(plan.turn_on), union(plan.turn_off)
     # Strays included: a plan that claims many of them must not get below the few that `free` covers.
-    mostly_on = off_now + sum(plan.strays.values()) >= _FEW_OFF and len(on) * 2 > off_now
+    mostly_on = off_now + sum(plan.stray_counts.values()) >= _FEW_OFF and len(on) * 2 > off_now
     percentages_count = len(on) + len(off) > limits.free or mostly_on
     for action, clients, percent, most in (
         ("turn_on", on, limits.turn_on_percent, limits.turn_on_max),

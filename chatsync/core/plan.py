@@ -62,8 +62,8 @@ class Plan(_Part, frozen=True, kw_only=True):
 
     `off_before` and `off_after` are the rows that say off on each shard, strays included: as `diff`
     read them, and as they must be once the plan is applied. They are null where the shards were not
-    read, and unset in the records of earlier versions. `strays` counts the off rows on shards where
-    their clients do not live. `undo_of` is set only in a plan that comes from no list: it takes back
+    read, and unset in the records of earlier versions. `strays` are those of the off rows whose
+    clients do not live on that shard. `undo_of` is set only in a plan that comes from no list: it takes back
     what that run changed.
     """
 
@@ -76,7 +76,7 @@ class Plan(_Part, frozen=True, kw_only=True):
     turn_off: Mapping[int, BitMap64]
     turn_on: Mapping[int, BitMap64]
     unknown: BitMap64
-    strays: Mapping[int, Count] = msgspec.field(default_factory=dict)
+    strays: Mapping[int, OffRows] = msgspec.field(default_factory=dict)
     off_before: Mapping[int, OffRows] | msgspec.UnsetType | None = msgspec.UNSET
     off_after: Mapping[int, OffRows] | msgspec.UnsetType | None = msgspec.UNSET
     target: str
@@ -117,7 +117,13 @@ class Plan(_Part, frozen=True, kw_only=True):
     @property
     def off_by_shard(self) -> dict[int, int]:
         """How many clients are off on each shard where they live; empty where the shards were not read."""
-        return {shard: rows.count - self.strays.get(shard, 0) for shard, rows in self.before.items()}
+        strays = self.stray_counts
+        return {shard: rows.count - strays.get(shard, 0) for shard, rows in self.before.items()}
+
+    @property
+    def stray_counts(self) -> dict[int, int]:
+        """How many off rows on each shard are of clients that do not live there, where there are any."""
+        return {shard: rows.count for shard, rows in self.strays.items()}
 
     @property
     def changed(self) -> dict[int, BitMap64]:

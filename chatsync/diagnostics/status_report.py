@@ -162,7 +162,7 @@ def _document(status: Status, settings: Settings) -> dict[str, Any]:
         },
         "off": {str(shard): off.get(shard) for shard in settings.databases.shards},
         "off_now": sum(off.values()) if complete else None,
-        "strays": {str(shard): count for shard, count in plan.strays.items()} if plan else None,
+        "strays": {str(shard): count for shard, count in plan.stray_counts.items()} if plan else None,
         "changes": {"turn_off": total(plan.turn_off), "turn_on": total(plan.turn_on)} if plan else None,
         "runs": json.loads(_runs(status, "json")),
         "steps": {step.step: msgspec.to_builtins(step) for step in reversed(status.steps)},

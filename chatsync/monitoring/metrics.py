@@ -100,7 +100,7 @@ def of_diff(plan: Plan, *, now: datetime) -> Facts:
         UNKNOWN: {(): len(plan.unknown)},
         REJECTED: {(): plan.exclusions.rejected_count},
         OFF: {(str(shard),): count for shard, count in off.items()},
-        STRAYS: {(str(shard),): plan.strays.get(shard, 0) for shard in off},
+        STRAYS: {(str(shard),): plan.stray_counts.get(shard, 0) for shard in off},
     }
 
 

@@ -16,7 +16,7 @@ from chatsync.core import (
 )
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.job_lock import job_lock
-from chatsync.sync.plan_checks import check_after_apply, check_homes
+from chatsync.sync.plan_checks import check_after_apply
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ def mark_synced(plan: Plan, settings: Settings, scope: CancelScope) -> bool:
         state = lock.check()
         is_marked = modtime_state(state, list_time=plan.list_time) is ModTimeState.SYNCED
         raise_first(feature_objections(plan, state) if is_marked else state_objections(plan, state))
-        check_homes(plan, settings, scope)
         check_after_apply(plan, settings, scope)
         lock.check()
         moved = dict_database.advance_modtime(plan.list_time, seen=plan.seen_modtime)

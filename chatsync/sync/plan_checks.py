@@ -1,9 +1,10 @@
-"""Checks of a plan against the databases: the homes of its clients, and the off rows of every shard.
+"""Checks of a plan against the databases: the homes of clients, and the off rows of every shard.
 
-No row travels for a shard that is as expected: the server counts and hashes them in one statement.
+Before an apply no row travels for a shard that is as expected: the server counts and hashes them in one
+statement. Before a list is marked as synced, every off row is read, packed, to see that its client lives there.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -12,7 +13,19 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import Deviation, OffRows, Plan, counted, deviation, limit_objections, raise_first, some, union
+from chatsync.core import (
+    Deviation,
+    IdsByShard,
+    OffRows,
+    Plan,
+    counted,
+    deviation,
+    limit_objections,
+    raise_first,
+    some,
+    strays_of,
+    union,
+)
 from chatsync.databases.homes import find_homes
 from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.places import Place, check_are_different
@@ -33,7 +46,10 @@ class _ShardNow:
 
 def check_homes(plan: Plan, settings: Settings, scope: CancelScope) -> None:
     """Refuse a plan one of whose clients lives on another shard by now: only the row at home counts."""
-    homes = find_homes(settings, scope, union(plan.changed))
+    _check_changed_at_home(plan, find_homes(settings, scope, union(plan.changed)))
+
+
+def _check_changed_at_home(plan: Plan, homes: IdsByShard) -> None:
     for shard, ids in plan.changed.items():
         moved = ids - homes.get(shard, BitMap64())
         if moved:
@@ -52,7 +68,11 @@ def check_before_apply(
     A shard that hangs is waited for until half of the remaining time has passed; the rest is for writing.
     """
     within = scope.remaining / 2
-    differing, unasked = _differing(plan, settings, scope, expected=lambda shard: plan.before[shard], within=within)
+
+    def count(shard: ShardDatabase) -> tuple[OffRows, Place]:
+        return count_off_rows(shard.database, plan.feature.id)
+
+    differing, unasked = _differing(plan, settings, scope, look=count, expected=plan.before, within=within)
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
     if others:
         raise OutOfDateError(f"other clients are off now than `diff` saw, {' | '.join(others)}")
@@ -62,10 +82,23 @@ def check_before_apply(
 
 
 def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> None:
-    """Refuse to mark a list as synced unless the off rows of every shard are those that its plan leads to."""
-    differing, unasked = _differing(plan, settings, scope, expected=lambda shard: plan.after[shard])
+    """Refuse to mark a list as synced unless the off rows of every shard are those that its plan leads to.
+
+    The same ones have to be at home: a client that was off already is not named in the plan, and one that
+    has moved since left its row behind. Homes are looked up after the rows were read, so that no move
+    between the two is missed.
+    """
+    off: dict[int, BitMap64] = {}
+
+    def read(shard: ShardDatabase) -> tuple[OffRows, Place]:
+        off[shard.number], place = shard.read_off_and_place(plan.feature.id)
+        return OffRows.of(off[shard.number]), place
+
+    differing, unasked = _differing(plan, settings, scope, look=read, expected=plan.after)
     for error in unasked.values():
         raise error
+    homes = find_homes(settings, scope, union(off) | union(plan.changed) | plan.unknown)
+    _check_changed_at_home(plan, homes)
     undone = {shard: now.deviation.undone for shard, now in differing.items() if now.deviation.undone}
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
     reasons = []
@@ -75,8 +108,23 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
         reasons.append(f"{sum(undone.values())} of its {counted(plan.changes, 'change')} {verb} missing, {where}")
     if others:
         reasons.append(f"other clients are off than it leads to, {' | '.join(others)}")
+    reasons += _moves(plan, off, homes)
     if reasons:
         raise OutOfDateError("; ".join(reasons), way_out=_AGAIN)
+
+
+def _moves(plan: Plan, off: IdsByShard, homes: IdsByShard) -> Iterator[str]:
+    """Return in which way clients that the plan leaves as they are live elsewhere than `diff` saw."""
+    strays = strays_of(off, homes)
+    for shard in sorted(off):
+        if strays.get(shard) != plan.strays.get(shard):
+            here, saw = off[shard] - homes.get(shard, BitMap64()), plan.stray_counts.get(shard, 0)
+            which = f"{counted(len(here), 'stray row')}{f' ({some(here)})' if here else ''}"
+            seen = "as many, but not the same ones" if len(here) == saw else saw
+            yield f"clients have moved, shard {shard}: {which}, `diff` saw {seen}"
+    settled = plan.unknown & union(homes)
+    if settled:
+        yield f"{counted(len(settled), 'listed client')} ({some(settled)}) lived on no shard for `diff`, and on one now"
 
 
 def _differing(
@@ -84,17 +132,18 @@ def _differing(
     settings: Settings,
     scope: CancelScope,
     *,
-    expected: Callable[[int], OffRows],
+    look: Callable[[ShardDatabase], tuple[OffRows, Place]],
+    expected: Mapping[int, OffRows],
     within: float | None = None,
 ) -> tuple[Mapping[int, _ShardNow], Mapping[int, ChatsyncError]]:
-    """Ask every shard for its off rows; return the shards that are not as expected, and those that failed."""
+    """Look at the off rows of every shard; return the shards that are not as expected, and those that failed."""
 
     def ask(shard: ShardDatabase) -> tuple[Place, _ShardNow | None]:
-        number, feature_id = shard.number, plan.feature.id
-        rows, place = count_off_rows(shard.database, feature_id)
-        if rows == expected(number):
+        number = shard.number
+        rows, place = look(shard)
+        if rows == expected[number]:
             return place, None
-        off_now = shard.off_among(feature_id, plan.changed[number])
+        off_now = shard.off_among(plan.feature.id, plan.changed[number])
         turn_off, turn_on = plan.turn_off[number], plan.turn_on[number]
         found = deviation(before=plan.before[number], now=rows, turn_off=turn_off, turn_on=turn_on, off_now=off_now)
         return place, _ShardNow(rows=rows, off_now=off_now, deviation=found)

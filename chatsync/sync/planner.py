@@ -133,7 +133,7 @@ def _log(plan: Plan) -> None:
         "clients": plan.exclusions.clients,
         "off": plan.off_now,
         **plan.counts,
-        "strays": sum(plan.strays.values()),
+        "strays": sum(plan.stray_counts.values()),
     }
     shown = ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in counts.items() if count is not None)
     found = shown if plan.was_read else "nothing was read"

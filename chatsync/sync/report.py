@@ -126,8 +126,8 @@ def _left_out(plan: Plan) -> Iterator[str]:
 
 def strays_line(plan: Plan) -> str:
     """Return how many rows say off on shards where their clients do not live."""
-    where = ", ".join(f"{count} on shard {shard}" for shard, count in plan.strays.items())
-    strays = counted(sum(plan.strays.values()), "off row")
+    where = ", ".join(f"{count} on shard {shard}" for shard, count in plan.stray_counts.items())
+    strays = counted(sum(plan.stray_counts.values()), "off row")
     return f"{strays} of clients that live elsewhere, {where}: they count for nothing and are never written"
 
 

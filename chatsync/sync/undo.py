@@ -25,7 +25,9 @@ from chatsync.core import (
     fingerprint,
     format_time,
     rows_after,
+    strays_of,
     total,
+    union,
 )
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import find_homes
@@ -67,7 +69,8 @@ def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_i
         return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))
 
     now = on_every_shard(settings, scope, read).results(scope)
-    homes = find_homes(settings, scope, record.touched(Action.TURN_OFF) | record.touched(Action.TURN_ON))
+    off = union({shard: here.off for shard, here in now.items()})
+    homes = find_homes(settings, scope, off | record.touched(Action.TURN_OFF) | record.touched(Action.TURN_ON))
     return put_back(record, dict(sorted(now.items())), homes, state=state, trace_id=trace_id), state
 
 
@@ -100,6 +103,7 @@ def put_back(
         turn_off[shard] = turned_on & here.still_on & at_home
         left[shard] = (turned_off | turned_on) - turn_on[shard] - turn_off[shard]
     before = {shard: OffRows.of(here.off) for shard, here in now.items()}
+    strays = strays_of({shard: here.off for shard, here in now.items()}, homes)
     plan = Plan(
         created_at=format_time(datetime.now(UTC)),
         verdict=Verdict.CHANGES if total(turn_off) + total(turn_on) else Verdict.IN_SYNC,
@@ -109,10 +113,11 @@ def put_back(
             source=f"undo of {record.id}", modification_time=format_time(state.now), revision=None, rows=None
         ),
         modtime=format_time(state.modtime) if state.modtime else None,
-        off_now=sum(rows.count for rows in before.values()),
+        off_now=sum(rows.count for rows in before.values()) - sum(rows.count for rows in strays.values()),
         turn_off=turn_off,
         turn_on=turn_on,
         unknown=BitMap64(),
+        strays=strays,
         off_before=before,
         off_after=rows_after(before, turn_off=turn_off, turn_on=turn_on),
         target=record.plan.target,

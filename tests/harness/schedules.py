@@ -1,9 +1,9 @@
 """A chain on real servers with one outside action at one of its statements, and what must hold afterwards.
 
 The invariant: when the chain has ended with 0, the rows at home are those of the list that the mod-time names, or
-the next `--if-modified` run does not take that list for synced. What the product changes by itself after the chain's
-last look, and an action that begins after the mod-time has moved, only `check --drift` can tell. Afterwards, with
-nothing else at work, one chain puts everything right.
+the next `--if-modified` run does not take that list for synced. Only `check --drift` can tell what the product changes
+once the last look of `set-modtime` has begun, and what an action does that begins after the mod-time has moved.
+Afterwards, with nothing else at work, one chain puts everything right.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import random
+import re
 import threading
 from collections import Counter
 from contextlib import closing, suppress
@@ -36,26 +37,36 @@ STEPS = {"diff": ["--if-modified"], "apply": [], "set-modtime": []}
 CLIENTS = range(1, 25)
 EXPECTED_CODES = {0, 1, 4, 5, 6}
 POLL_SECONDS = 0.05
+LOOK = re.compile("FROM (clients_features|shard_client_id)")
 WAITING = """SELECT COUNT(*) FROM information_schema.processlist LEFT JOIN information_schema.innodb_trx
     ON trx_mysql_thread_id = id WHERE trx_state = 'LOCK WAIT' OR state LIKE 'Waiting for%lock%'"""
 SETTINGS: dict[str, dict[str, Any]] = {
     "apply": {"batch_size": 3, "parallel_shards": 1},
     "limits": NO_LIMITS,
     "records": RECORDS,
-    "run": {"retry_timeout": "2s"},
+    "run": {"retry_timeout": "1s"},
 }
 
 
 @dataclass
 class Moment:
-    """When an action took place: the step of the chain, and whether the mod-time had or may have moved by then."""
+    """When an action took place: the step of the chain, and whether it was too late for the chain to see it."""
 
     statement: int
     after: bool
     step: str = ""
     came: bool = False
     late: bool = False
+    seen: int = 0
+    acting: threading.Thread | None = None
     happened: list[str] = field(default_factory=list)
+
+    def reach(self) -> bool:
+        """Count a statement, unless it is one of the action itself; tell whether it is the one to act at."""
+        if self.acting and self.acting.is_alive():
+            return False
+        self.seen += 1
+        return self.seen == self.statement + 1
 
 
 class Schedules:
@@ -69,7 +80,9 @@ class Schedules:
         self._time = FIRST_TIME
         self._lists: dict[str | None, set[int]] = {None: set()}
         self._error: BaseException | None = None
-        self._product_only = False
+        self._step = ""
+        self._has_looked = False
+        self._one_at_a_time = threading.Lock()
         self.actions: dict[str, Callable[[Moment], None]] = {
             "another chain of a later list": self._another_chain,
             "an operator's apply": self._operators_apply,
@@ -94,76 +107,86 @@ class Schedules:
     def statements(self) -> int:
         """The number of statements of a chain that nothing disturbs."""
         self._write_list()
-        seen = self._chain(Moment(statement=1 << 30, after=False), lambda _: None)[1]
-        self._finish()
-        return seen
+        moment = Moment(statement=1 << 30, after=False)
+        self._chain(moment, lambda _: None)
+        return moment.seen
 
-    def run_somewhere(self, name: str) -> str:
+    def run_somewhere(self, name: str) -> None:
         """Run a chain with an action at a random statement."""
         statement = self.chance.randrange(self.statements)
-        return self.run(name, statement=statement, after=self.chance.random() < 0.5)
+        self.run(name, statement=statement, after=self.chance.random() < 0.5)
 
-    def run(self, name: str, *, statement: int, after: bool) -> str:
+    def run(self, name: str, *, statement: int, after: bool) -> None:
         """Run a chain of a new list with an action at one statement, and see that the invariant holds."""
         self._write_list()
         moment = Moment(statement, after)
-        code, _ = self._chain(moment, self.actions[name])
+        code = self._chain(moment, self.actions[name])
         try:
-            outcome = self._judge(code, moment)
+            outcome = self._judge(code, moment) if moment.came else "ended before it"
             self._recover()
             self._heal(moment)
         except DisagreementError as error:
             at = f"{'after' if after else 'before'} statement {statement}, in {moment.step or 'none'}"
             raise DisagreementError(f"{name} {at} ({'; '.join(moment.happened)}): {error}") from error
         self.outcomes[f"{outcome} ({code})"] += 1
-        self._finish()
-        return outcome
+        if not self._is_as_named():
+            self._finish()
 
-    def _chain(self, moment: Moment, action: Callable[[Moment], None]) -> tuple[int, int]:
-        seen = 0
-        lock = threading.Lock()
-        acting: list[threading.Thread] = []
-
-        def count(database: str, wire: Wire) -> None:
-            nonlocal seen
-            with lock:
-                if acting and acting[0].is_alive():
-                    return  # a statement of the action
-                seen += 1
-                if seen != moment.statement + 1:
-                    return
-                moment.happened.append(f"at {database}: {wire.statements[-1][:120]}")
-                acting.append(threading.Thread(target=self._act, args=(action, moment)))
-                acting[0].start()
-            self._wait_for(acting[0], moment)
-
+    def _chain(self, moment: Moment, action: Callable[[Moment], None]) -> int:
+        """Run the chain with an action in its way; returns its exit code."""
         for database, wire in self._wired.wires.items():
             hook = wire.after if moment.after else wire.before
-            hook(".", functools.partial(count, database, wire), times=FOREVER)
-        code = 0
-        for step in STEPS:
-            moment.step = moment.step if moment.came else step
-            if code := self._forks.run(*self._command(step)):
-                break
-        for thread in acting:
-            thread.join()
+            hook(".", functools.partial(self._pass, database, wire, moment, action), times=FOREVER)
+        code = self._steps(moment)
+        if moment.acting:
+            moment.acting.join()
         for wire in self._wired.wires.values():
             wire.forget()
         if self._error:
             raise self._error
-        return code, seen
+        return code
 
-    def _wait_for(self, acting: threading.Thread, moment: Moment) -> None:
+    def _pass(self, database: str, wire: Wire, moment: Moment, action: Callable[[Moment], None]) -> None:
+        """Act if this statement is the one; another one goes on beside it."""
+        statement = wire.statements[-1]
+        if moment.after:
+            self._note_look(statement)
+        with self._one_at_a_time:
+            is_reached = moment.reach()
+            if is_reached:
+                moment.happened.append(f"at {database}: {statement[:120]}")
+                moment.acting = threading.Thread(target=self._act, args=(action, moment))
+                moment.acting.start()
+        if is_reached:
+            self._wait_for(moment)
+        if not moment.after:
+            self._note_look(statement)
+
+    def _steps(self, moment: Moment) -> int:
+        """Run the steps of the chain, each if the one before ended with 0; returns the last exit code."""
+        self._has_looked = False
+        for self._step in STEPS:
+            moment.step = moment.step if moment.came else self._step
+            if code := self._forks.run(*self._command(self._step)):
+                return code
+        return 0
+
+    def _note_look(self, statement: str) -> None:
+        """Note when the last look of the chain has begun: what the product changes from then on, it need not see."""
+        if self._step == "set-modtime" and LOOK.search(statement):
+            self._has_looked = True
+
+    def _wait_for(self, moment: Moment) -> None:
         """Hold the chain until the action has ended, or until it waits for a lock that the chain holds."""
-        while acting.is_alive() and not moment.late:
-            acting.join(POLL_SECONDS)
-            if acting.is_alive() and any(server.sql(WAITING) != [(0,)] for server in self._world.servers):
-                moment.late = True  # it goes on beside the chain, and may end after it
-                moment.happened.append("waited for a lock")
+        while moment.acting and moment.acting.is_alive():
+            moment.acting.join(POLL_SECONDS)
+            if moment.acting.is_alive() and any(server.sql(WAITING) != [(0,)] for server in self._world.servers):
+                moment.happened.append("waited for a lock")  # it goes on beside the chain, and may end after it
+                return
 
     def _act(self, action: Callable[[Moment], None], moment: Moment) -> None:
         moment.came = True
-        moment.late = moment.late or self._job.property() == self._list_time
+        moment.late = self._job.property() == self._list_time
         try:
             action(moment)
         except BaseException as error:  # noqa: BLE001 - raised in the main thread
@@ -198,15 +221,12 @@ class Schedules:
             return "right"
         if self._job.property() == DISABLED or self._verdict() != "not-modified":
             return "known to the next run"
-        if self._only_drift_can_tell(moment) and self._others.run("check", "--drift"):
+        if moment.late and self._others.run("check", "--drift"):
             return "known to check --drift"
         wrong = sorted(self._off() ^ self._lists.get(self._job.property(), set()))
         raise DisagreementError(
             f"clients {wrong} are wrong, the mod-time is {self._job.property()}, and all ended with 0"
         )
-
-    def _only_drift_can_tell(self, moment: Moment) -> bool:
-        return moment.late or self._product_only
 
     def _verdict(self) -> Any:
         if self._others.run(*self._command("diff", "next.json")):
@@ -222,21 +242,16 @@ class Schedules:
 
     def _heal(self, moment: Moment) -> None:
         """Run the chain once more with nothing else at work: it puts right what it can know."""
-        for step in STEPS:
-            if code := self._others.run(*self._command(step, "heal.json")):
-                raise DisagreementError(
-                    f"{step} of the next chain ended with {code}: {self._others.output.read_text()}"
-                )
-        if not self._is_as_named() and not self._only_drift_can_tell(moment):
+        if code := self._others.run("sync"):
+            raise DisagreementError(f"the next chain ended with {code}: {self._others.output.read_text()}")
+        if not self._is_as_named() and not moment.late:
             wrong = sorted(self._off() ^ self._lists[self._list_time])
             raise DisagreementError(f"clients {wrong} are wrong after the next chain")
 
     def _finish(self) -> None:
-        """Sync all, whatever the mod-time says, as the nightly run does; a new list needs no look at the old rows."""
-        self._product_only = False
-        for step in STEPS:
-            if code := self._forks.run(*[part for part in self._command(step) if part != "--if-modified"]):
-                raise DisagreementError(f"{step} with nothing in its way: {code}: {self._forks.output.read_text()}")
+        """Sync all, whatever the mod-time says, as the nightly run does."""
+        if code := self._forks.run("sync", "--full"):
+            raise DisagreementError(f"a run with nothing in its way: {code}: {self._forks.output.read_text()}")
         if not self._is_as_named():
             raise DisagreementError(f"not in sync in the end: {self._off()} {self._job.property()}")
 
@@ -283,7 +298,6 @@ class Schedules:
 
     def _toggle(self, moment: Moment) -> None:
         """Change a row at home by hand, as the product or support does."""
-        self._product_only = moment.step == "set-modtime"
         client = self.chance.choice(CLIENTS)
         ((shard,),) = self._job.dict_sql("SELECT shard FROM shard_client_id WHERE ClientID = %s", client)
         insert = f"INSERT INTO clients_features VALUES ({client}, {FEATURE_ID}, 0)"
@@ -295,7 +309,6 @@ class Schedules:
         ((old,),) = self._job.dict_sql("SELECT shard FROM shard_client_id WHERE ClientID = %s", client)
         new = self.chance.choice([shard for shard in self._job.shards if shard != old])
         where = f"WHERE ClientID = {client} AND feature_id = {FEATURE_ID}"
-        self._product_only = moment.step == "set-modtime" or not self._is_planned(client)
         rows = self._job.shard_sql(old, f"SELECT is_enabled FROM clients_features {where}")
         self._write(moment, "ppcdict", f"UPDATE shard_client_id SET shard = {new} WHERE ClientID = {client}")
         if with_row and rows:
@@ -303,11 +316,6 @@ class Schedules:
                 moment, f"ppc{new}", f"REPLACE INTO clients_features VALUES ({client}, {FEATURE_ID}, {rows[0][0]})"
             )
             self._write(moment, f"ppc{old}", f"DELETE FROM clients_features {where}")
-
-    def _is_planned(self, client: int) -> bool:
-        plan = self._job.plan()
-        planned = [*plan["turn_off"].values(), *plan["turn_on"].values()]
-        return any(client in ids for ids in planned)
 
     def _write(self, moment: Moment, database: str, statement: str) -> None:
         """Write past the wires; where the chain holds the row, the write waits for it."""
@@ -319,3 +327,4 @@ class Schedules:
             with suppress(mysql.connector.errors.DatabaseError):
                 cursor.execute("SET SESSION innodb_lock_wait_timeout = 20")
             cursor.execute(statement)
+        moment.late = moment.late or self._has_looked

@@ -62,6 +62,11 @@ def heals(job: Job, off: set[int]) -> None:
     assert job.plan()["verdict"] == "not-modified"
 
 
+def rows_of(*clients: int) -> Any:
+    """Return what a plan says of the rows of these clients."""
+    return to_builtins(OffRows.of(BitMap64(clients)))
+
+
 # -- four stories, in each of which the rows were wrong though everything ended with 0 --
 
 
@@ -239,7 +244,74 @@ def test_a_client_of_the_plan_that_has_moved(job: Job) -> None:
     assert (result.code, job.property()) == (4, None)
     assert "1 client to change on shard 1 (1) no longer live there" in result.err
     assert job.diff("--if-modified").code == 0
-    assert (job.plan()["turn_off"]["3"], job.plan()["strays"]) == ([1], {"1": 1})
+    assert (job.plan()["turn_off"]["3"], job.plan()["strays"]) == ([1], {"1": rows_of(1)})
+
+
+@pytest.mark.parametrize("home", [3, 9])
+def test_a_listed_client_outside_the_plan_that_has_moved(job: Job, home: int) -> None:
+    """It was off already, so that the plan does not name it; its row stayed behind, and every count is right."""
+    job.list([5, 1], modified=FIRST)
+    assert (job.diff().code, job.apply().code) == (0, 0)
+    job.dict_sql("UPDATE shard_client_id SET shard = %s WHERE ClientID = 5", home)
+
+    result = job.set_modtime()
+
+    assert (result.code, job.property()) == (4, None)
+    assert "clients have moved, shard 1: 1 stray row (5), `diff` saw 0; the mod-time was not moved" in result.err
+    if home == 3:
+        assert job.diff("--if-modified").code == 0
+        assert (job.plan()["turn_off"]["3"], job.plan()["strays"]) == ([5], {"1": rows_of(5)})
+
+
+def test_a_row_that_counted_for_nothing_and_is_at_home_now(job: Job) -> None:
+    """Client 3 is not listed; it moves to the shard where an off row of it had stayed behind."""
+    job.row(1, 3, 0)
+    job.list([5], modified=FIRST)
+    assert (job.diff().code, job.apply().code) == (0, 0)
+    assert job.plan()["strays"] == {"1": rows_of(3)}
+    job.dict_sql("UPDATE shard_client_id SET shard = 1 WHERE ClientID = 3")
+
+    result = job.set_modtime()
+
+    assert (result.code, job.property()) == (4, None)
+    assert "clients have moved, shard 1: 0 stray rows, `diff` saw 1" in result.err
+    assert (job.diff("--if-modified").code, job.plan()["turn_on"]["1"]) == (0, [3])
+
+
+def test_one_client_leaves_and_another_one_comes_back(job: Job) -> None:
+    """As many strays as before, but not the same ones."""
+    job.row(1, 3, 0)
+    job.list([5], modified=FIRST)
+    assert (job.diff().code, job.apply().code) == (0, 0)
+    job.dict_sql("UPDATE shard_client_id SET shard = 1 WHERE ClientID = 3")
+    job.dict_sql("UPDATE shard_client_id SET shard = 3 WHERE ClientID = 5")
+
+    result = job.set_modtime()
+
+    assert (result.code, job.property()) == (4, None)
+    assert "clients have moved, shard 1: 1 stray row (5), `diff` saw as many, but not the same ones" in result.err
+
+
+def test_a_listed_client_that_has_come_to_live_on_a_shard(job: Job) -> None:
+    """It was unknown to `diff`, and has no row: its chat is on."""
+    job.list([5, 99], modified=FIRST)
+    assert (job.diff().code, job.apply().code) == (0, 0)
+    job.settle({99: 2})
+
+    result = job.set_modtime()
+
+    assert (result.code, job.property()) == (4, None)
+    assert "1 listed client (99) lived on no shard for `diff`, and on one now" in result.err
+    heals(job, {5, 99})
+
+
+def test_clients_that_are_neither_listed_nor_off_may_come_and_go(job: Job) -> None:
+    job.list([5, 1, 99], modified=FIRST)
+    assert (job.diff().code, job.apply().code) == (0, 0)
+    job.settle({6: 1})
+    job.dict_sql("UPDATE shard_client_id SET shard = 3 WHERE ClientID = 2")
+
+    assert job.set_modtime().code == 0
 
 
 # -- rows where their clients do not live --
@@ -260,7 +332,7 @@ def test_a_row_that_stayed_behind_is_no_reason_to_keep_the_chat(strayed: Job) ->
     plan = strayed.plan()
     assert (plan["turn_off"], plan["off_now"]) == ({"1": [1], "2": [], "3": [], "4": []}, 1)
     assert not any(plan["turn_on"].values())
-    assert plan["strays"] == {"2": 1, "3": 1}
+    assert plan["strays"] == {"2": rows_of(1), "3": rows_of(7)}
     assert "2 off rows of clients that live elsewhere, 1 on shard 2, 1 on shard 3: they count for nothing" in result.out
     assert (strayed.apply().code, strayed.set_modtime().code) == (0, 0)
     assert {(1, 1, FEATURE_ID, 0), (2, 1, FEATURE_ID, 0), (3, 7, FEATURE_ID, 0)} <= strayed.rows()
@@ -298,9 +370,10 @@ def rewritten(job: Job, **changes: Any) -> None:
         {"off_before": {}, "off_after": {}},
         {"off_before": {"1": {"count": 1, "hash": "0" * 32}}},
         {"off_now": 100},
-        {"strays": {"1": 1}},
-        {"strays": {"9": 1}},
-        {"strays": {"1": -1}},
+        {"strays": {"1": {"count": 1, "hash": "0" * 32}}},
+        {"strays": {"9": {"count": 1, "hash": "0" * 32}}},
+        {"strays": {"1": {"count": -1, "hash": "0" * 32}}},
+        {"strays": {"1": 0}},
     ],
     ids=str,
 )

@@ -163,6 +163,22 @@ def test_a_client_that_has_moved_since_is_left_alone(job: Job) -> None:
     assert "1 client is no longer as that run left them and not changed" in result.err
 
 
+def test_rows_that_count_for_nothing_are_not_among_those_that_are_off(job: Job) -> None:
+    """Or else many of them would open the limits on an undo."""
+    job.configure(records=RECORDS, limits={"free": 0})
+    job.settle_off({1: 1})
+    job.settle(dict.fromkeys(range(2, 5), 2))
+    job.list(range(1, 5))
+    assert job.run("apply", "--yes", "--force").code == 0
+    for client in range(100, 120):
+        job.row(3, client, 0)
+
+    result = job.run("apply", "--undo", the_run(job), "--yes")
+
+    assert (result.code, job.off() & {1, 2, 3, 4}) == (3, {1, 2, 3, 4})
+    assert "turning on 3 clients (2, 3, 4) is 75 % of the 4 that are off now" in result.err
+
+
 # -- refused, each with nothing written --
 
 

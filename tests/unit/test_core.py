@@ -104,7 +104,7 @@ def test_each_client_changes_at_home_and_nowhere_else(
         assert set(diff.turn_off[shard]) == {client for client in listed - now if homes.get(client) == shard}
         assert set(diff.turn_on[shard]) == {client for client in now - listed if homes[client] == shard}
         strays = [client for client in off[shard] if homes.get(client) != shard]
-        assert diff.strays.get(shard) == (len(strays) or None)
+        assert diff.strays.get(shard) == (OffRows.of(BitMap64(strays)) if strays else None)
     assert set(diff.unknown) == {client for client in listed if client not in homes}
     assert diff.off_now == len(now)
 

@@ -12,6 +12,7 @@ from chatsync.config.settings import Limits
 from chatsync.core.diff import Rejected
 from chatsync.core.objections import ALLOW_EMPTY, FORCE, limit_objections, raise_first
 from chatsync.core.odd_list import form_of
+from chatsync.core.off_rows import OffRows
 from chatsync.core.plan import Plan, PlanExclusions, PlanFeature, Verdict
 
 TO_TURN_ON = 1_000_000
@@ -33,7 +34,7 @@ def plan(
         turn_off={1: BitMap64(range(1, 1 + turn_off)), 2: BitMap64()},
         turn_on={1: BitMap64(), 2: BitMap64(range(TO_TURN_ON, TO_TURN_ON + turn_on))},
         unknown=BitMap64(range(2_000_000, 2_000_000 + unknown)),
-        strays={1: strays},
+        strays={1: OffRows(count=strays, hash="0" * 32)},
         target="",
         trace_id="",
     )
