@@ -17,8 +17,14 @@ if [[ -z ${BASE:-} ]]; then
     fi
 fi
 
-# The index and the authorities that pip uses here: mounted while the image is built, and not part of it.
-python3 -m pip config list 2>/dev/null | sed -n "s/^\(global\|install\)\.\([a-z-]*\)='\(.*\)'$/[\1]\n\2 = \3/p" | sed 's/\\n/ /g' >"$work/pip.conf"
+# The index and the authorities that pip uses here: mounted while the image is built, and not part of it. No other
+# setting, and no path: those of this machine are not there in the image.
+{
+    echo '[global]'
+    python3 -m pip config list 2>/dev/null |
+        sed -nE "s/^(global|install|:env:)\.\.?(index-url|extra-index-url|trusted-host|proxy|timeout|default-timeout)='(.*)'$/\2 = \3/p" |
+        sed -E 's/\\n/ /g; s# ?file:[^ ]+##g'
+} >"$work/pip.conf"
 volumes=(--volume "$work/pip.conf:/etc/pip.conf:ro")
 authorities=/etc/ssl/certs/ca-certificates.crt
 [[ ! -e $authorities ]] || volumes+=(--volume "$authorities:$authorities:ro")
@@ -32,5 +38,5 @@ in_image chatsync --version
 in_image chatsync demo demo-world >"$work/demo"
 tail -n 3 "$work/demo"
 in_image sh -c 'cd demo-world && chatsync -q sync && chatsync check'
-! in_image sh -c 'find / -xdev -name pip.conf -size +0 2>/dev/null | grep .'
+in_image sh -c '! find / -xdev -name pip.conf -size +0 2>/dev/null | grep .'
 buildah inspect --type image --format '{{.Docker.Config.User}} {{.Docker.Config.Healthcheck.Test}}' chatsync

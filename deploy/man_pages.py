@@ -13,7 +13,15 @@ def main() -> None:
     """Load all commands, which the group otherwise loads when they are called, and write their pages."""
     context = click.Context(cli, info_name="chatsync")
     cli.commands = {name: command for name in cli.list_commands(context) if (command := cli.get_command(context, name))}
+    _name(cli)
     write_man_pages("chatsync", cli, version=__version__, target_dir=sys.argv[1])
+
+
+def _name(command: click.Command) -> None:
+    """Take the first sentence of the help for the page's NAME, which is cut after 45 characters otherwise."""
+    command.short_help = command.get_short_help_str(limit=200)
+    for below in getattr(command, "commands", {}).values():
+        _name(below)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ fi
 root=(env)
 if [[ $(id -u) -ne 0 ]]; then
     if ! found sudo; then
-        echo "$0: neither root nor sudo; please have somebody run: apt-get install --no-install-recommends ${missing[*]}" >&2
+        echo "$0: these packages are missing, and there is neither root nor sudo here. Have an administrator run: apt-get install --no-install-recommends ${missing[*]}" >&2
         exit 1
     fi
     root=(sudo)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # build.sh BIN: builds dist/chatsync_VERSION_ARCH.deb: chatsync and its locked dependencies in a virtual environment under
-# /opt/chatsync, for the Debian that it is built on. BIN has the tools, from requirements/dev.txt and build.txt.
+# /opt/chatsync, for the Debian that it is built on; then unpacks it and runs what is in it. BIN has the tools, from
+# requirements/dev.txt and build.txt.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/../.."
@@ -13,23 +14,18 @@ version=$("$python" -c 'import runpy; print(runpy.run_path("chatsync/__init__.py
 minor=$("$python" -c 'import sys; print(sys.version_info[1])')
 architecture=$(dpkg --print-architecture)
 
-# The package: nothing but the program and what it needs to run.
-install -d "$opt"
-"$python" -m venv "$opt"
-"$opt/bin/python" -m pip install --quiet --no-cache-dir --require-hashes --requirement requirements/run.txt
-"$bin/python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$root" .
-"$opt/bin/python" -m pip install --quiet --no-deps --no-index "$root"/*.whl
-"$opt/bin/python" -m pip uninstall --quiet --yes pip setuptools
+install -d "$package/opt"
+deploy/venv.sh "$bin/python" "$python" "$opt"
 rm -f "$opt"/bin/[Aa]ctivate* "$opt"/bin/python3.*
 grep --null -rlI "$package" "$opt" | xargs --null --no-run-if-empty sed -i "s#$package##g"
 "$opt/bin/python" -m compileall -q --invalidation-mode unchecked-hash -s "$package" "$opt/lib"
 
 install -d "$package"/usr/{bin,share/man/man1,share/doc/chatsync/examples,share/bash-completion/completions}
-install -d "$package"/usr/share/{zsh/vendor-completions,fish/vendor_completions.d} "$package"/{lib/systemd/system,etc/chatsync}
+install -d "$package"/usr/share/{zsh/vendor-completions,fish/vendor_completions.d} "$package"/{usr/lib/systemd/system,etc/chatsync}
 ln -s /opt/chatsync/bin/chatsync "$package/usr/bin/chatsync"
 install -m 644 chatsync.example.toml "$package/etc/chatsync/chatsync.toml"
 install -D -m 644 deploy/logrotate "$package/etc/logrotate.d/chatsync"
-install -m 644 deploy/systemd/* "$package/lib/systemd/system"
+install -m 644 deploy/systemd/* "$package/usr/lib/systemd/system"
 install -m 644 README.md CHANGELOG.md docs/*.md "$package/usr/share/doc/chatsync"
 install -m 644 crontab.example "$package/usr/share/doc/chatsync/examples"
 { cat deploy/debian/copyright; sed 's/^/ /; s/^ $/ ./' LICENSE; } >"$package/usr/share/doc/chatsync/copyright"
@@ -46,5 +42,23 @@ sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@MINOR@/$minor/g;
 install -m 755 deploy/debian/{postinst,prerm,postrm} "$package/DEBIAN"
 (cd "$package" && find etc -type f -printf '/%p\n') >"$package/DEBIAN/conffiles"
 (cd "$package" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | xargs --null md5sum) >"$package/DEBIAN/md5sums"
-mkdir -p dist
-dpkg-deb -Zzstd --root-owner-group --build "$package" "dist/chatsync_${version}_${architecture}.deb"
+deb=$root/chatsync_${version}_${architecture}.deb
+dpkg-deb -Zzstd --root-owner-group --build "$package" "$deb"
+
+# What was built is unpacked and run, as far as that can be done without installing it; try.sh does that.
+rm -rf "$package"
+dpkg-deb --extract "$deb" "$root/unpacked"
+dpkg-deb --control "$deb" "$root/control"
+here=$PWD
+cd "$root/unpacked"
+md5sum --check --quiet "$root/control/md5sums"
+sed 's#^/##' "$root/control/conffiles" | xargs ls >/dev/null
+if grep -rlaF "$root" . >"$root/found"; then
+    echo "build.sh: $(wc -l <"$root/found") files name the folder in which they were built: $(head -n 3 "$root/found" | xargs)" >&2
+    exit 1
+fi
+run() { opt/chatsync/bin/python opt/chatsync/bin/chatsync "$@"; }
+[[ $(run --version) == "chatsync, version $version" ]]
+run demo "$root/demo" >/dev/null
+run --config "$root/demo/chatsync.toml" check
+install -D -m 644 -t "$here/dist" "$deb"

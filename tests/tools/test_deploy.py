@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -126,7 +127,43 @@ def test_a_cron_job_mounts_what_it_names(job: dict[str, Any]) -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         assert container["securityContext"]["readOnlyRootFilesystem"]
     assert pod["securityContext"]["runAsUser"] == 10001
-    assert "USER 10001:10001" in (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    assert values("USER") == [f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the Containerfile with what they are given, continued lines as one."""
+    text = (DEPLOY / "Containerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    lines = (line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#"))
+    return [(name, words) for name, words in lines]
+
+
+def values(name: str) -> list[str]:
+    return [words for instruction, words in instructions() if instruction == name]
+
+
+def test_the_image_copies_what_is_there_and_not_ignored() -> None:
+    root = DEPLOY.parent
+    sent = {line[1:] for line in (root / ".containerignore").read_text(encoding="utf-8").splitlines() if line[0] == "!"}
+    copied = [word for words in values("COPY") if "--from" not in words for word in words.split()[:-1]]
+
+    assert [path for path in copied if not (root / path).exists()] == []
+    assert [path for path in copied if not any(Path(path).is_relative_to(kept) for kept in sent)] == []
+
+
+def test_the_image_is_built_on_any_base_and_runs_the_program_as_a_user_without_rights() -> None:
+    assert values("ARG")[0].startswith("BASE=")
+    assert {words.split()[0] for words in values("FROM")} == {"${BASE}"}
+    assert values("USER") == ["10001:10001"]
+    health = re.search(r"CMD (\[.*\])$", values("HEALTHCHECK")[0])
+    assert health
+    for arguments in (json.loads(health[1])[1:], json.loads(values("CMD")[0])):
+        assert done(PROGRAM, *arguments, "--help").returncode == 0
+    assert [json.loads(health[1])[:1], json.loads(values("ENTRYPOINT")[0])] == [["chatsync"]] * 2
+
+
+@pytest.mark.parametrize("number", range(len(values("RUN"))))
+def test_a_shell_can_read_the_steps_of_the_image(number: int) -> None:
+    assert done("sh", "-n", "-c", values("RUN")[number]).returncode == 0
 
 
 @pytest.mark.programs
@@ -223,6 +260,7 @@ def test_every_command_has_a_manual_page(tmp_path: Path) -> None:
     pages = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert {"chatsync.1", "chatsync-diff.1", "chatsync-set-modtime.1", "chatsync-config-show.1"} <= set(pages)
     assert all(text.startswith(".TH ") for text in pages.values())
+    assert [name for name, text in pages.items() if re.search(r"^chatsync\S* \\- .*\.\.\.$", text, re.MULTILINE)] == []
     assert "chatsync-set-modtime(1)" in pages["chatsync.1"].replace("\\-", "-")
     assert "--if-modified" in pages["chatsync-diff.1"].replace("\\-", "-")
 
