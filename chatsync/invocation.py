@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.config.places import find_config
-from chatsync.errors import ChatsyncError, ConfigError, ExitCode
+from chatsync.errors import ChatsyncError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
-    from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
     from chatsync.core import Plan
     from chatsync.monitoring.metrics import Facts
@@ -48,6 +48,7 @@ class Invocation:
     _message: str | None = None
     _by_hand: tuple[datetime, str | None] | None = None
     _settings: Settings | None = None
+    _scope: CancelScope | None = None
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -55,23 +56,35 @@ class Invocation:
         """Whether an expected error is shown with its traceback."""
         return self.verbose > 1
 
+    @property
     def settings(self) -> Settings:
-        """Load the configuration; only commands that need it do, so that help works without."""
-        from chatsync.config.load import load  # late, so that help is quick
+        """The configuration, loaded when it is first asked for: help works without. Raises ConfigError."""
+        if self._settings is None:
+            from chatsync.config.load import load  # late, so that help is quick
 
-        self._settings = load(find_config(self.config))
-        self.log_service, self.log_method = self._settings.logs.service, self._settings.logs.method
+            self._settings = load(find_config(self.config))
+            self.log_service, self.log_method = self._settings.logs.service, self._settings.logs.method
         return self._settings
 
-    @contextmanager
-    def begin(self) -> Iterator[tuple[Settings, CancelScope]]:
-        """Load the configuration and start the deadline; inside the block signals stop the command."""
-        from chatsync.cancel_scope import CancelScope  # late, as above
+    @property
+    def scope(self) -> CancelScope:
+        """The deadline that `begin` has started."""
+        if self._scope is None:
+            raise RuntimeError("no deadline before begin()")
+        return self._scope
 
-        settings = self.settings()
-        scope = CancelScope(deadline=settings.run.deadline, retry_timeout=settings.run.retry_timeout)
-        with scope.watching():
-            yield settings, scope
+    @contextmanager
+    def begin(self, *, retry_timeout: float | None = None) -> Iterator[tuple[Settings, CancelScope]]:
+        """Load the configuration and start the deadline; inside the block signals stop the command.
+
+        `retry_timeout` in seconds stands in for `run.retry_timeout`.
+        """
+        run = self.settings.run
+        self._scope = CancelScope(
+            deadline=run.deadline, retry_timeout=run.retry_timeout if retry_timeout is None else retry_timeout
+        )
+        with self._scope.watching():
+            yield self.settings, self._scope
 
     def next_step(self, method: str) -> None:
         """End a step of the chain that went well, and begin the next one in the same process."""
@@ -101,15 +114,8 @@ class Invocation:
         """Leave the traces of a command of the chain, however it ended: metrics and a line in the step log."""
         if self._settings is None and not code:  # only help was asked for
             return
-        from chatsync.config.traces import read_traces  # late, so that help is quick
-        from chatsync.monitoring.traces import Ending, leave_traces, leaves_traces
+        from chatsync.monitoring.traces import Ending, leave_traces  # late, so that help is quick
 
-        if not leaves_traces(self.method):
-            return
-        try:  # also a wrong configuration may say where the traces go
-            traces = self._settings or read_traces(find_config(self.config))
-        except ConfigError:
-            return
         modtime, reason = self._by_hand or (None, None)
         ending = Ending(
             method=self.method,
@@ -124,4 +130,4 @@ class Invocation:
             modtime=modtime,
             reason=reason,
         )
-        leave_traces(ending, traces)
+        leave_traces(ending, self._settings or self.config)

@@ -4,8 +4,11 @@ Standard output and standard error, logs and tracebacks among them, are written 
 `clean_output`; files and requests pass `without_secrets`. Whatever learns a secret registers it.
 """
 
+import html
+import json
 import re
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 
@@ -50,10 +53,6 @@ def forget_secrets() -> None:
 
 def _spellings(secret: str) -> set[str]:
     """Return the forms in which a secret turns up: in a URL, in JSON, in HTML, in a Python literal, on one line."""
-    import html  # late, these three: help needs none of them
-    import json
-    from urllib.parse import quote, quote_plus
-
     in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     in_url = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
     on_one_line = " ".join(secret.split())

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import click
 
-from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import dry_run_option, format_option, logs_to_a_file
-from chatsync.config.settings import Settings
-from chatsync.core import ALLOW_EMPTY, FORCE, Plan, Verdict, nothing_done, objections, raise_first
+from chatsync.core import ALLOW_EMPTY, FORCE, Plan, Verdict, nothing_done, objections_to, raise_first
 from chatsync.errors import ChatsyncError
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
-from chatsync.progress import progress_bar
 from chatsync.sync.plan_file import load
 from chatsync.sync.records import Records
 from chatsync.sync.report import results_report
@@ -27,7 +24,7 @@ def _complete_run(ctx: click.Context, _option: click.Parameter, incomplete: str)
     """Return the ids of recorded runs that a shell may put after --undo; none where the records can't be read."""
     invocation = ctx.find_object(Invocation) or Invocation()
     try:
-        runs = Records(invocation.settings().records).runs()
+        runs = Records(invocation.settings.records).runs()
     except ChatsyncError:
         return []
     return [run for run in runs if run.startswith(incomplete) or run.endswith(incomplete)]
@@ -75,18 +72,18 @@ def apply(
     if plan_file and undone is not None:
         raise click.UsageError("--undo makes a plan of its own; give one of --plan and --undo")
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
-    with invocation.begin() as (settings, scope):
+    with invocation.begin() as (settings, _):
         if plan_file:
             plan = load(plan_file)
         else:
             from chatsync.commands.shown_plan import make_shown_plan  # late, like the applier below
 
-            plan = make_shown_plan(undone, invocation, settings, scope, lifting=lifting)
+            plan = make_shown_plan(undone, invocation, lifting=lifting)
         invocation.take_up(plan)
-        raise_first(objections(plan, settings, now=datetime.now(UTC), lifting=lifting))
+        raise_first(objections_to(plan, settings, now=datetime.now(UTC), lifting=lifting))
         if not plan_file and not yes and plan.changes:
             _ask(invocation)
-        _apply(plan, invocation, settings, scope, lifting=lifting, output_format=output_format)
+        _apply(plan, invocation, lifting=lifting, output_format=output_format)
 
 
 def _ask(invocation: Invocation) -> None:
@@ -99,18 +96,10 @@ def _ask(invocation: Invocation) -> None:
         raise click.Abort
 
 
-def _apply(
-    plan: Plan,
-    invocation: Invocation,
-    settings: Settings,
-    scope: CancelScope,
-    *,
-    lifting: Collection[str],
-    output_format: str,
-) -> None:
+def _apply(plan: Plan, invocation: Invocation, *, lifting: Collection[str], output_format: str) -> None:
     """Apply the plan and show what was done, also when something failed."""
     if plan.verdict is Verdict.NOT_MODIFIED:
-        results = [nothing_done(plan, shard) for shard in settings.databases.shards]
+        results = [nothing_done(plan, shard) for shard in invocation.settings.databases.shards]
         # Nothing else is noted: what an earlier plan was refused, or left undone, still is.
         invocation.note(metrics.of_changes(results))
         logger.info("apply: nothing to do, the list was not modified since the last sync")
@@ -121,7 +110,7 @@ def _apply(
 
     results = []
     try:
-        apply_plan(plan, settings, scope, lifting=lifting, results=results, progress=progress_bar)
+        apply_plan(plan, invocation.settings, invocation.scope, lifting=lifting, results=results)
     finally:
         if results:
             invocation.note(metrics.of_results(results))

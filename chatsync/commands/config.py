@@ -24,4 +24,4 @@ def print_example() -> None:
 @click.pass_obj
 def print_settings(invocation: Invocation) -> None:
     """Print the values in force: with defaults and variables filled in, paths absolute, secrets as ***."""
-    click.echo(in_force(invocation.settings()), nl=False)
+    click.echo(in_force(invocation.settings), nl=False)

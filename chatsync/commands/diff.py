@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from chatsync.commands.options import dry_run_option, echo, format_option, limit_option, logs_to_a_file
-from chatsync.core import objections
+from chatsync.core import objections_to
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
-from chatsync.progress import progress_bar
 from chatsync.sync.plan_file import save
 from chatsync.sync.planner import make_plan
 from chatsync.sync.report import diff_report
@@ -53,7 +52,7 @@ def diff(
     """
     invocation: Invocation = ctx.obj
     with invocation.begin() as (settings, scope):
-        made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified, progress=progress_bar)
+        made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified)
         plan, state = made.plan, made.state
         invocation.take_up(plan)
         invocation.note(metrics.of_diff(plan, now=state.now))
@@ -63,7 +62,7 @@ def diff(
             logger.log(
                 level, "plan written to %s", plan_file, extra={"plan": str(plan_file), "verdict": plan.verdict.value}
             )
-        found = objections(plan, settings, now=datetime.now(UTC), state=state)
+        found = objections_to(plan, settings, now=datetime.now(UTC), state=state)
         report = diff_report(plan, objections=found, modtime=state, output_format=output_format, limit=limit)
         if plan.was_read or output_format != "table" or not logs_to_a_file(ctx):
             echo(report, output_format=output_format)

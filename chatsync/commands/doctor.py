@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import echo
-from chatsync.config.settings import Settings
 from chatsync.diagnostics.doctor import (
     Line,
     Mark,
@@ -40,16 +38,10 @@ def doctor(invocation: Invocation) -> None:
     One line for each check: ✓ is good, ! is a warning, ✗ is a failure and says what to do. The last
     line counts them. Exits with 0 only if there is no ✗, and with 2 if the configuration itself is wrong.
     """
-    try:
-        settings = invocation.settings()
-    except ConfigError as error:
-        echo(str(bad("config", str(error))))
-        msg = "the configuration is bad, so nothing else was checked"
-        raise ConfigError(msg) from error
-    scope = CancelScope(deadline=settings.run.deadline, retry_timeout=_RETRY_SECONDS)
     lines: list[Line] = []
-    with scope.watching():
-        for line in _examine(settings, scope):
+    _load(invocation)
+    with invocation.begin(retry_timeout=_RETRY_SECONDS):
+        for line in _examine(invocation):
             echo(str(line))
             lines.append(line)
     click.echo(totals(lines))
@@ -58,7 +50,18 @@ def doctor(invocation: Invocation) -> None:
         raise ChatsyncError(f"{failed} of {sum(line.count for line in lines)} checks failed")
 
 
-def _examine(settings: Settings, scope: CancelScope) -> Iterator[Line]:
+def _load(invocation: Invocation) -> None:
+    """Load the configuration; one that is wrong is a line like the others, and the end."""
+    try:
+        _ = invocation.settings
+    except ConfigError as error:
+        echo(str(bad("config", str(error))))
+        msg = "the configuration is bad, so nothing else was checked"
+        raise ConfigError(msg) from error
+
+
+def _examine(invocation: Invocation) -> Iterator[Line]:
+    settings, scope = invocation.settings, invocation.scope
     yield from check_config(settings)
     if not settings.exclusions.file:
         yield from check_token(settings.exclusions)

@@ -13,7 +13,6 @@ from chatsync.errors import IncompleteError
 from chatsync.exclusions.client_ids import client_id
 from chatsync.invocation import Invocation
 from chatsync.language import LANGUAGES
-from chatsync.progress import progress_bar
 
 
 @click.command()
@@ -31,7 +30,7 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], language: str |
     """
     asked = _asked(client_ids)
     with invocation.begin() as (settings, scope):
-        survey = Survey(settings=settings, scope=scope, trace_id=invocation.trace_id, progress=progress_bar)
+        survey = Survey(settings=settings, scope=scope, trace_id=invocation.trace_id)
         job, clients = gather(survey, asked)
     speaks = LANGUAGES[language or settings.people.language]
     echo(explain_report(clients, job, language=speaks, output_format=output_format), output_format=output_format)

@@ -32,7 +32,7 @@ def history(
     Reads the run records in records.dir, the newest first, and nothing else. With --all, it reads the
     step log there instead: every diff, apply and set-modtime that ended, and how.
     """
-    settings = invocation.settings()
+    settings = invocation.settings
     records = Records(settings.records)
     if all_steps:
         if client is not None:

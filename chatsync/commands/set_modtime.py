@@ -1,13 +1,12 @@
 """`chatsync set-modtime`: mark a list as synced, or switch the job off and on."""
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import click
 
 from chatsync.commands.options import logs_to_a_file
-from chatsync.config.settings import Settings
 from chatsync.core import (
     DISABLED_FOREVER,
     NEVER,
@@ -59,11 +58,11 @@ def set_modtime(
     if plan_file and reason:
         raise click.UsageError("--reason is for a mod-time that is set by hand")
     with invocation.begin() as (settings, scope):
-        plan = _taken(plan_file, settings, invocation) if plan_file else None
+        plan = _taken(plan_file, invocation) if plan_file else None
         if plan and plan.verdict is Verdict.NOT_MODIFIED:
             _tell_idle()
             return
-        value = plan.list_time if plan else _operators_time(time, settings, disable=disable)
+        value = plan.list_time if plan else _operators_time(time, settings.timezone, disable=disable)
         from chatsync.sync.mark_synced import mark_synced, set_by_hand  # late: a run with nothing to do needs no driver
 
         if plan:
@@ -77,21 +76,21 @@ def set_modtime(
             click.echo(f"mod-time set to {format_time(value)}\n{effect(value, now=now)}")
 
 
-def _operators_time(text: str | None, settings: Settings, *, disable: bool) -> datetime:
+def _operators_time(text: str | None, timezone: tzinfo, *, disable: bool) -> datetime:
     if text is None:
         return DISABLED_FOREVER if disable else NEVER
     try:
-        return parse_time(text, timezone=settings.timezone)
+        return parse_time(text, timezone=timezone)
     except ValueError:
         wrong = f"{text!r} is not an ISO 8601 time such as 2026-11-23T10:15:00Z or 2026-11-23"
         raise click.BadParameter(wrong, param_hint="TIME") from None
 
 
-def _taken(plan_file: Path, settings: Settings, invocation: Invocation) -> Plan:
+def _taken(plan_file: Path, invocation: Invocation) -> Plan:
     """Load a plan and raise what speaks against it."""
     plan = load(plan_file)
     invocation.take_up(plan)
-    raise_first(plan_objections(plan, settings, now=datetime.now(UTC)))
+    raise_first(plan_objections(plan, invocation.settings, now=datetime.now(UTC)))
     return plan
 
 

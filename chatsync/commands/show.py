@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from chatsync.commands.options import echo, format_option, limit_option
-from chatsync.core import StoredModTime, objections
+from chatsync.core import StoredModTime, objections_to
 from chatsync.invocation import Invocation
 from chatsync.sync.plan_file import load
 from chatsync.sync.report import diff_report
@@ -22,10 +22,10 @@ def show(invocation: Invocation, plan_file: Path, output_format: str, limit: int
 
     Judges by the plan's age and content and the configuration's limits; reads nothing else.
     """
-    settings = invocation.settings()
+    settings = invocation.settings
     plan = load(plan_file)
     now = datetime.now(UTC)
-    found = objections(plan, settings, now=now, state=None)
+    found = objections_to(plan, settings, now=now, state=None)
     modtime = StoredModTime(modtime=plan.seen_modtime, last_change=None, now=now)
     report = diff_report(plan, objections=found, modtime=modtime, output_format=output_format, limit=limit)
     echo(report, output_format=output_format)

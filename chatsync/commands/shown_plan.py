@@ -4,13 +4,10 @@ import logging
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import echo
-from chatsync.config.settings import Settings
-from chatsync.core import Plan, objections, raise_first
+from chatsync.core import Plan, objections_to, raise_first
 from chatsync.invocation import Invocation
 from chatsync.monitoring import metrics
-from chatsync.progress import progress_bar
 from chatsync.sync.open_record import with_assumed_changes
 from chatsync.sync.planner import make_plan
 from chatsync.sync.records import Records
@@ -21,38 +18,36 @@ from chatsync.sync.undo_report import undo_report
 logger = logging.getLogger(__name__)
 
 
-def make_shown_plan(
-    undone: str | None, invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
-) -> Plan:
+def make_shown_plan(undone: str | None, invocation: Invocation, *, lifting: Collection[str]) -> Plan:
     """Make the plan of this moment, or of the undo of a recorded run, and raise what speaks against it.
 
     An empty name is an unknown run, and must not mean a whole sync.
     """
     if undone is None:
-        return _plan_of_now(invocation, settings, scope, lifting=lifting)
-    return _plan_of_undo(undone, invocation, settings, scope, lifting=lifting)
+        return _plan_of_now(invocation, lifting=lifting)
+    return _plan_of_undo(undone, invocation, lifting=lifting)
 
 
-def _plan_of_now(invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]) -> Plan:
+def _plan_of_now(invocation: Invocation, *, lifting: Collection[str]) -> Plan:
     """Make a plan and show it on standard error: standard output is for what was done."""
-    made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=False, progress=progress_bar)
+    settings = invocation.settings
+    made = make_plan(settings, invocation.scope, trace_id=invocation.trace_id, if_modified=False)
     invocation.note(metrics.of_diff(made.plan, now=made.state.now))
-    found = objections(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
+    found = objections_to(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
     report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)
     _show(report, invocation)
     raise_first(found)
     return made.plan
 
 
-def _plan_of_undo(
-    undone: str, invocation: Invocation, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
-) -> Plan:
+def _plan_of_undo(undone: str, invocation: Invocation, *, lifting: Collection[str]) -> Plan:
     """Make the plan that takes back what a recorded run changed, and show it as `_plan_of_now` does."""
     invocation.is_step = False
+    settings = invocation.settings
     records = Records(settings.records)
     record = with_assumed_changes(records.find(undone), records)
-    undo, state = make_undo(record, settings, scope, trace_id=invocation.trace_id)
-    found = objections(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
+    undo, state = make_undo(record, settings, invocation.scope, trace_id=invocation.trace_id)
+    found = objections_to(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
     _show(undo_report(undo, record, objections=found), invocation)
     raise_first(found)
     return undo.plan

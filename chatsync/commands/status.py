@@ -9,7 +9,6 @@ from chatsync.diagnostics.status import Status, gather
 from chatsync.diagnostics.status_report import status_report
 from chatsync.errors import IncompleteError
 from chatsync.invocation import Invocation
-from chatsync.progress import progress_bar
 
 
 @click.command()
@@ -22,7 +21,7 @@ def status(invocation: Invocation, output_format: str) -> None:
     when a part is down, and then ends with 1 and says which part.
     """
     with invocation.begin() as (settings, scope):
-        seen = gather(Status(settings=settings, scope=scope, trace_id=invocation.trace_id, progress=progress_bar))
+        seen = gather(Status(settings=settings, scope=scope, trace_id=invocation.trace_id))
         echo(
             status_report(seen, settings, now=datetime.now(UTC), output_format=output_format),
             output_format=output_format,

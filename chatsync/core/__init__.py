@@ -9,6 +9,7 @@ from chatsync.core.client_sets import (
     IdsByShard,
     bitmap_of,
     chunks,
+    counted,
     parse_lines,
     some,
     storable,
@@ -40,7 +41,7 @@ from chatsync.core.objections import (
     Objection,
     feature_objections,
     limit_objections,
-    objections,
+    objections_to,
     plan_objections,
     raise_first,
     state_objections,
@@ -59,7 +60,6 @@ from chatsync.core.plan import (
 from chatsync.core.plan_document import from_document, sealed, to_document
 from chatsync.core.results import Action, ShardResult, Tally, Written, nothing_done
 from chatsync.core.times import distance, format_time, parse_time, read_time, short_span, short_time
-from chatsync.core.words import counted
 
 __all__ = [
     "ALLOW_EMPTY", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER", "SPREAD",
@@ -68,7 +68,7 @@ __all__ = [
     "Tally", "Verdict", "Written", "bitmap_of", "check_enabled", "check_modtime", "chunks", "compute_diff",
     "counted", "deviation", "diff_verdict", "disabled_message", "distance", "effect", "feature_objections",
     "fingerprint", "format_time", "from_document", "is_disabled", "limit_objections", "list_part",
-    "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done", "objections", "older_message",
+    "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done", "objections_to", "older_message",
     "parse_lines", "parse_property", "parse_time", "plan_objections", "raise_first", "read_time", "rows_after",
     "sealed", "short_span", "short_time", "some", "state_objections", "storable", "strays_of", "to_document",
     "total", "union", "until", "waiting_since",

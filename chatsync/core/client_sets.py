@@ -1,4 +1,4 @@
-"""Sets of client ids: made of numbers by the million, of all shards, cut into pieces, named in messages."""
+"""Sets of client ids: made of numbers by the million, of all shards, cut into pieces, counted and named in messages."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ MAX_LIST_ID = 2**63 - 1
 _ONE_BITMAP = struct.pack("<QI", 1, 0)
 
 IdsByShard = Mapping[int, BitMap64]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 client`, `2 clients`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def union(sets: Mapping[int, BitMap64]) -> BitMap64:

@@ -6,9 +6,8 @@ from datetime import datetime
 
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import IdsByShard, some, union
+from chatsync.core.client_sets import IdsByShard, counted, some, union
 from chatsync.core.off_rows import OffRows
-from chatsync.core.words import counted
 from chatsync.errors import ConfigError
 
 # A client that moves leaves its row behind: a few clients of other shards are normal on any shard. It takes so many

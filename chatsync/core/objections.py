@@ -8,12 +8,11 @@ from decimal import Decimal
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Databases, Limits, Settings
-from chatsync.core.client_sets import some, union
+from chatsync.core.client_sets import counted, some, union
 from chatsync.core.modtime import DictState, check_modtime, disabled_message
 from chatsync.core.odd_list import form_of
 from chatsync.core.plan import Plan, PlanExclusions, Verdict, fingerprint
 from chatsync.core.times import short_span
-from chatsync.core.words import counted
 from chatsync.errors import ChatsyncError, DisabledError, ExitCode, OutOfDateError, RefusedError
 
 FORCE = "--force"
@@ -48,7 +47,7 @@ class Objection:
         return self.error.exit_code
 
 
-def objections(
+def objections_to(
     plan: Plan, settings: Settings, *, now: datetime, state: DictState | None = None, lifting: Collection[str] = ()
 ) -> list[Objection]:
     """List what speaks against applying the plan now; the first that stands is what `apply` ends with.

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
 
-from chatsync.core.client_sets import chunks
-from chatsync.core.words import counted
+from chatsync.core.client_sets import chunks, counted
 
 if TYPE_CHECKING:
     from pyroaring import BitMap64

@@ -56,15 +56,13 @@ def unpack(packed: Packed, *, where: object) -> BitMap64:
 
 def unpack_shards(packed: Packed, *, where: object) -> dict[int, BitMap64]:
     """Return the ids of an answer by shard. Raises DatabaseError as `unpack` does."""
-    import numpy as np  # late: a run that has nothing to read parses nothing
-
     records = _records(packed, _ID_AND_SHARD, where=where)
     numbers, shards = _numbers(records), records["shard"]
-    return {int(shard): bitmap_of(numbers[shards == shard]) for shard in np.unique(shards)}
+    return {shard: bitmap_of(numbers[shards == shard]) for shard in set(shards.tobytes())}
 
 
 def _records(packed: Packed, layout: list[tuple[str, str]], *, where: object) -> npt.NDArray[Any]:
-    import numpy as np  # late, as above
+    import numpy as np  # late: a run that has nothing to read parses nothing
 
     _check_bounds(packed, where=where)
     record = np.dtype(layout)
@@ -98,6 +96,4 @@ def checked_id(client: Any, *, where: object) -> int:
 
 
 def _numbers(records: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:
-    import numpy as np  # late, as above
-
-    return (records["others"] & np.uint32(_OTHERS)) | (records["bit_31"].astype("u4") << 31)
+    return (records["others"] & _OTHERS) | (records["bit_31"].astype("u4") << 31)

@@ -25,7 +25,6 @@ from chatsync.core import (
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import open_list
-from chatsync.progress import progress_bar
 from chatsync.sync.planner import make_plan
 from chatsync.sync.report import strays_line
 from chatsync.ytsaurus.token import WAYS, find_token
@@ -210,7 +209,7 @@ def _check_shards(settings: Settings, dict_database: DictDatabase, _: datetime |
 def check_rows(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     """Count the clients that are off, and the rows that count for nothing, unless other lines say why it can't."""
     try:
-        plan = make_plan(settings, scope, trace_id="", if_modified=False, progress=progress_bar).plan
+        plan = make_plan(settings, scope, trace_id="", if_modified=False).plan
     except ConfigError as error:  # a shard that is another one than its number says
         if error.what.startswith("databases.shards."):
             yield bad("shards", str(error))

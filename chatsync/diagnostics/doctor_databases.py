@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import mysql.connector
 import sqlalchemy as sa
 
 from chatsync.cancel_scope import CancelScope
@@ -98,8 +99,6 @@ def check_driver(settings: Settings) -> Iterator[Line]:
     """Check that the MySQL driver runs at full speed, where it is used."""
     if all(url.is_sqlite for url in (settings.databases.dict, *settings.databases.shards.values())):
         return
-    import mysql.connector  # SQLite needs no MySQL driver
-
     version = f"mysql-connector-python {mysql.connector.__version__}"
     if mysql.connector.HAVE_CEXT:
         yield good("driver", f"{version} with its C extension")

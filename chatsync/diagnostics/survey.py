@@ -29,7 +29,7 @@ from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, RecordError, StoppedError
 from chatsync.exclusions import open_list
 from chatsync.parallel import Ended, SideBySide
-from chatsync.progress import Progress
+from chatsync.progress import progress_bar
 from chatsync.sync.planner import compare
 from chatsync.sync.record import Record
 from chatsync.sync.records import Records
@@ -54,7 +54,6 @@ class Survey:
     settings: Settings
     scope: CancelScope
     trace_id: str
-    progress: Progress
     asked: BitMap64 = field(default_factory=BitMap64)
     homes: IdsByShard = field(default_factory=dict)
     version: ListVersion | None = None
@@ -87,7 +86,7 @@ class Survey:
         try:
             with open_list(self.settings, self.scope) as source:
                 self.version = source.version
-                with self.progress("reading the list", source.version.rows or 0) as advance:
+                with progress_bar("reading the list", source.version.rows or 0) as advance:
                     self.listed = source.read(advance, keep=self._keep_rejected if self.asked else None)
         except ChatsyncError as error:
             self.scope.check()

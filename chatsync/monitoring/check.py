@@ -18,7 +18,6 @@ from chatsync.exclusions import open_list
 from chatsync.files import write_whole
 from chatsync.monitoring.verdict import Finding, Thresholds, Waiting, failure, judge, waiting, worst
 from chatsync.parallel import Ended, SideBySide
-from chatsync.progress import progress_bar
 from chatsync.sync.planner import make_plan
 from chatsync.sync.step_log import StepLog, failure_in_words, standing_failures, switched_by
 
@@ -40,7 +39,7 @@ def look(
     source, modified, counts = version.source, version.modified, None
     if drift and not failures:
         try:
-            made = make_plan(settings, scope, trace_id=trace_id, if_modified=False, progress=progress_bar)
+            made = make_plan(settings, scope, trace_id=trace_id, if_modified=False)
         except ChatsyncError as error:
             failures = [failure(error)]
         else:

@@ -5,10 +5,13 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
+from chatsync.config.places import find_config
 from chatsync.config.settings import Traces
+from chatsync.config.traces import read_traces
 from chatsync.core import Plan
-from chatsync.errors import DatabaseError, OutputError, RecordError
+from chatsync.errors import ConfigError, DatabaseError, OutputError, RecordError
 from chatsync.monitoring import metrics
 from chatsync.monitoring.metrics import CHANGES, MISSING, Facts
 from chatsync.monitoring.notify import notify
@@ -38,19 +41,26 @@ class Ending:
     ended: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def leaves_traces(method: str) -> bool:
-    """Whether a command leaves anything: those of the chain do."""
-    return method in CHAIN
+def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
+    """Write the metrics and the step log of a command of the chain, and notify.
 
-
-def leave_traces(ending: Ending, traces: Traces) -> None:
-    """Write the metrics and the step log, and notify. Never raises an expected error: what goes wrong is a warning."""
+    `settings` is the file of the configuration, or None, when it could not be loaded: also a wrong one may say where
+    the traces go. Never raises an expected error: what goes wrong is a warning.
+    """
+    if ending.method not in CHAIN:
+        return
+    try:
+        traces = settings if isinstance(settings, Traces) else read_traces(find_config(settings))
+    except ConfigError:
+        return
     if traces.metrics.textfile:
         facts = list(ending.facts)
         if isinstance(ending.error, DatabaseError) and ending.error.database:
             facts.append(metrics.of_failure(ending.error.database))
         step = ending.method if ending.is_step else None
-        metrics.record(
+        from chatsync.monitoring import textfile  # late: a job without metrics pays nothing for them
+
+        textfile.record(
             traces.metrics.textfile,
             facts,
             feature=traces.feature.name,

@@ -13,7 +13,7 @@ from chatsync.databases.replica_lag import ReplicaLag
 from chatsync.databases.shard_writer import ShardWriter
 from chatsync.errors import ChatsyncError, LockLostError, StoppedError, UnfinishedError
 from chatsync.parallel import SideBySide
-from chatsync.progress import Advance, Progress
+from chatsync.progress import Advance, progress_bar
 from chatsync.sync.guard import Guard, ShardGuard
 from chatsync.sync.plan_checks import check_before_apply, check_homes
 from chatsync.sync.recorder import Recorder
@@ -28,7 +28,6 @@ def apply_plan(
     *,
     lifting: Collection[str],
     results: list[ShardResult],
-    progress: Progress,
 ) -> None:
     """Make the plan's changes on all shards under the job's lock, and leave a record of the run.
 
@@ -45,7 +44,7 @@ def apply_plan(
         # Once something may be written, a signal must not prevent the record from being written.
         with scope.shielded(), Recorder(settings, plan, guard).recording(results):
             results += [nothing_done(plan, shard, error=unasked.get(shard)) for shard in settings.databases.shards]
-            with progress("applying", plan.changes) as advance:
+            with progress_bar("applying", plan.changes) as advance:
                 _write_all(plan, settings, scope, guard=guard, results=results, advance=advance)
             guard.look_back()
             _check_finished(plan, results, reason=guard.reason)

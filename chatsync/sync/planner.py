@@ -37,7 +37,7 @@ from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import ListSource, open_list
 from chatsync.parallel import SideBySide
-from chatsync.progress import Progress
+from chatsync.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +58,7 @@ class ShardRows:
     place: Place
 
 
-def make_plan(
-    settings: Settings, scope: CancelScope, *, trace_id: str, if_modified: bool, progress: Progress
-) -> Planned:
+def make_plan(settings: Settings, scope: CancelScope, *, trace_id: str, if_modified: bool) -> Planned:
     """Compare the list with the feature state and make a plan of the difference.
 
     With `if_modified` the comparison is skipped if the list is already synced or the job is disabled.
@@ -75,7 +73,7 @@ def make_plan(
                 plan = _plan(settings, source.version, state, verdict=skip, trace_id=trace_id)
             else:
                 shards = shards or _read_shards(settings, scope, state.feature_id)
-                listed = _read_list(source, progress)
+                listed = _read_list(source)
                 rows = shards.results(scope)
                 check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
                 off = {shard: there.off for shard, there in rows.items()}
@@ -155,8 +153,8 @@ def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> Sid
     return on_every_shard(settings, scope, partial(_read_shard, feature_id=feature_id))
 
 
-def _read_list(source: ListSource, progress: Progress) -> ExclusionList:
-    with progress("reading the list", source.version.rows or 0) as advance:
+def _read_list(source: ListSource) -> ExclusionList:
+    with progress_bar("reading the list", source.version.rows or 0) as advance:
         listed = source.read(advance)
     numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
     logger.info("%s: %d clients in %d rows", source.version.source, len(listed.ids), listed.rows, extra=numbers)
