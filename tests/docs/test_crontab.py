@@ -117,6 +117,7 @@ def test_nothing_for_cron_to_stumble_over() -> None:
     assert [found[1].strip() for line in LINES if (found := TIMES.fullmatch(line))] == ["*/30 * * * *", "10 4 * * *"]
 
 
+@pytest.mark.slow
 def test_the_half_hourly_chain_syncs_and_then_has_nothing_to_do(cron: Cron) -> None:
     before = cron.off()
 

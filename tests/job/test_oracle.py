@@ -126,6 +126,7 @@ def check_chain(job: Job, world: World) -> None:
     assert (job.rows(), job.property()) == (world.synced(), synced_at)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(world=worlds)
 def test_the_chain_on_sqlite_with_a_list_in_a_file(tmp_path_factory: pytest.TempPathFactory, world: World) -> None:

@@ -272,6 +272,7 @@ def test_a_folder(planned: Job) -> None:
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @quick
 @given(data=st.data())
 def test_bytes_changed_at_random(planned: Job, original: bytes, data: st.DataObject) -> None:
@@ -308,6 +309,7 @@ def are_unknown(value: Any, *, changed: dict[str, Any]) -> bool:
     return value == sorted(set(value)) and not ids & set(value)
 
 
+@pytest.mark.slow
 @quick
 @given(key=st.sampled_from(KEYS), value=anything)
 @example(key="unknown", value=[0])

@@ -63,6 +63,7 @@ def planted(job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
     return job
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-vv",), ("-vv", "--log-format", "json")])
 def test_where_all_is_well(planted: Job, options: tuple[str, ...]) -> None:
     codes = {}

@@ -28,12 +28,14 @@ def run(folder: Path, source: str, *arguments: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 def test_a_test_carries_the_marker_of_its_folder(tmp_path: Path) -> None:
     done = run(tmp_path, "def test_it(request): assert request.node.get_closest_marker('job')", "-m", "job")
 
     assert "1 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_server_fixture_outside_servers_is_refused(tmp_path: Path) -> None:
     fixtures = ["server", "second_server", "world", "wide_world", "server_job", "wired_job"]
 
@@ -44,6 +46,7 @@ def test_a_server_fixture_outside_servers_is_refused(tmp_path: Path) -> None:
     assert f"these tests use a server; move them to tests/servers: {', '.join(asked)}" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_server_that_a_running_test_asks_for_is_refused(tmp_path: Path) -> None:
     source = "from tests.harness.servers import find_binary\ndef test_it(): assert find_binary() == '/none'"
 
@@ -53,6 +56,7 @@ def test_a_server_that_a_running_test_asks_for_is_refused(tmp_path: Path) -> Non
     assert "'/no/server" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_server_half_of_a_test_is_marked(tmp_path: Path) -> None:
     done = run(tmp_path, "def test_it(any_databases): pass", "-m", "not servers")
 

@@ -124,6 +124,7 @@ def check(path: Path, content: bytes) -> bool:
     return refusal is None
 
 
+@pytest.mark.slow
 def test_a_thousand_odd_configurations(tmp_path: Path) -> None:
     chance = random.Random(SEED)  # noqa: S311  # no secret is made of it
     taken = [check(tmp_path / "chatsync.toml", odd_file(chance, tmp_path)) for _ in range(1000)]
