@@ -85,6 +85,7 @@ def test_each_timer_has_its_service() -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+@pytest.mark.slow
 def test_a_service_is_the_chain_without_a_shell(service: Path, tmp_path: Path) -> None:
     write_world(tmp_path / "demo")
     lines = re.findall(r"^ExecStart=/usr/bin/chatsync (.+)$", service.read_text(encoding="utf-8"), re.MULTILINE)
@@ -105,6 +106,7 @@ def test_kubernetes_takes_the_manifests(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("job", CRON_JOBS, ids=lambda job: job["metadata"]["name"])
+@pytest.mark.slow
 def test_a_cron_job_is_the_chain(job: dict[str, Any], tmp_path: Path) -> None:
     write_world(tmp_path / "demo")
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
@@ -213,6 +215,7 @@ def recorded(job: Job) -> Job:
     return job
 
 
+@pytest.mark.slow
 def test_completion_knows_commands_options_and_runs(recorded: Job) -> None:
     (run,) = [path.stem for path in recorded.records_folder.glob("*.json")]
     before = (recorded.folder / "chatsync.prom").read_bytes()
