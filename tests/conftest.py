@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from tests.harness.export import Exporter
 from tests.harness.job import TABLE, Job, SqliteFiles
 from tests.harness.schema import World, create_world
 from tests.harness.servers import Server
@@ -177,6 +178,12 @@ def cluster_job(job: Job, yt: YtProxy) -> Job:
     yt.tokens = {TOKEN: "robot"}
     job.environment["YT_TOKEN"] = TOKEN
     return job
+
+
+@pytest.fixture
+def exporter(job: Job, yt: YtProxy) -> Exporter:
+    """A job whose list is in the cluster, and who writes exports of its databases there."""
+    return Exporter(job, yt)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chatsync.commands.options import dry_run_option, format_option, logs_to_a_file
+from chatsync.commands.options import dry_run_option, format_option, live_option, logs_to_a_file
 from chatsync.core import ALLOW_EMPTY, FORCE, Plan, Verdict, nothing_done, objections_to, raise_first
 from chatsync.errors import ChatsyncError
 from chatsync.invocation import Invocation
@@ -45,6 +45,7 @@ def _complete_run(ctx: click.Context, _option: click.Parameter, incomplete: str)
     shell_complete=_complete_run,
     help="Take back what this recorded run changed; the start or end of its id is enough.",
 )
+@live_option
 @dry_run_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Override the limits, except an empty list and must_contain.")
@@ -57,6 +58,7 @@ def apply(
     undone: str | None,
     output_format: str,
     *,
+    live: bool,
     yes: bool,
     force: bool,
     allow_empty: bool,
@@ -71,6 +73,8 @@ def apply(
     """
     if plan_file and undone is not None:
         raise click.UsageError("--undo makes a plan of its own; give one of --plan and --undo")
+    if live and (plan_file or undone is not None):
+        raise click.UsageError("--live is for an apply that makes a diff of its own; give it to `chatsync diff`")
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
     with invocation.begin() as (settings, _):
         if plan_file:
@@ -78,7 +82,7 @@ def apply(
         else:
             from chatsync.commands.shown_plan import make_shown_plan  # late, like the applier below
 
-            plan = make_shown_plan(undone, invocation, lifting=lifting)
+            plan = make_shown_plan(undone, invocation, lifting=lifting, live=live)
         invocation.take_up(plan)
         raise_first(objections_to(plan, settings, now=datetime.now(UTC), lifting=lifting))
         if not plan_file and not yes and plan.changes:

@@ -48,6 +48,7 @@ def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str
     "--critical", type=Duration(), default="24h", show_default=True, metavar="TIME", help="Critical after waiting."
 )
 @click.option("--drift", is_flag=True, help="Make the real diff: changes left although synced are critical.")
+@click.option("--live", is_flag=True, help="With --drift, read the databases also where [export] is configured.")
 @click.option(
     "--format",
     "output_format",
@@ -74,6 +75,7 @@ def check(
     push_url: str | None,
     *,
     drift: bool,
+    live: bool,
     timeout: timedelta,
 ) -> None:
     """Tell monitoring whether the list reaches the databases, however the job is run.
@@ -91,7 +93,12 @@ def check(
     if warning > critical:
         msg = "--warning is longer than --critical"
         raise click.UsageError(msg)
-    finding, section, thresholds = _look(ctx.obj, warning=warning, critical=critical, drift=drift, timeout=timeout)
+    if live and not drift:
+        msg = "--live says where --drift reads the feature state; give both"
+        raise click.UsageError(msg)
+    finding, section, thresholds = _look(
+        ctx.obj, warning=warning, critical=critical, drift=drift, live=live, timeout=timeout
+    )
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
         # With a deadline of its own, as that of the command may have passed.
@@ -101,7 +108,7 @@ def check(
 
 
 def _look(
-    invocation: Invocation, *, warning: timedelta, critical: timedelta, drift: bool, timeout: timedelta
+    invocation: Invocation, *, warning: timedelta, critical: timedelta, drift: bool, live: bool, timeout: timedelta
 ) -> tuple[Finding, Monitoring, Thresholds]:
     """Look and judge. An error that prevents that is a finding, too."""
     section = Monitoring()
@@ -115,6 +122,7 @@ def _look(
                 scope,
                 thresholds=thresholds,
                 drift=drift,
+                live=live,
                 timeout=timeout.total_seconds(),
                 trace_id=invocation.trace_id,
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatsync.commands.options import dry_run_option, echo, format_option, limit_option, logs_to_a_file
+from chatsync.commands.options import dry_run_option, echo, format_option, limit_option, live_option, logs_to_a_file
 from chatsync.core import objections_to
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 )
 @format_option("table", "json", "csv")
 @limit_option
+@live_option
 @dry_run_option
 @click.option("--exit-code", is_flag=True, help=f"Exit with {ExitCode.DIFFERENCE} when there is a difference.")
 @click.pass_context
@@ -44,6 +45,7 @@ def diff(
     limit: int | None,
     *,
     if_modified: bool,
+    live: bool,
     exit_code: bool,
 ) -> None:
     """Compare the exclusion list with the feature state and print the difference.
@@ -52,7 +54,7 @@ def diff(
     """
     invocation: Invocation = ctx.obj
     with invocation.begin() as (settings, scope):
-        made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified)
+        made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified, live=live)
         plan, state = made.plan, made.state
         invocation.take_up(plan)
         invocation.note(metrics.of_diff(plan, now=state.now))

@@ -53,6 +53,11 @@ language_option = click.option(
 )
 
 
+live_option = click.option(
+    "--live", is_flag=True, help="Read the feature state from the databases, also where [export] is configured."
+)
+
+
 def _answer_dry_run(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's call
     if value and not ctx.resilient_parsing:
         raise click.UsageError("there is no --dry-run: `chatsync diff` is the dry run, it writes only its plan file")

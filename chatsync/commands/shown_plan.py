@@ -18,20 +18,20 @@ from chatsync.sync.undo_report import undo_report
 logger = logging.getLogger(__name__)
 
 
-def make_shown_plan(undone: str | None, invocation: Invocation, *, lifting: Collection[str]) -> Plan:
+def make_shown_plan(undone: str | None, invocation: Invocation, *, lifting: Collection[str], live: bool) -> Plan:
     """Make the plan of this moment, or of the undo of a recorded run, and raise what speaks against it.
 
     An empty name is an unknown run, and must not mean a whole sync.
     """
     if undone is None:
-        return _plan_of_now(invocation, lifting=lifting)
+        return _plan_of_now(invocation, lifting=lifting, live=live)
     return _plan_of_undo(undone, invocation, lifting=lifting)
 
 
-def _plan_of_now(invocation: Invocation, *, lifting: Collection[str]) -> Plan:
+def _plan_of_now(invocation: Invocation, *, lifting: Collection[str], live: bool) -> Plan:
     """Make a plan and show it on standard error: standard output is for what was done."""
     settings = invocation.settings
-    made = make_plan(settings, invocation.scope, trace_id=invocation.trace_id, if_modified=False)
+    made = make_plan(settings, invocation.scope, trace_id=invocation.trace_id, if_modified=False, live=live)
     invocation.note(metrics.of_diff(made.plan, now=made.state.now))
     found = objections_to(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
     report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from chatsync.commands.options import dry_run_option
+from chatsync.commands.options import dry_run_option, live_option
 from chatsync.errors import OutputError
 
 
@@ -20,16 +20,17 @@ from chatsync.errors import OutputError
     metavar="FILE",
     help="Keep the plan in FILE; otherwise it is deleted at the end.",
 )
+@live_option
 @dry_run_option
 @click.pass_context
-def sync(ctx: click.Context, plan_file: Path | None, *, full: bool) -> None:
+def sync(ctx: click.Context, plan_file: Path | None, *, full: bool, live: bool) -> None:
     """Run diff --if-modified, apply and set-modtime, each only if the one before it went well.
 
     Rules, output, log lines, metrics, records and exit codes are those of the three commands, and
     `run.deadline` holds for each of them.
     """
     with _plan_file(plan_file) as file:
-        _step(ctx, "diff", plan_file=file, if_modified=not full)
+        _step(ctx, "diff", plan_file=file, if_modified=not full, live=live)
         _step(ctx, "apply", plan_file=file)
         _step(ctx, "set-modtime", plan_file=file)
 

@@ -19,6 +19,7 @@ import msgspec
 
 from chatsync.config.databases import exposed_files, read_databases
 from chatsync.config.durations import Seconds
+from chatsync.config.export import SHARD, Export
 from chatsync.config.settings import (
     DEFAULT_PROPERTY,
     Exclusions,
@@ -29,12 +30,13 @@ from chatsync.config.settings import (
     Section,
     Settings,
 )
-from chatsync.config.urls import check_cluster, keep_secrets_in
+from chatsync.config.urls import check_cluster, check_table_path, keep_secrets_in
 from chatsync.config.variables import fill_in, valid_text
 from chatsync.errors import ConfigError
 from chatsync.redaction import without_secrets
 
-_RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
+_MOD_TIME, _LAST_APPLY = "_LAST_SYNCED_MOD_TIME", "_LAST_APPLY_TIME"
+_LONGEST_PROPERTY = 100  # ppc_properties.name is VARCHAR(100)
 
 _MAX_KEY = 60
 _MAX_MESSAGE = 500
@@ -120,11 +122,13 @@ def _settings(file: File, *, path: Path) -> Settings:
     if file.apply.max_lag is not None and not file.databases.replicas:
         raise ValueError("apply.max_lag: name the replicas to watch in databases.replicas")
     base = path.absolute().parent
+    modtime = _modtime(file.modtime, feature=file.feature.name)
     return Settings(
         path=path,
         exclusions=_exclusions(file.exclusions, base=base),
         feature=file.feature,
-        modtime=_modtime(file.modtime, feature=file.feature.name),
+        modtime=modtime,
+        export=_export(file.export, list_file=file.exclusions.file, modtime_property=modtime.property),
         timezone=_timezone(file.modtime.timezone),
         databases=read_databases(file.databases, base=base),
         limits=file.limits,
@@ -165,13 +169,31 @@ def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
         raise ValueError("missing key exclusions.path (or exclusions.file)")
     proxy = section.proxy or os.environ.get("YT_PROXY", "")
     check_cluster(proxy)
-    if _RICH_PATH.search(section.path):
-        # The lock is on the whole table, and so are the row count and the read.
-        raise ValueError(
-            "exclusions.path: expected the path of a table alone, without attributes, columns or ranges of rows"
-        )
+    check_table_path(section.path, key="exclusions.path")
     token_file = str(base / section.token_file) if section.token_file else ""
     return msgspec.structs.replace(section, proxy=proxy, token_file=token_file)
+
+
+def _export(section: Export, *, list_file: str, modtime_property: str) -> Export:
+    """Check where the export is, and fill in the name of the property of the last apply."""
+    if not section.path:
+        if section != Export():
+            raise ValueError("missing key export.path")
+        return section
+    if list_file:
+        raise ValueError("export.path: list and export are read in one cluster, so the list must be exclusions.path")
+    if (SHARD in section.path) == bool(section.shard_column):
+        raise ValueError(
+            f"export.path: expected either {SHARD} in the path of a table for each shard, or export.shard_column for "
+            "one table with all shards"
+        )
+    check_table_path(section.table_of(1), key="export.path")
+    name = section.property or modtime_property.removesuffix(_MOD_TIME) + _LAST_APPLY
+    if name == modtime_property:
+        raise ValueError("export.property: it must be another property than modtime.property")
+    if len(name) > _LONGEST_PROPERTY:
+        raise ValueError(f"export.property: expected at most {_LONGEST_PROPERTY} characters, got {len(name)}")
+    return msgspec.structs.replace(section, property=name)
 
 
 def absolute(text: str, *, base: Path) -> str:

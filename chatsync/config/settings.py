@@ -9,22 +9,17 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.durations import Seconds, Wait
+from chatsync.config.export import Export
+from chatsync.config.limits import Limits as Limits  # noqa: PLC0414  # these names others import from here
+from chatsync.config.section import Count as Count  # noqa: PLC0414
+from chatsync.config.section import Name
+from chatsync.config.section import Section as Section  # noqa: PLC0414
 
 DEFAULT_PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
-
-Percent = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
-ClientId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-Name = Annotated[str, Meta(min_length=1, max_length=100)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table of the file."""
 
 
 class Exclusions(Section, frozen=True, kw_only=True):
@@ -68,45 +63,6 @@ class Modtime(Section, frozen=True, kw_only=True):
         f"`{DEFAULT_PROPERTY}`; another feature needs one of its own",
     ] = ""
     timezone: Annotated[str, "time zone of stored and given times that have no UTC offset"] = "UTC"
-
-
-class Limits(Section, frozen=True, kw_only=True):
-    """What a plan may do. A plan over a limit is refused as a whole.
-
-    `--force` overrides the limits, except an empty list and `must_contain`.
-    """
-
-    turn_on_percent: Annotated[Percent, "most clients to turn on, in percent of the clients that are off now"] = 30
-    turn_off_percent: Annotated[
-        Percent, "most clients to turn off, in percent of the clients that are off now; a first fill needs `--force`"
-    ] = 30
-    free: Annotated[
-        Count,
-        "plans of up to this many changes are exempt from both percentages, except when 10 or more clients are off "
-        "and more than half of them would be turned on",
-    ] = 20
-    turn_on_max: Annotated[Count | None, "most clients to turn on, whatever the percentages say; also below `free`"] = (
-        None
-    )
-    turn_off_max: Annotated[
-        Count | None, "most clients to turn off, whatever the percentages say; also below `free`"
-    ] = None
-    rejected_percent: Annotated[
-        Percent,
-        "most rows of the list that hold no client id, in percent of its rows; up to `free` of them are exempt, "
-        "unless they are more than half",
-    ] = 1
-    unknown_percent: Annotated[
-        Percent,
-        "most listed clients that live on no shard, in percent of the listed clients; up to `free` of them are "
-        "exempt, unless they are more than half",
-    ] = 10
-    must_contain: Annotated[
-        tuple[ClientId, ...], "client ids that the right list always contains; a list without them is the wrong list"
-    ] = ()
-    plan_max_age: Annotated[Seconds, "how old a plan may be when `apply` or `set-modtime` gets it"] = Seconds.parse(
-        "1h"
-    )
 
 
 class Apply(Section, frozen=True, kw_only=True):
@@ -203,6 +159,7 @@ class File(Section, frozen=True, kw_only=True):
     databases: DatabaseUrls
     feature: Feature = Feature()
     modtime: Modtime = Modtime()
+    export: Export = Export()
     limits: Limits = Limits()
     apply: Apply = Apply()
     run: Run = Run()
@@ -236,6 +193,7 @@ class Settings(Traces, frozen=True, kw_only=True):
 
     path: Path
     exclusions: Exclusions
+    export: Export
     modtime: Modtime
     timezone: tzinfo
     databases: Databases

@@ -10,6 +10,7 @@ from chatsync.config.option_file import read_option_file
 from chatsync.config.variables import VARIABLE, fill_in, fill_in_part, valid_text, value_of
 from chatsync.redaction import keep_secret
 
+_RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
 _LOGIN_IN_FILE = re.compile(r":/{1,3}[^\s:/@\"']*:(.+)@")
 # A password may hold an "@", a "/" or a "?" as well. What follows it may not, except the values of the query.
 _ADDRESS = re.compile(
@@ -186,3 +187,9 @@ def check_cluster(proxy: str) -> None:
     has_more = parts.path not in {"", "/"} or parts.query or parts.fragment
     if proxy and (parts.scheme not in {"", "http", "https"} or not is_host or port == 0 or has_more):
         raise ValueError(f"exclusions.proxy: {expected}, not {proxy!r}")
+
+
+def check_table_path(path: str, *, key: str) -> None:
+    """Raise ValueError for more than a path: the lock is on the whole table, and so are the row count and the read."""
+    if _RICH_PATH.search(path):
+        raise ValueError(f"{key}: expected the path of a table alone, without attributes, columns or ranges of rows")

@@ -9,6 +9,7 @@ from pyroaring import BitMap64
 
 from chatsync.config.settings import Databases, Limits, Settings
 from chatsync.core.client_sets import counted, some, union
+from chatsync.core.export import export_objections
 from chatsync.core.modtime import DictState, check_modtime, disabled_message
 from chatsync.core.odd_list import form_of
 from chatsync.core.plan import Plan, PlanExclusions, Verdict, fingerprint
@@ -80,6 +81,7 @@ def plan_objections(plan: Plan, settings: Settings, *, now: datetime) -> list[Ob
         *_wrong_target(plan, feature=settings.feature.name, databases=settings.databases),
         *_wrong_age(now - plan.made_at, max_age=max_age),
         *_disabled(plan),
+        *export_objections(plan, now=now, limits=settings.limits),
     )
     return [Objection(error=error) for error in errors]
 

@@ -57,14 +57,39 @@ class PlanExclusions(_Part, frozen=True, kw_only=True):
     missing: tuple[int, ...] = ()
 
 
+class PlanExport(_Part, frozen=True, kw_only=True):
+    """The export that the feature state was read from, or `unused`: why the databases were read instead.
+
+    `rows` and `revisions` are those of each shard's table; `rows` is empty where the export was not read.
+    `compared_by` is `this machine` or the clique that made the comparison. `last_apply` is what the
+    databases said of the last apply. `confirmed` and `contradicted` count the differences between list
+    and export by what the rows in the databases said of them.
+    """
+
+    source: str
+    as_of: str
+    revisions: Mapping[int, int | None]
+    rows: Mapping[int, Count]
+    compared_by: str
+    last_apply: str | None
+    confirmed: Count = 0
+    contradicted: Count = 0
+    unused: str | None = None
+
+    @property
+    def time(self) -> datetime:
+        """When the oldest of its rows may have been read."""
+        return read_time(self.as_of)
+
+
 class Plan(_Part, frozen=True, kw_only=True):
     """The diff, with everything needed to apply it later and to refuse it when it is not true.
 
     `off_before` and `off_after` are the rows that say off on each shard, strays included: as `diff`
-    read them, and as they must be once the plan is applied. They are null where the shards were not
-    read, and unset in the records of earlier versions. `strays` are those of the off rows whose
-    clients do not live on that shard. `undo_of` is set only in a plan that comes from no list: it takes back
-    what that run changed.
+    read them, and as they must be once the plan is applied. They are null where not all rows of the
+    shards were read, as in a plan from an export, and unset in the records of earlier versions. `strays`
+    are those of the off rows whose clients do not live on that shard. `undo_of` is set only in a plan that
+    comes from no list: it takes back what that run changed. `export` is unset where none was to be used.
     """
 
     created_at: str
@@ -82,6 +107,7 @@ class Plan(_Part, frozen=True, kw_only=True):
     target: str
     trace_id: str
     undo_of: str | msgspec.UnsetType = msgspec.UNSET
+    export: PlanExport | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
 
     @property
@@ -103,6 +129,11 @@ class Plan(_Part, frozen=True, kw_only=True):
     def was_read(self) -> bool:
         """Whether both sides were read, so that the plan holds a real diff."""
         return self.verdict in (Verdict.CHANGES, Verdict.IN_SYNC)
+
+    @property
+    def state_from(self) -> PlanExport | None:
+        """The export that the feature state was read from; None where that was the databases."""
+        return self.export if self.export and self.export.unused is None else None
 
     @property
     def before(self) -> Mapping[int, OffRows]:

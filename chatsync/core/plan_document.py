@@ -92,9 +92,21 @@ def _check_one_shard_each(plan: Plan) -> None:
         raise ValueError("a client is turned on on two shards")
 
 
+def _check_state_from(plan: Plan) -> None:
+    """Check that a plan from an export claims no whole shard, and has no change that was not confirmed."""
+    if plan.off_before is not None or plan.off_after is not None or not plan.was_read or plan.undo_of:
+        raise ValueError("off_before and off_after do not go with a state from an export")
+    if plan.off_now is None or plan.state_from is None or plan.state_from.confirmed != plan.changes:
+        raise ValueError("the changes are not those that the databases confirmed")
+    _ = plan.state_from.time
+
+
 def _check_off_rows(plan: Plan) -> None:
     """Check the off rows against the rest; the record of an earlier version has none."""
     if plan.off_before is msgspec.UNSET and plan.off_after is msgspec.UNSET:
+        return
+    if plan.state_from is not None:
+        _check_state_from(plan)
         return
     if bool(plan.off_before) != plan.was_read or bool(plan.off_after) != plan.was_read:
         raise ValueError(f"off_before or off_after does not go with the verdict {plan.verdict.value}")

@@ -209,7 +209,7 @@ def _check_shards(settings: Settings, dict_database: DictDatabase, _: datetime |
 def check_rows(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     """Count the clients that are off, and the rows that count for nothing, unless other lines say why it can't."""
     try:
-        plan = make_plan(settings, scope, trace_id="", if_modified=False).plan
+        plan = make_plan(settings, scope, trace_id="", if_modified=False, live=True).plan
     except ConfigError as error:  # a shard that is another one than its number says
         if error.what.startswith("databases.shards."):
             yield bad("shards", str(error))

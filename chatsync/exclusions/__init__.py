@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
@@ -15,6 +15,8 @@ class ListSource(Protocol):
     """One version of the list: known at once, read on demand."""
 
     version: ListVersion
+    cluster: Any
+    """The YT cluster of a list in a table, whose client reads in the transaction that locks it; None for a file."""
 
     def kind(self) -> str:
         """Return what the list is kept in, in words: `a file`."""

@@ -26,6 +26,7 @@ class ListFile:
         """Take an open file; its version is what the file is now."""
         self._file = file
         self._column = section.column
+        self.cluster = None
         self._scope = scope
         self._as_opened = self._stamp()
         modified_ns = self._as_opened[0]

@@ -19,6 +19,7 @@ class ListTable:
         """Take a locked table."""
         self._table = table
         self._column = column
+        self.cluster = table.cluster
         self.version = ListVersion(
             source=str(table), modified=table.modified, revision=table.revision, rows=table.row_count
         )

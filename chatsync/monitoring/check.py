@@ -25,7 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 def look(
-    settings: Settings, scope: CancelScope, *, thresholds: Thresholds, drift: bool, timeout: float, trace_id: str
+    settings: Settings,
+    scope: CancelScope,
+    *,
+    thresholds: Thresholds,
+    drift: bool,
+    live: bool,
+    timeout: float,
+    trace_id: str,
 ) -> Finding:
     """Judge the list's version against the mod-time, and with `drift` the rows themselves.
 
@@ -39,7 +46,7 @@ def look(
     source, modified, counts = version.source, version.modified, None
     if drift and not failures:
         try:
-            made = make_plan(settings, scope, trace_id=trace_id, if_modified=False)
+            made = make_plan(settings, scope, trace_id=trace_id, if_modified=False, live=live)
         except ChatsyncError as error:
             failures = [failure(error)]
         else:

@@ -89,6 +89,13 @@ def of_diff(plan: Plan, *, now: datetime) -> Facts:
         LISTED: {(): plan.exclusions.clients or 0},
         UNKNOWN: {(): len(plan.unknown)},
         REJECTED: {(): plan.exclusions.rejected_count},
+        **({} if plan.state_from else _of_shards(plan, off)),
+    }
+
+
+def _of_shards(plan: Plan, off: Mapping[int, int]) -> Facts:
+    """Return what a diff that has read every shard saw there."""
+    return {
         OFF: {(str(shard),): count for shard, count in off.items()},
         STRAYS: {(str(shard),): plan.stray_counts.get(shard, 0) for shard in off},
     }

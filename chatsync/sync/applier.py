@@ -9,6 +9,7 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import Action, Plan, ShardResult, chunks, counted, nothing_done
 from chatsync.databases.job_lock import job_lock
+from chatsync.databases.last_apply import noted_as_last
 from chatsync.databases.replica_lag import ReplicaLag
 from chatsync.databases.shard_writer import ShardWriter
 from chatsync.errors import ChatsyncError, LockLostError, StoppedError, UnfinishedError
@@ -44,7 +45,7 @@ def apply_plan(
         # Once something may be written, a signal must not prevent the record from being written.
         with scope.shielded(), Recorder(settings, plan, guard).recording(results):
             results += [nothing_done(plan, shard, error=unasked.get(shard)) for shard in settings.databases.shards]
-            with progress_bar("applying", plan.changes) as advance:
+            with noted_as_last(plan, settings, scope), progress_bar("applying", plan.changes) as advance:
                 _write_all(plan, settings, scope, guard=guard, results=results, advance=advance)
             guard.look_back()
             _check_finished(plan, results, reason=guard.reason)

@@ -31,6 +31,7 @@ from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, OutOfDateError
+from chatsync.sync.export_checks import check_changes_before, undone_after
 
 _AGAIN = "the mod-time was not moved; run `chatsync diff` and `chatsync apply` again"
 
@@ -67,6 +68,8 @@ def check_before_apply(
     the errors of the shards that could not be asked: nothing may be written there, but on the others.
     A shard that hangs is waited for until half of the remaining time has passed; the rest is for writing.
     """
+    if plan.state_from is not None:
+        return check_changes_before(plan, settings, scope, lifting=lifting)
     within = scope.remaining / 2
 
     def count(shard: ShardDatabase) -> tuple[OffRows, Place]:
@@ -86,8 +89,13 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
 
     The same ones have to be at home: a client that was off already is not named in the plan, and one that
     has moved since left its row behind. Homes are looked up after the rows were read, so that no move
-    between the two is missed.
+    between the two is missed. Of a plan from an export, its own changes alone can be checked.
     """
+    if plan.state_from is not None:
+        check_homes(plan, settings, scope)
+        if undone := undone_after(plan, settings, scope):
+            raise OutOfDateError(_missing(plan, undone), way_out=_AGAIN)
+        return
     off: dict[int, BitMap64] = {}
 
     def read(shard: ShardDatabase) -> tuple[OffRows, Place]:
@@ -101,16 +109,18 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
     _check_changed_at_home(plan, homes)
     undone = {shard: now.deviation.undone for shard, now in differing.items() if now.deviation.undone}
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
-    reasons = []
-    if undone:
-        where = ", ".join(f"{count} on shard {shard}" for shard, count in undone.items())
-        verb = "is" if sum(undone.values()) == 1 else "are"
-        reasons.append(f"{sum(undone.values())} of its {counted(plan.changes, 'change')} {verb} missing, {where}")
+    reasons = [_missing(plan, undone)] if undone else []
     if others:
         reasons.append(f"other clients are off than it leads to, {' | '.join(others)}")
     reasons += _moves(plan, off, homes)
     if reasons:
         raise OutOfDateError("; ".join(reasons), way_out=_AGAIN)
+
+
+def _missing(plan: Plan, undone: Mapping[int, int]) -> str:
+    where = ", ".join(f"{count} on shard {shard}" for shard, count in undone.items())
+    verb = "is" if sum(undone.values()) == 1 else "are"
+    return f"{sum(undone.values())} of its {counted(plan.changes, 'change')} {verb} missing, {where}"
 
 
 def _moves(plan: Plan, off: IdsByShard, homes: IdsByShard) -> Iterator[str]:

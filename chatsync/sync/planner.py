@@ -58,20 +58,26 @@ class ShardRows:
     place: Place
 
 
-def make_plan(settings: Settings, scope: CancelScope, *, trace_id: str, if_modified: bool) -> Planned:
+def make_plan(
+    settings: Settings, scope: CancelScope, *, trace_id: str, if_modified: bool, live: bool = False
+) -> Planned:
     """Compare the list with the feature state and make a plan of the difference.
 
     With `if_modified` the comparison is skipped if the list is already synced or the job is disabled.
+    With `live` the state is read from the databases also where an export is configured.
     """
+    from_export = bool(settings.export.path) and not live
     with DictDatabase(settings, scope) as dict_database:
         state = dict_database.state()
-    shards = None if if_modified else _read_shards(settings, scope, state.feature_id)
+    shards = None if if_modified or from_export else _read_shards(settings, scope, state.feature_id)
     try:
         with open_list(settings, scope) as source:
             skip = _verdict_unread(source.version, state) if if_modified else None
-            if skip is not None:
-                plan = _plan(settings, source.version, state, verdict=skip, trace_id=trace_id)
-            else:
+            plan = _plan(settings, source.version, state, verdict=skip or Verdict.IN_SYNC, trace_id=trace_id)
+            if skip is None and from_export:
+                plan = _from_export(plan, settings, scope, state=state, source=source)
+            if skip is None and plan.state_from is None:
+                export = plan.export
                 shards = shards or _read_shards(settings, scope, state.feature_id)
                 listed = _read_list(source)
                 rows = shards.results(scope)
@@ -79,12 +85,27 @@ def make_plan(settings: Settings, scope: CancelScope, *, trace_id: str, if_modif
                 off = {shard: there.off for shard, there in rows.items()}
                 found = {shard: there.off | there.place.clients for shard, there in rows.items()}
                 plan = compare(settings, scope, state, listed, off, found=found, trace_id=trace_id)
+                plan = msgspec.structs.replace(plan, export=export)
     except ChatsyncError as error:
         if shards is not None:
             shards.cancel(scope, error)  # there will be no comparison
         raise
     _log(plan)
     return Planned(plan=plan, state=state)
+
+
+def _from_export(unread: Plan, settings: Settings, scope: CancelScope, *, state: DictState, source: ListSource) -> Plan:
+    """Return the plan from the export, or `unread` with the reason in it why the export is not used."""
+    from chatsync.sync.from_export import plan_from_export  # late: only where an export is configured
+
+    return plan_from_export(
+        unread,
+        settings,
+        scope,
+        state=state,
+        cluster=source.cluster,
+        read_list=partial(_read_list, source),
+    )
 
 
 def compare(

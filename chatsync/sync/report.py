@@ -52,17 +52,33 @@ def _heading(plan: Plan, modtime: StoredModTime) -> str:
         rows = f"{listed.clients} clients in {rows}: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
     off = f"{plan.off_now} clients off now" if plan.was_read else "state not read"
     meaning = modtime_meaning(modtime, list_time=plan.list_time)
+    state = [("state" if not at else "", line) for at, line in enumerate(_state_lines(plan, modtime))]
     return tabulate(
         [
             ("list", listed.source),
             ("", f"modified {short_time(plan.list_time)}, {distance(plan.list_time, now=modtime.now)}"),
             ("", rows),
+            *state,
             ("feature", f"{plan.feature.name} (id {plan.feature.id}), {off}"),
             ("mod-time", f"{short_time(plan.seen_modtime)}: {meaning}" if plan.seen_modtime else meaning),
         ],
         tablefmt="plain",
         disable_numparse=True,
     )
+
+
+def _state_lines(plan: Plan, modtime: StoredModTime) -> Iterator[str]:
+    """Return where the feature state came from, if an export was to be used."""
+    if not plan.export:
+        return
+    export = plan.export
+    if export.unused is not None:
+        yield f"the databases, as {export.unused}"
+        return
+    yield f"{export.source}, {counted(sum(export.rows.values()), 'row')}, compared by {export.compared_by}"
+    differences = counted(export.confirmed + export.contradicted, "difference")
+    found = f"{export.confirmed} of {differences} confirmed in the databases, {export.contradicted} were already so"
+    yield f"as of {short_time(export.time)}, {distance(export.time, now=modtime.now)}; {found}"
 
 
 def fold_shards(shards: Iterable[int], *, idle: Collection[int]) -> tuple[list[int], list[int]]:

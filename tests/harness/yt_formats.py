@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -154,4 +155,20 @@ def _escaped(value: str | bytes, options: Mapping[str, Any], also: bytes = b"") 
     return raw
 
 
-WRITERS = {"yson": _yson, "json": _json, "dsv": _dsv, "schemaful_dsv": _schemaful_dsv}
+def _skiff(rows: Iterator[Row], options: Mapping[str, Any]) -> bytes:
+    """A tag of the table, then the columns of the schema: a tag of what it holds, and the value (docs, Skiff)."""
+    (schema,) = options["table_skiff_schemas"]
+    columns = [(str(column["name"]), str(column["children"][1]["wire_type"])) for column in schema["children"]]
+    return b"".join(b"\0\0" + b"".join(_skiff_value(row.get(name), wire) for name, wire in columns) for row in rows)
+
+
+def _skiff_value(value: Any, wire: str) -> bytes:
+    """A value of another type than its schema's is an error, as on a cluster (skiff_writer.cpp)."""
+    if value is None:
+        return b"\0"
+    if type(value) is not (bool if wire == "boolean" else int):
+        raise YtFault(1, f"Unexpected type of value {value!r}: it must be {wire}")
+    return b"\1" + struct.pack({"boolean": "<?", "int64": "<q", "uint64": "<Q"}[wire], value)
+
+
+WRITERS = {"skiff": _skiff, "yson": _yson, "json": _json, "dsv": _dsv, "schemaful_dsv": _schemaful_dsv}

@@ -76,6 +76,17 @@ WRONG: dict[str, list[Any]] = {
     "limits.unknown_percent": NO_PERCENT,
     "limits.must_contain": [5, ["5"], [0], [-1], [1.5]],
     "limits.plan_max_age": NO_DURATION,
+    "limits.export_max_age": NO_DURATION,
+    "limits.contradicted_percent": NO_PERCENT,
+    "export.path": [*NO_TEXT, "//home/db/clients_features", "//home/{shard}/x[#1]", "<a=b>//home/{shard}/x"],
+    "export.shard_column": NO_TEXT,
+    "export.client": [5, ""],
+    "export.feature": [5, ""],
+    "export.enabled": [5, ""],
+    "export.time": [5, ""],
+    "export.takes": [-1, "1", "soon", True],
+    "export.when_stale": [5, "", "ignore"],
+    "export.property": [*NO_TEXT, "x" * 101],
     "apply.batch_size": [0, 30_001, 1.5, "1000"],
     "apply.pause": [-1, "1", "soon", "-1s", True, float("nan")],
     "apply.parallel_shards": [0, 257, 1.5],
@@ -125,6 +136,8 @@ def with_key(key: str, value: Any) -> str:
     document = tomllib.loads(VALID)
     if key.startswith("exclusions.") and key != "exclusions.file":
         document["exclusions"] = {"proxy": "hahn", "path": "//home/list"}
+    if key.startswith("export."):
+        document |= {"exclusions": {"proxy": "hahn", "path": "//home/list"}, "export": {"path": "//home/{shard}/x"}}
     *path, last = key.split(".")
     table = document
     for name in path:
@@ -302,6 +315,8 @@ def test_defaults_are_those_of_the_interface(tmp_path: Path) -> None:
         "unknown_percent": 10,
         "must_contain": (),
         "plan_max_age": 3600,
+        "export_max_age": 36 * 3600,
+        "contradicted_percent": 50,
     }
     assert (settings.exclusions.column, settings.feature.name) == ("client_id", "checked_support_chat")
     assert settings.modtime.property == "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"

@@ -36,9 +36,10 @@ ARROWS = {
     },
     "sync": {
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "files", "parallel", "progress"),
-        "redaction",
+        *("export", "redaction"),
     },
     "exclusions": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
+    "export": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
     "ytsaurus": {"cancel_scope", "config", "core", "errors", "parallel", "redaction"},
     "databases": {"cancel_scope", "config", "core", "errors", "parallel"},
     "language": {"core"},
@@ -57,9 +58,9 @@ LIBRARIES = {
     "click": {"cli", "command_group", "commands", "progress"},
     "msgspec": {"config", "core", "diagnostics", "sync"},
     "mysql": {"databases", "diagnostics.doctor_databases"},
-    "numpy": {"core.client_sets", "core.off_rows", "databases.packed_ids"},
+    "numpy": {"core.client_sets", "core.off_rows", "databases.packed_ids", "export.rows", "ytsaurus.export_table"},
     "prometheus_client": {"monitoring.textfile"},
-    "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "sync"},
+    "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "export", "sync"},
     "sqlalchemy": {"databases", "demo_world", "diagnostics.doctor_databases"},
     "tabulate": {"diagnostics", "sync"},
     "tenacity": {"cancel_scope"},
@@ -68,7 +69,7 @@ LIBRARIES = {
 
 LONGEST_FILE, LONGEST_FUNCTION, NINE_IN_TEN_FUNCTIONS = 250, 50, 18
 ARROWS_A_FILE = 4.0
-LATE_IMPORTS = 13  # `--help` and a chain with nothing to do load nothing heavy: tests/job/test_imports.py
+LATE_IMPORTS = 14  # `--help` and a chain with nothing to do load nothing heavy: tests/job/test_imports.py
 
 
 def test_every_import_is_allowed_by_a_line_of_the_table() -> None:

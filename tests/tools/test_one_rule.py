@@ -18,6 +18,8 @@ CLOCKS = {"now", "utcnow", "today", "time"}
 KILL_SWITCH = "core.modtime.is_disabled"
 COMPARED_WITH_A_CLOCK = {
     KILL_SWITCH: "the mod-time",
+    "core.export._too_old": "the time of an export",
+    "core.export.why_unusable": "the time of an export",
     "core.times.distance": "any moment, for the words `ago` and `from now`",
     "diagnostics.status._about_list": "the modification time of the list",
     "diagnostics.status._about_modtime": "how long the list has waited",

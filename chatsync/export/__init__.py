@@ -1,0 +1,1 @@
+"""The feature state from an export of the databases in YT."""

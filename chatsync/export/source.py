@@ -1,0 +1,154 @@
+"""The export as one version: the tables of all shards, locked together with the list, and what they say."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pyroaring import BitMap64
+
+from chatsync.cancel_scope import CancelScope
+from chatsync.config.settings import Settings
+from chatsync.core import (
+    ExclusionList,
+    IdsByShard,
+    LastApply,
+    PlanExclusions,
+    PlanExport,
+    counted,
+    format_time,
+    list_part,
+    live_elsewhere,
+    union,
+)
+from chatsync.errors import SourceError
+from chatsync.export.rows import ExportRows
+from chatsync.ytsaurus.export_table import ExportTable, OddCellError, Take
+
+HERE = "this machine"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The differences between list and export, which the databases have not confirmed yet.
+
+    `turn_off` are listed clients that are off on no shard, `turn_on` the others that are off, by the shard
+    of the row. `off_count` counts the clients that are off; `rows` are those of the export.
+    """
+
+    exclusions: PlanExclusions
+    turn_off: BitMap64
+    turn_on: IdsByShard
+    off_count: int
+    rows: Mapping[int, int]
+
+
+class ExportSource:
+    """The locked tables of an export; for all shards, or one for each."""
+
+    def __init__(self, settings: Settings, scope: CancelScope, cluster: Any) -> None:
+        """Lock the tables in the transaction of the list; `cluster` is that of the list.
+
+        Raises SourceError that names shard and table.
+        """
+        self._settings = settings
+        section = settings.export
+        self._columns = [section.client, section.feature, section.enabled]
+        if section.shard_column:
+            self._columns.append(section.shard_column)
+        self._shards = list(settings.databases.shards)
+        self.tables: dict[tuple[int, ...], ExportTable] = {}
+        names = [tuple(self._shards)] if section.shard_column else [(shard,) for shard in self._shards]
+        for shards in names:
+            path = section.table_of(shards[0])
+            try:
+                self.tables[shards] = ExportTable(
+                    cluster, path, scope, columns=self._columns, time_attribute=section.time
+                )
+            except SourceError as error:
+                error.where = self._name(shards, error.where)
+                raise
+        self._check_tables()
+        self.as_of: datetime = min(table.modified for table in self.tables.values()) - timedelta(seconds=section.takes)
+        self.source = cluster.place(section.path)
+
+    def _name(self, shards: Sequence[int], where: str) -> str:
+        return where if self._settings.export.shard_column else f"the export of shard {shards[0]}, {where}"
+
+    def _check_tables(self) -> None:
+        """Raise SourceError for an empty table, and for one that stands for two shards."""
+        nodes: dict[str, Sequence[int]] = {}
+        for shards, table in self.tables.items():
+            other = nodes.setdefault(table.node, shards)
+            if other != shards:
+                where = self._name(shards, str(table))
+                raise SourceError(f"it is the table of shard {other[0]} as well; check the links", where=where)
+            if table.row_count == 0:
+                raise SourceError("the table is empty, as no shard is", where=self._name(shards, str(table)))
+
+    def part(self, last_apply: LastApply | None) -> PlanExport:
+        """Describe the export for a plan."""
+        return PlanExport(
+            source=self.source,
+            as_of=format_time(self.as_of),
+            revisions={shard: table.revision for shards, table in self.tables.items() for shard in shards},
+            rows={},
+            compared_by=HERE,
+            last_apply=str(last_apply) if last_apply else None,
+        )
+
+    def compare(self, listed: ExclusionList, feature_id: int, progress: Callable[[int], None]) -> Comparison:
+        """Read the export and compare it with the list on this machine. Raises SourceError where it is not whole."""
+        found = [self._read(shards, table, feature_id, progress) for shards, table in self.tables.items()]
+        off = {shard: ids for rows in found for shard, ids in rows.off.items()}
+        count = {shard: rows for one in found for shard, rows in one.rows.items()}
+        ours = {shard: rows for one in found for shard, rows in one.ours.items()}
+        self.check_rows(count, ours, feature_id)
+        everybody = union(off)
+        return Comparison(
+            exclusions=list_part(listed.version, listed, self._settings.limits.must_contain),
+            turn_off=listed.ids - everybody,
+            turn_on={shard: ids - listed.ids for shard, ids in off.items()},
+            off_count=len(everybody),
+            rows=count,
+        )
+
+    def check_rows(self, rows: Mapping[int, int], ours: Mapping[int, int], feature_id: int) -> None:
+        """Raise SourceError for a shard without a row, and for an export without a row of the feature."""
+        empty = [shard for shard in self._shards if not rows.get(shard)]
+        if empty:
+            raise SourceError(f"it has no row of shard {empty[0]}; is it whole?", where=self.source)
+        if not sum(ours.values()):
+            raise SourceError(
+                f"none of its {sum(rows.values())} rows is of feature {feature_id}",
+                where=self.source,
+                way_out="check export.feature, or whether it is an export of clients_features",
+            )
+
+    def check_homes(self, found: IdsByShard, homes: IdsByShard) -> None:
+        """Raise SourceError for a table most of whose clients live on another shard."""
+        for shard, ids in sorted(found.items()):
+            if elsewhere := live_elsewhere(shard, ids, homes):
+                raise SourceError(f"the rows of shard {shard} are another shard's: {elsewhere}", where=self.source)
+
+    def _read(
+        self, shards: tuple[int, ...], table: ExportTable, feature_id: int, progress: Callable[[int], None]
+    ) -> ExportRows:
+        rows: list[ExportRows] = []
+        where = self._name(shards, str(table))
+
+        def begin() -> Take:
+            rows[:] = [ExportRows(feature_id, shards, columns=self._columns, where=where)]
+            return rows[0].take
+
+        try:
+            table.read(begin, progress)
+        except OddCellError as error:
+            raise SourceError(f"{error}; an export with a broken row is not used", where=where) from None
+        rows[0].check_doubles()
+        off, count = sum(map(len, rows[0].off.values())), sum(rows[0].rows.values())
+        logger.info("%s: %d rows, %s off", where, count, counted(off, "client"), extra={"rows": count, "off": off})
+        return rows[0]
