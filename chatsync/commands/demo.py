@@ -37,7 +37,7 @@ def demo(folder: Path) -> None:
     plan = folder / "plan.json"
     base = ["chatsync", "-c", str(config)]
     click.echo(f"A world with 4 shards is in {folder}: see {config} and {folder / 'exclusions.csv'}.")
-    _show_and_run([*base, "diff", "--plan", str(plan), "--limit", "6"])
+    _show_and_run([*base, "diff", "--plan", str(plan), "--limit", "3"])
     _show_and_run([*base, "apply", "--plan", str(plan)])
     _show_and_run([*base, "set-modtime", "--plan", str(plan)])
     _show_and_run([*base, "diff"])
