@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chatsync.cancel_scope import CancelScope
-from chatsync.config.places import find_config
 from chatsync.errors import ChatsyncError, ExitCode
 
 if TYPE_CHECKING:
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
     from chatsync.core import Plan
     from chatsync.monitoring.metrics import Facts
@@ -60,9 +59,9 @@ class Invocation:
     def settings(self) -> Settings:
         """The configuration, loaded when it is first asked for: help works without. Raises ConfigError."""
         if self._settings is None:
-            from chatsync.config.load import load  # late, so that help is quick
+            from chatsync.config import load, places  # late, so that help is quick
 
-            self._settings = load(find_config(self.config))
+            self._settings = load.load(places.find_config(self.config))
             self.log_service, self.log_method = self._settings.logs.service, self._settings.logs.method
         return self._settings
 
@@ -79,6 +78,8 @@ class Invocation:
 
         `retry_timeout` in seconds stands in for `run.retry_timeout`.
         """
+        from chatsync.cancel_scope import CancelScope  # late, as above
+
         run = self.settings.run
         self._scope = CancelScope(
             deadline=run.deadline, retry_timeout=run.retry_timeout if retry_timeout is None else retry_timeout

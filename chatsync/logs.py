@@ -6,7 +6,6 @@ story of `diff`, `apply` and `set-modtime`, whichever machine they ran on.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -106,6 +105,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Turn one record into an object; a field of the event can't stand in for a fixed one."""
+        import json  # late: text lines, and so help, need none of it
+
         fixed = self._fixed(record)
         event = {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in fixed}
         if record.exc_info:

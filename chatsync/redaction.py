@@ -4,13 +4,14 @@ Standard output and standard error, logs and tracebacks among them, are written 
 `clean_output`; files and requests pass `without_secrets`. Whatever learns a secret registers it.
 """
 
-import html
-import json
 import re
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
+
+# As html.escape spells them, whose module takes longer to import than all of this one.
+_IN_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
 # Shorter texts stand in too many words and numbers; they are still hidden inside a URL.
 _MIN_LENGTH = 4
@@ -53,10 +54,12 @@ def forget_secrets() -> None:
 
 def _spellings(secret: str) -> set[str]:
     """Return the forms in which a secret turns up: in a URL, in JSON, in HTML, in a Python literal, on one line."""
+    import json  # late: help needs no secret
+
     in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     in_url = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
     on_one_line = " ".join(secret.split())
-    forms = {secret, repr(secret)[1:-1], html.escape(secret), escape_odd(secret), on_one_line, *in_json, *in_url}
+    forms = {secret, repr(secret)[1:-1], secret.translate(_IN_HTML), escape_odd(secret), on_one_line, *in_json, *in_url}
     return {form for form in forms if len(form) >= _MIN_LENGTH}
 
 
