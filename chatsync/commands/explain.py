@@ -5,7 +5,8 @@ import sys
 
 import click
 
-from chatsync.commands.options import echo, format_option, language_option
+from chatsync.commands.language_option import language_option
+from chatsync.commands.options import echo, format_option
 from chatsync.diagnostics.client_facts import gather
 from chatsync.diagnostics.explain_report import explain_report
 from chatsync.diagnostics.survey import Survey

@@ -6,11 +6,10 @@ import click
 from pyroaring import BitMap64
 
 from chatsync.commands.options import echo, format_option
-from chatsync.core import MAX_LIST_ID
+from chatsync.core import DEFAULT_LIMIT, MAX_LIST_ID
 from chatsync.diagnostics.history import Shown, client_changes, history_report, steps_report
 from chatsync.invocation import Invocation
 from chatsync.sync.records import Records
-from chatsync.sync.report import DEFAULT_LIMIT
 from chatsync.sync.step_log import StepLog
 
 

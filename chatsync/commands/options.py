@@ -14,9 +14,8 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from chatsync.clean_output import terminal
-from chatsync.language import LANGUAGES
+from chatsync.core import DEFAULT_LIMIT
 from chatsync.redaction import escape_odd, without_secrets
-from chatsync.sync.report import DEFAULT_LIMIT
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -43,13 +42,6 @@ limit_option = click.option(
     type=click.IntRange(min=0),
     metavar="N",
     help=f"Clients to list (table: {DEFAULT_LIMIT}, csv: all; json is always whole).",
-)
-
-
-language_option = click.option(
-    "--language",
-    type=click.Choice(list(LANGUAGES)),
-    help="The language of sentences for people outside the team; default: people.language.",
 )
 
 

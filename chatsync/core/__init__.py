@@ -4,6 +4,7 @@ Other folders import these names from here; the modules inside import each other
 """
 
 from chatsync.core.client_sets import (
+    DEFAULT_LIMIT,
     MAX_CLIENT_ID,
     MAX_LIST_ID,
     IdsByShard,
@@ -64,14 +65,15 @@ from chatsync.core.results import Action, ShardResult, Tally, Written, nothing_d
 from chatsync.core.times import distance, format_time, parse_time, read_time, short_span, short_time
 
 __all__ = [
-    "ALLOW_EMPTY", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER", "SPREAD", "Action",
-    "Deviation", "DictState", "ExclusionList", "IdsByShard", "LastApply", "ListVersion", "ModTimeState", "Objection",
-    "OffRows", "Plan", "PlanExclusions", "PlanExport", "PlanFeature", "Rejected", "ShardResult", "StoredModTime",
-    "Tally", "Verdict", "Written", "bitmap_of", "check_enabled", "check_last_apply", "check_modtime", "chunks",
-    "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message", "distance", "effect",
-    "feature_objections", "fingerprint", "format_time", "from_document", "is_disabled", "limit_objections",
-    "list_part", "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done", "objections_to", "older_message",
-    "parse_last_apply", "parse_lines", "parse_property", "parse_time", "plan_objections", "raise_first", "read_time",
-    "rows_after", "sealed", "short_span", "short_time", "some", "stale", "state_objections", "storable", "strays_of",
-    "to_document", "total", "union", "until", "waiting_since", "why_unusable",
+    "ALLOW_EMPTY", "DEFAULT_LIMIT", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER",
+    "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "IdsByShard", "LastApply", "ListVersion",
+    "ModTimeState", "Objection", "OffRows", "Plan", "PlanExclusions", "PlanExport", "PlanFeature", "Rejected",
+    "ShardResult", "StoredModTime", "Tally", "Verdict", "Written", "bitmap_of", "check_enabled", "check_last_apply",
+    "check_modtime", "chunks", "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message",
+    "distance", "effect", "feature_objections", "fingerprint", "format_time", "from_document", "is_disabled",
+    "limit_objections", "list_part", "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done",
+    "objections_to", "older_message", "parse_last_apply", "parse_lines", "parse_property", "parse_time",
+    "plan_objections", "raise_first", "read_time", "rows_after", "sealed", "short_span", "short_time", "some",
+    "stale", "state_objections", "storable", "strays_of", "to_document", "total", "union", "until", "waiting_since",
+    "why_unusable",
 ]  # fmt: skip

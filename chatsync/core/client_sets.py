@@ -17,6 +17,8 @@ MAX_CLIENT_ID = 2**32 - 1  # clients_features.ClientID is INT UNSIGNED
 
 MAX_LIST_ID = 2**63 - 1
 
+DEFAULT_LIMIT = 20  # clients that a table for people lists
+
 # A 64-bit bitmap in the portable format is a list of 32-bit ones; this begins one with the single
 # entry of key 0 (RoaringFormatSpec, "Extension for 64-bit implementations").
 _ONE_BITMAP = struct.pack("<QI", 1, 0)

@@ -14,7 +14,6 @@ from chatsync.core import Plan
 from chatsync.errors import ConfigError, DatabaseError, OutputError, RecordError
 from chatsync.monitoring import metrics
 from chatsync.monitoring.metrics import CHANGES, MISSING, Facts
-from chatsync.monitoring.notify import notify
 from chatsync.sync.step_log import CHAIN, Step, StepLog, current_user
 
 logger = logging.getLogger(__name__)
@@ -72,6 +71,8 @@ def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
     try:
         log.append(_step(ending, traces.feature.name))
         if traces.notify.command:
+            from chatsync.monitoring.notify import notify  # late, as above
+
             notify(traces.notify, log.newest(feature=traces.feature.name))
     except (OutputError, RecordError) as error:
         # The last line of a command that failed says why it failed.

@@ -10,6 +10,7 @@ from pyroaring import BitMap64
 from tabulate import tabulate
 
 from chatsync.core import (
+    DEFAULT_LIMIT,
     Action,
     Objection,
     Plan,
@@ -24,7 +25,6 @@ from chatsync.core import (
     total,
 )
 
-DEFAULT_LIMIT = 20
 _REJECTED_SHOWN = 5
 # Up to so many shards without a change are shown one by one.
 _IDLE_SHOWN = 8

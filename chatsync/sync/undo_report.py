@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from chatsync.core import Action, Objection, counted, short_time, total
+from chatsync.core import DEFAULT_LIMIT, Action, Objection, counted, short_time, total
 from chatsync.sync.record import Record
-from chatsync.sync.report import DEFAULT_LIMIT, answer_line, client_tables, few, totals_table
+from chatsync.sync.report import answer_line, client_tables, few, totals_table
 from chatsync.sync.undo import Undo
 
 
