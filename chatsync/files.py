@@ -6,7 +6,9 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from chatsync.errors import OutputError
 from chatsync.redaction import without_secrets
@@ -16,10 +18,11 @@ _LEFT_BEHIND_SECONDS = 3600
 _RANDOM = "????????"  # of mkstemp
 
 
-def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
+def write_whole(path: Path, content: str | Iterable[str], *, mode: int = 0o600) -> None:
     """Write a text, without the secrets in it, beside `path` and rename it to `path` once it is on the disk.
 
-    Raises OutputError that names the path when this fails; an older file then stays.
+    A long text may come in pieces of whole lines. Raises OutputError that names the path when this fails; an
+    older file then stays.
     """
     temporary = None
     try:
@@ -29,7 +32,8 @@ def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(without_secrets(content).encode("utf-8", "backslashreplace"))
+            for piece in [content] if isinstance(content, str) else content:
+                file.write(without_secrets(piece).encode("utf-8", "backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -40,6 +44,48 @@ def write_whole(path: Path, content: str, *, mode: int = 0o600) -> None:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 Path(temporary).unlink()
+
+
+class Spool:
+    """Lines in a temporary file without a name, until they are read.
+
+    What can't be written is told only to those who read: that the lines are kept must not stop what produces them.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        """Keep them in `folder`, else in $TMPDIR; the file is made with the first line."""
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._error: OSError | None = None
+
+    def add(self, line: str) -> None:
+        """Add a line, without the secrets in it."""
+        if self._error is not None:
+            return
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # closed by `close`
+            self._file.write(without_secrets(line).encode("utf-8", "backslashreplace") + b"\n")
+        except OSError as error:
+            self._error = error
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the lines from the first on. Raises OutputError if one could not be kept."""
+        try:
+            if self._error is not None:
+                raise self._error
+            if self._file is not None:
+                self._file.seek(0)
+                yield from self._file
+        except OSError as error:
+            what = f"cannot keep rows in a temporary file: {error.strerror}"
+            raise OutputError(what, way_out="is the disk full? see also $TMPDIR") from None
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # lines that did not fit on the disk: told to those who read
+                self._file.close()
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:

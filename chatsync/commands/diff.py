@@ -11,6 +11,7 @@ from chatsync.commands.options import dry_run_option, echo, format_option, limit
 from chatsync.core import objections_to
 from chatsync.errors import ExitCode
 from chatsync.monitoring import metrics
+from chatsync.sync.left_out import LeftOut
 from chatsync.sync.plan_file import save
 from chatsync.sync.planner import make_plan
 from chatsync.sync.report import diff_report
@@ -35,6 +36,13 @@ logger = logging.getLogger(__name__)
 @format_option("table", "json", "csv")
 @limit_option
 @live_option
+@click.option(
+    "--left-out",
+    "left_out_file",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE.csv",
+    help="Write every rejected row and unknown client to FILE.csv, for the owners of the list.",
+)
 @dry_run_option
 @click.option("--exit-code", is_flag=True, help=f"Exit with {ExitCode.DIFFERENCE} when there is a difference.")
 @click.pass_context
@@ -43,6 +51,7 @@ def diff(
     plan_file: Path | None,
     output_format: str,
     limit: int | None,
+    left_out_file: Path | None,
     *,
     if_modified: bool,
     live: bool,
@@ -50,11 +59,12 @@ def diff(
 ) -> None:
     """Compare the exclusion list with the feature state and print the difference.
 
-    Writes nothing but the plan FILE. Also says what `apply` will answer.
+    Writes nothing but the files that are named, and the table feedback.path. Also says what `apply` will answer.
     """
     invocation: Invocation = ctx.obj
-    with invocation.begin() as (settings, scope):
-        made = make_plan(settings, scope, trace_id=invocation.trace_id, if_modified=if_modified, live=live)
+    with invocation.begin() as (settings, scope), LeftOut(settings, left_out_file) as left_out:
+        trace_id, keep = invocation.trace_id, left_out.keep
+        made = make_plan(settings, scope, trace_id=trace_id, if_modified=if_modified, live=live, keep=keep)
         plan, state = made.plan, made.state
         invocation.take_up(plan)
         invocation.note(metrics.of_diff(plan, now=state.now))
@@ -68,5 +78,7 @@ def diff(
         report = diff_report(plan, objections=found, modtime=state, output_format=output_format, limit=limit)
         if plan.was_read or output_format != "table" or not logs_to_a_file(ctx):
             echo(report, output_format=output_format)
+        left_out.save(plan)
+        left_out.tell_owners(plan, scope)
     if exit_code and plan.changes:
         ctx.exit(ExitCode.DIFFERENCE)

@@ -10,7 +10,7 @@ from chatsync.diagnostics.doctor import (
     Mark,
     bad,
     check_config,
-    check_folders,
+    check_feedback,
     check_job,
     check_list,
     check_rows,
@@ -19,7 +19,7 @@ from chatsync.diagnostics.doctor import (
     totals,
 )
 from chatsync.diagnostics.doctor_databases import check_databases, check_driver
-from chatsync.diagnostics.doctor_writes import check_lock, check_writes
+from chatsync.diagnostics.doctor_writes import check_folders, check_lock, check_writes
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.invocation import Invocation
 
@@ -76,3 +76,4 @@ def _examine(invocation: Invocation) -> Iterator[Line]:
     yield from check_job(settings, scope, list_time)
     yield from check_rows(settings, scope)
     yield from check_folders(settings)
+    yield from check_feedback(settings, scope)

@@ -24,6 +24,7 @@ from chatsync.config.settings import (
     DEFAULT_PROPERTY,
     Exclusions,
     Feature,
+    Feedback,
     File,
     Modtime,
     Notify,
@@ -126,6 +127,7 @@ def _settings(file: File, *, path: Path) -> Settings:
     return Settings(
         path=path,
         exclusions=_exclusions(file.exclusions, base=base),
+        feedback=_feedback(file),
         feature=file.feature,
         modtime=modtime,
         export=_export(file.export, list_file=file.exclusions.file, modtime_property=modtime.property),
@@ -194,6 +196,18 @@ def _export(section: Export, *, list_file: str, modtime_property: str) -> Export
     if len(name) > _LONGEST_PROPERTY:
         raise ValueError(f"export.property: expected at most {_LONGEST_PROPERTY} characters, got {len(name)}")
     return msgspec.structs.replace(section, property=name)
+
+
+def _feedback(file: File) -> Feedback:
+    """Check that the table is another one than the list, and on its cluster."""
+    path = file.feedback.path
+    if path and file.exclusions.file:
+        raise ValueError("feedback.path: needs a list in YT (exclusions.path), as the table is on its cluster")
+    if path and path == file.exclusions.path:
+        raise ValueError("feedback.path: this is the list itself (exclusions.path); name another table")
+    if path:
+        check_table_path(path, key="feedback.path")
+    return file.feedback
 
 
 def absolute(text: str, *, base: Path) -> str:

@@ -48,6 +48,16 @@ class Exclusions(Section, frozen=True, kw_only=True):
     ] = Seconds.parse("10s")
 
 
+class Feedback(Section, frozen=True, kw_only=True):
+    """What the owners of a list in YT are told."""
+
+    path: Annotated[
+        str,
+        "a table on the cluster of the list: each `diff` that reads the list replaces it by the rows that are left "
+        "out; not written without it",
+    ] = ""
+
+
 class Feature(Section, frozen=True, kw_only=True):
     """The feature that is turned off for the listed clients."""
 
@@ -157,6 +167,7 @@ class File(Section, frozen=True, kw_only=True):
 
     exclusions: Exclusions
     databases: DatabaseUrls
+    feedback: Feedback = Feedback()
     feature: Feature = Feature()
     modtime: Modtime = Modtime()
     export: Export = Export()
@@ -194,6 +205,7 @@ class Settings(Traces, frozen=True, kw_only=True):
     path: Path
     exclusions: Exclusions
     export: Export
+    feedback: Feedback
     modtime: Modtime
     timezone: tzinfo
     databases: Databases

@@ -31,6 +31,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def harmless(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
 def union(sets: Mapping[int, BitMap64]) -> BitMap64:
     """Join the sets of all shards."""
     return BitMap64().union(*sets.values())

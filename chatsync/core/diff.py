@@ -1,6 +1,6 @@
 """The diff: the list's values, and the comparison of the list with the feature state. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +23,10 @@ class Rejected:
     row: int
     value: str
     reason: str
+
+
+Keep = Callable[[Rejected], None]
+"""Is told of every rejected row of a list, with the whole value."""
 
 
 @dataclass(frozen=True, kw_only=True)

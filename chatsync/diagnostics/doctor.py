@@ -1,6 +1,5 @@
 """Checks of everything that the configuration names. Nothing here writes; a failed check is a line like the others."""
 
-import os
 import stat
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -24,7 +23,7 @@ from chatsync.core import (
 )
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
-from chatsync.exclusions import open_list
+from chatsync.exclusions import open_list, replace_feedback
 from chatsync.sync.planner import make_plan
 from chatsync.sync.report import strays_line
 from chatsync.ytsaurus.token import WAYS, find_token
@@ -133,6 +132,18 @@ def check_list(settings: Settings, scope: CancelScope) -> Generator[Line, None, 
     return version.modified
 
 
+def check_feedback(settings: Settings, scope: CancelScope) -> Iterator[Line]:
+    """Write the table feedback.path as a run does, and take it back; without the key, say nothing."""
+    if not settings.feedback.path:
+        return
+    try:
+        replace_feedback(settings, [], {}, scope, trial=True)
+    except ChatsyncError as error:
+        yield bad("feedback", in_words(error, hint="see the list above"))
+    else:
+        yield good("feedback", f"the table {settings.feedback.path} was written and taken back")
+
+
 def _no_progress(_rows: int) -> None:
     pass
 
@@ -220,29 +231,3 @@ def check_rows(settings: Settings, scope: CancelScope) -> Iterator[Line]:
         yield warning("rows", strays_line(plan))
     else:
         yield good("rows", f"{counted(plan.off_now or 0, 'client')} off, each by the row on its home shard")
-
-
-def check_folders(settings: Settings) -> Iterator[Line]:
-    """Check by their permissions whether records and metrics can be written."""
-    if settings.records.dir:
-        folder = Path(settings.records.dir)
-        # The first run makes the folder, but not its parent.
-        yield _folder("records", "records.dir", folder if folder.exists() else folder.parent, shown=folder)
-    else:
-        yield warning("records", "records.dir is not set: history, explain and apply --undo will have no data")
-    if settings.metrics.textfile:
-        file = Path(settings.metrics.textfile)
-        yield _folder("metrics", "metrics.textfile", file.parent, shown=file)
-    else:
-        yield good("metrics", "not written, as metrics.textfile is not set")
-    if settings.monitoring.state_file:
-        file = Path(settings.monitoring.state_file)
-        yield _folder("state file", "monitoring.state_file", file.parent, shown=file)
-
-
-def _folder(part: str, key: str, folder: Path, *, shown: Path) -> Line:
-    if not folder.is_dir():
-        return bad(part, f"{key}: there is no folder {folder}; create it, or correct the key")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return bad(part, f"{key}: this user may not write into {folder}; run as another user, or chown it")
-    return good(part, f"{shown} can be written")

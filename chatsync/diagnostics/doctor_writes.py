@@ -1,11 +1,13 @@
-"""The doctor's checks of what a run needs to write: a lock that all see, transactions, and rows that are accepted.
+"""The doctor's checks of what a run needs to write: a lock that all see, rows that are accepted, files.
 
-Each write is tried as `apply` and `set-modtime` make it, and rolled back.
+Each write to a database is tried as `apply` and `set-modtime` make it, and rolled back.
 """
 
 import contextlib
+import os
 from collections.abc import Collection, Iterator
 from functools import partial
+from pathlib import Path
 
 from pyroaring import BitMap64
 
@@ -124,3 +126,29 @@ def _try_write(database: ShardWriter, action: Action, feature_id: int, ids: BitM
 
     with contextlib.suppress(_RollBack):
         database.write(action, feature_id, ids, may_begin=begin, may_commit=roll_back, committing=BitMap64())
+
+
+def check_folders(settings: Settings) -> Iterator[Line]:
+    """Check by their permissions whether records and metrics can be written."""
+    if settings.records.dir:
+        folder = Path(settings.records.dir)
+        # The first run makes the folder, but not its parent.
+        yield _folder("records", "records.dir", folder if folder.exists() else folder.parent, shown=folder)
+    else:
+        yield warning("records", "records.dir is not set: history, explain and apply --undo will have no data")
+    if settings.metrics.textfile:
+        file = Path(settings.metrics.textfile)
+        yield _folder("metrics", "metrics.textfile", file.parent, shown=file)
+    else:
+        yield good("metrics", "not written, as metrics.textfile is not set")
+    if settings.monitoring.state_file:
+        file = Path(settings.monitoring.state_file)
+        yield _folder("state file", "monitoring.state_file", file.parent, shown=file)
+
+
+def _folder(part: str, key: str, folder: Path, *, shown: Path) -> Line:
+    if not folder.is_dir():
+        return bad(part, f"{key}: there is no folder {folder}; create it, or correct the key")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return bad(part, f"{key}: this user may not write into {folder}; run as another user, or chown it")
+    return good(part, f"{shown} can be written")

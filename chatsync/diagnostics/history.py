@@ -14,7 +14,7 @@ import msgspec
 from pyroaring import BitMap64
 from tabulate import tabulate
 
-from chatsync.core import Action, counted, short_span, short_time
+from chatsync.core import Action, counted, harmless, short_span, short_time
 from chatsync.sync.record import Outcome, Record
 from chatsync.sync.step_log import Step
 
@@ -233,10 +233,7 @@ def _csv(runs: Sequence[Shown], client: int | None) -> str:
     columns = _COLUMNS if client is None else _COLUMNS + _CLIENT_COLUMNS
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _harmless(value) for key, value in _flat(run).items()} for run in runs)
+    writer.writerows(
+        {key: harmless(value) if isinstance(value, str) else value for key, value in _flat(run).items()} for run in runs
+    )
     return out.getvalue().removesuffix("\n")
-
-
-def _harmless(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

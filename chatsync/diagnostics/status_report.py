@@ -12,7 +12,7 @@ from chatsync.config.settings import Settings
 from chatsync.core import IdsByShard, distance, format_time, modtime_meaning, short_span, short_time, total
 from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status, waiting, warnings
-from chatsync.sync.report import fold_shards, strays_line, without_a_change
+from chatsync.sync.report import fold_shards, strays_line, unknown_line, without_a_change
 from chatsync.sync.step_log import Step
 
 _NOT_KNOWN = "not known"
@@ -118,7 +118,9 @@ def _shards(status: Status, settings: Settings) -> str:
         colalign=("left", "right", "right", "right"),
         disable_numparse=True,
     )
-    return f"{table}\n{strays_line(plan)}" if plan and plan.strays else table
+    strays = [strays_line(plan)] if plan and plan.strays else []
+    unknown = [unknown_line(plan)] if plan and plan.unknown else []
+    return "\n".join([table, *strays, *unknown])
 
 
 def _last_runs(status: Status, settings: Settings) -> str:
@@ -163,6 +165,7 @@ def _document(status: Status, settings: Settings) -> dict[str, Any]:
         "off": {str(shard): off.get(shard) for shard in settings.databases.shards},
         "off_now": sum(off.values()) if complete else None,
         "strays": {str(shard): count for shard, count in plan.stray_counts.items()} if plan else None,
+        "unknown": len(plan.unknown) if plan else None,
         "changes": {"turn_off": total(plan.turn_off), "turn_on": total(plan.turn_on)} if plan else None,
         "runs": json.loads(_runs(status, "json")),
         "steps": {step.step: msgspec.to_builtins(step) for step in reversed(status.steps)},

@@ -1,13 +1,12 @@
 """The exclusion list, wherever it is kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import ExclusionList, ListVersion
-from chatsync.exclusions.client_ids import Keep
+from chatsync.core import ExclusionList, Keep, ListVersion
 from chatsync.ytsaurus import client_configuration
 
 
@@ -32,6 +31,21 @@ class ListSource(Protocol):
 
         Raises SourceError when it can't be read whole.
         """
+
+
+def replace_feedback(
+    settings: Settings,
+    rows: Iterable[tuple[int | None, str, str]],
+    attributes: Mapping[str, Any],
+    scope: CancelScope,
+    *,
+    trial: bool = False,
+) -> None:
+    """Replace the table feedback.path by rows that were left out; a `trial` is taken back. Raises SourceError."""
+    with client_configuration():
+        from chatsync.ytsaurus.feedback import replace_table  # late, as below
+
+    replace_table(settings, rows, attributes, scope, trial=trial)
 
 
 def open_list(settings: Settings, scope: CancelScope) -> AbstractContextManager[ListSource]:

@@ -4,21 +4,16 @@ An id is a whole number from 1 to 2^63-1, or a text of ASCII digits that spells 
 else a row holds is rejected, counted, and the first of them kept to be shown.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from pyroaring import BitMap64
 
-from chatsync.core import MAX_LIST_ID, ExclusionList, ListVersion, Rejected, parse_lines
+from chatsync.core import MAX_LIST_ID, ExclusionList, Keep, ListVersion, Rejected, parse_lines
 
 _REJECTED_KEPT = 100
 _SHOWN_LENGTH = 60
 _WHOLE_LENGTH = 1000
 _MAX_DIGITS = 40  # leading zeros included; a longer one is not meant as a number
-
-
-Keep = Callable[[Rejected], None]
-"""Is told of every rejected row, its value as `whole` spells it."""
 
 
 def client_id(value: Any) -> int | str:
@@ -108,12 +103,16 @@ class IdCollector:
 
 def whole(value: Any) -> str:
     """Spell a cell for those who have to find it: NULL, `""` for an empty text, and a very long one cut."""
-    return "NULL" if value is None else _text(value, _WHOLE_LENGTH) or '""'
+    return "NULL" if value is None else _printable(_text(value, _WHOLE_LENGTH), and_also="\n\t") or '""'
 
 
 def _shown(value: Any) -> str:
     """Make a cell fit for a table: short, on one line, nothing that a terminal would act on."""
-    return "".join(letter if letter.isprintable() else "?" for letter in _text(value, _SHOWN_LENGTH))
+    return _printable(_text(value, _SHOWN_LENGTH))
+
+
+def _printable(text: str, *, and_also: str = "") -> str:
+    return "".join(letter if letter.isprintable() or letter in and_also else "?" for letter in text)
 
 
 def _text(value: Any, length: int) -> str:

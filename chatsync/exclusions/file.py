@@ -10,9 +10,9 @@ from typing import IO
 
 from chatsync.cancel_scope import CancelScope, format_seconds
 from chatsync.config.settings import Exclusions
-from chatsync.core import NEVER, ExclusionList, ListVersion
+from chatsync.core import NEVER, ExclusionList, Keep, ListVersion
 from chatsync.errors import SourceError
-from chatsync.exclusions.client_ids import IdCollector, Keep
+from chatsync.exclusions.client_ids import IdCollector
 from chatsync.exclusions.csv_file import RowReader, find_header
 
 _MOST_LINKS = 40  # as many as the system follows

@@ -6,8 +6,8 @@ from typing import Any
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
-from chatsync.core import ExclusionList, ListVersion
-from chatsync.exclusions.client_ids import IdCollector, Keep
+from chatsync.core import ExclusionList, Keep, ListVersion
+from chatsync.exclusions.client_ids import IdCollector
 from chatsync.ytsaurus.columns import NULL
 from chatsync.ytsaurus.table import Table, open_table
 

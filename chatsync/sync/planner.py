@@ -15,6 +15,7 @@ from chatsync.core import (
     DictState,
     ExclusionList,
     IdsByShard,
+    Keep,
     ListVersion,
     ModTimeState,
     Plan,
@@ -59,12 +60,19 @@ class ShardRows:
 
 
 def make_plan(
-    settings: Settings, scope: CancelScope, *, trace_id: str, if_modified: bool, live: bool = False
+    settings: Settings,
+    scope: CancelScope,
+    *,
+    trace_id: str,
+    if_modified: bool,
+    live: bool = False,
+    keep: Keep | None = None,
 ) -> Planned:
     """Compare the list with the feature state and make a plan of the difference.
 
     With `if_modified` the comparison is skipped if the list is already synced or the job is disabled.
-    With `live` the state is read from the databases also where an export is configured.
+    With `live` the state is read from the databases also where an export is configured. `keep` is told of
+    every rejected row of the list; the plan has the first of them.
     """
     from_export = bool(settings.export.path) and not live
     with DictDatabase(settings, scope) as dict_database:
@@ -75,11 +83,11 @@ def make_plan(
             skip = _verdict_unread(source.version, state) if if_modified else None
             plan = _plan(settings, source.version, state, verdict=skip or Verdict.IN_SYNC, trace_id=trace_id)
             if skip is None and from_export:
-                plan = _from_export(plan, settings, scope, state=state, source=source)
+                plan = _from_export(plan, settings, scope, state=state, source=source, keep=keep)
             if skip is None and plan.state_from is None:
                 export = plan.export
                 shards = shards or _read_shards(settings, scope, state.feature_id)
-                listed = _read_list(source)
+                listed = _read_list(source, keep)
                 rows = shards.results(scope)
                 check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
                 off = {shard: there.off for shard, there in rows.items()}
@@ -94,7 +102,15 @@ def make_plan(
     return Planned(plan=plan, state=state)
 
 
-def _from_export(unread: Plan, settings: Settings, scope: CancelScope, *, state: DictState, source: ListSource) -> Plan:
+def _from_export(
+    unread: Plan,
+    settings: Settings,
+    scope: CancelScope,
+    *,
+    state: DictState,
+    source: ListSource,
+    keep: Keep | None,
+) -> Plan:
     """Return the plan from the export, or `unread` with the reason in it why the export is not used."""
     from chatsync.sync.from_export import plan_from_export  # late: only where an export is configured
 
@@ -104,7 +120,7 @@ def _from_export(unread: Plan, settings: Settings, scope: CancelScope, *, state:
         scope,
         state=state,
         cluster=source.cluster,
-        read_list=partial(_read_list, source),
+        read_list=partial(_read_list, source, keep),
     )
 
 
@@ -174,9 +190,9 @@ def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> Sid
     return on_every_shard(settings, scope, partial(_read_shard, feature_id=feature_id))
 
 
-def _read_list(source: ListSource) -> ExclusionList:
+def _read_list(source: ListSource, keep: Keep | None) -> ExclusionList:
     with progress_bar("reading the list", source.version.rows or 0) as advance:
-        listed = source.read(advance)
+        listed = source.read(advance, keep)
     numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
     logger.info("%s: %d clients in %d rows", source.version.source, len(listed.ids), listed.rows, extra=numbers)
     return listed

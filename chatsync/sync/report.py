@@ -26,6 +26,7 @@ from chatsync.core import (
 )
 
 _REJECTED_SHOWN = 5
+_UNKNOWN_SHOWN = 5
 # Up to so many shards without a change are shown one by one.
 _IDLE_SHOWN = 8
 
@@ -132,12 +133,12 @@ def _left_out(plan: Plan) -> Iterator[str]:
         rows = [(item.row, item.value, item.reason) for item in listed.rejected[:_REJECTED_SHOWN]]
         table = tabulate(rows, headers=("row", "value", "rejected because"), tablefmt="simple", disable_numparse=True)
         more = listed.rejected_count - len(rows)
-        yield table + (f"\n… and {more} more rejected rows" if more else "")
+        hint = "`chatsync diff --left-out FILE.csv` writes all of them for the owners of the list"
+        yield table + (f"\n… and {more} more rejected rows; {hint}" if more else "")
     if plan.strays:
         yield strays_line(plan)
     if plan.unknown:
-        which = "1 listed client is" if len(plan.unknown) == 1 else f"{len(plan.unknown)} listed clients are"
-        yield f"{which} on no shard and left out: {few(plan.unknown)}"
+        yield unknown_line(plan)
 
 
 def strays_line(plan: Plan) -> str:
@@ -147,10 +148,16 @@ def strays_line(plan: Plan) -> str:
     return f"{strays} of clients that live elsewhere, {where}: they count for nothing and are never written"
 
 
-def few(ids: BitMap64) -> str:
+def unknown_line(plan: Plan) -> str:
+    """Return which listed clients live on no shard."""
+    which = "1 listed client is" if len(plan.unknown) == 1 else f"{len(plan.unknown)} listed clients are"
+    return f"{which} on no shard and left out: {few(plan.unknown, limit=_UNKNOWN_SHOWN)}"
+
+
+def few(ids: BitMap64, *, limit: int = DEFAULT_LIMIT) -> str:
     """Name the first clients of a set, and how many more there are."""
-    shown = ", ".join(map(str, ids[:DEFAULT_LIMIT]))
-    more = len(ids) - DEFAULT_LIMIT
+    shown = ", ".join(map(str, ids[:limit]))
+    more = len(ids) - limit
     return f"{shown} and {more} more" if more > 0 else shown
 
 

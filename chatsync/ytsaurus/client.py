@@ -41,6 +41,10 @@ _OURS: Mapping[str, Any] = {
     "yamr_mode": {"treat_unexisting_as_empty": False},
     # Its transaction and lock stay: without them a read without retries leaves our transaction.
     "read_retries": {**_NO_RETRIES, "create_transaction_and_take_snapshot_lock": True},
+    # One request for all rows, so that they need no memory; what fails is a warning, and the next run writes again.
+    "write_retries": _NO_RETRIES,
+    "write_parallel": {"enable": False},
+    "write_progress_bar": {"enable": False},
     "check_token": False,
     "allow_receive_token_by_current_ssh_session": False,
     "proxy": {
@@ -48,6 +52,7 @@ _OURS: Mapping[str, Any] = {
         "connect_timeout": 5_000,  # these three in milliseconds, for each read of the socket
         "request_timeout": 20_000,
         "heavy_request_timeout": 30_000,
+        "content_encoding": "identity",
         "accept_encoding": "identity",  # ids in text shrink to a half, and unpacking costs ten times the reading
         "commands_with_framing": [],  # keep-alive frames would keep a stuck read alive forever
         "header_format": "yson",

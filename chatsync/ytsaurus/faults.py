@@ -149,6 +149,23 @@ def explained(cluster: Cluster, path: str, key: str, scope: CancelScope) -> Iter
         raise (_about_table(error, cluster, path, key) or _about_way(error, cluster, path, scope)) from error
 
 
+@contextmanager
+def explained_write(cluster: Cluster, path: str) -> Iterator[None]:
+    """Turn the client's errors of writing the table feedback.path into ours."""
+    try:
+        with understanding():
+            yield
+    except _CLIENT_ERRORS as error:
+        way_out = ""
+        if _ACCESS_DENIED in _codes(error):
+            way_out = "it needs `write` on the folder (or on the table, once it exists) and `use` on its account"
+        elif _RESOLVE in _codes(error):
+            way_out = "create the folder, or correct feedback.path"
+        raise SourceError(
+            f"cannot write the table: {_why(error, cluster)}", where=cluster.place(path), way_out=way_out
+        ) from error
+
+
 def _about_table(error: BaseException, cluster: Cluster, path: str, key: str) -> SourceError | None:
     """Return what the cluster says about the table or the token; None if it says nothing about them."""
     where, why, codes = cluster.place(path), _why(error, cluster), _codes(error)

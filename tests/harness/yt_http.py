@@ -42,6 +42,7 @@ class Seen:
     headers: Mapping[str, str]
     method: str = "GET"
     v4: bool = True
+    body: bytes = b""
 
     @property
     def path(self) -> str:
@@ -129,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet: `YtProxy.requests` is the log."""
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b"".join(self._body())
         try:
             reply = self.server.proxy.answer(self._seen(body))
         except YtFault as fault:
@@ -143,6 +144,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(reply, reply.body)
         self.wfile.flush()
 
+    def _body(self) -> Iterator[bytes]:
+        """The body, whole or in chunks: the client streams rows (docs, HTTP proxy reference, write_table)."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            yield self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
     do_POST = do_PUT = do_GET  # noqa: N815 - the names that http.server looks for
 
     def _seen(self, body: bytes) -> Seen:
@@ -150,7 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path).path.strip("/").split("/")
         if parts[0] == "api" and len(parts) > 2:
             name = V4_NAMES.get(parts[2], parts[2])
-            return Seen(name, _parameters(headers, body), headers, self.command, v4=parts[1] == "v4")
+            # Only a PUT has a body of its own: what is written (docs: a command with input is a PUT).
+            ours = b"" if self.command == "PUT" else body
+            return Seen(name, _parameters(headers, ours), headers, self.command, v4=parts[1] == "v4", body=body)
         version = parts[1] if len(parts) > 1 else None
         name = parts[-1] if parts[0] == "auth" else parts[0]
         return Seen(name, {"version": version}, headers, self.command, v4=version != "v3")

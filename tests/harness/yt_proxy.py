@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-# name: (output_type, is_volatile, is_heavy); all have no input. As /api/v4 lists them.
+# name: (output_type, is_volatile, is_heavy). As /api/v4 lists them.
 COMMANDS = {
     "start_transaction": ("structured", True, False),
     "ping_transaction": ("null", True, False),
@@ -43,7 +43,11 @@ COMMANDS = {
     "exists": ("structured", False, False),
     "get_supported_features": ("structured", False, False),
     "read_table": ("tabular", False, True),
+    "create": ("structured", True, False),
+    "set": ("null", True, False),
+    "write_table": ("null", True, True),
 }
+INPUTS = {"set": "structured", "write_table": "tabular"}  # the others have none
 FOREVER = -1
 
 
@@ -134,8 +138,14 @@ class YtProxy:
         """A link, or a new one in its place; `modified` is when."""
         return self.cypress.link(path, target, modified=modified)
 
-    def deny(self, path: str, user: str | None = None) -> None:
-        self.cypress.deny(path, user)
+    def deny(self, path: str, user: str | None = None, permission: str = "read") -> None:
+        self.cypress.deny(path, user, permission)
+
+    def rows(self, path: str) -> list[dict[str, Any]]:
+        """What all see in a table."""
+        _, version = self.cypress.find(path, None, None)
+        assert version is not None
+        return [dict(row) for row in version.rows]
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
@@ -241,7 +251,7 @@ class YtProxy:
     def _run(self, seen: Seen, user: str) -> Reply:
         if seen.command not in COMMANDS:
             raise YtFault(1, f'Command "{seen.command}" is not registered', status=404)
-        if seen.method != ("POST" if COMMANDS[seen.command][1] else "GET"):
+        if seen.method != ("PUT" if seen.command in INPUTS else "POST" if COMMANDS[seen.command][1] else "GET"):
             raise YtFault(1, f"Method {seen.method} is not that of {seen.command}", status=405)
         form = seen.params.get("output_format", "yson")
         if str(form) in self.disabled_formats:  # yt/yt/library/formats/format_manager.cpp
@@ -264,9 +274,32 @@ class YtProxy:
 
     def _do_commit_transaction(self, _: Seen, tx: Tx | None, __: str) -> None:
         if tx is not None:
+            self.cypress.finish(tx, commit=True)
+
+    def _do_abort_transaction(self, _: Seen, tx: Tx | None, __: str) -> None:
+        if tx is not None:
             self.cypress.finish(tx)
 
-    _do_abort_transaction = _do_commit_transaction
+    def _do_create(self, seen: Seen, tx: Tx | None, user: str) -> Any:
+        if seen.params.get("type") != "table" or seen.params.get("recursive") or seen.params.get("force"):
+            raise YtFault(1, "Only tables in a folder that is there are created here")
+        path, _, _ = tables.split_path(seen.params["path"])
+        attributes, ignore = seen.params.get("attributes", {}), bool(seen.params.get("ignore_existing"))
+        return {"node_id": self.cypress.create(path, tx, user, attributes=attributes, ignore=ignore)}
+
+    def _do_set(self, seen: Seen, tx: Tx | None, user: str) -> None:
+        path, attribute, _ = tables.split_path(seen.params["path"])
+        if not attribute:
+            raise YtFault(1, "Only attributes are set here")
+        self.cypress.overwrite(path, tx, user, extra={attribute: yson.loads(seen.body)})
+
+    def _do_write_table(self, seen: Seen, tx: Tx | None, user: str) -> None:
+        """Without `append` on the path the rows replace the former ones (docs: api/commands, write_table)."""
+        path, _, attributes = tables.split_path(seen.params["path"])
+        if attributes.get("append") or str(seen.params["input_format"]) != "yson":
+            raise YtFault(1, "Only overwriting in YSON is known here")
+        rows = list(yson.loads(seen.body, yson_type="list_fragment")) if seen.body else []
+        self.cypress.overwrite(path, tx, user, rows=rows)
 
     def _do_lock(self, seen: Seen, tx: Tx | None, user: str) -> Any:
         if seen.params.get("mode") != "snapshot":
@@ -349,7 +382,10 @@ def _broken(body: Iterator[bytes], size: int, fault: Exception) -> Iterator[byte
 def _descriptors(*, v4: bool) -> list[dict[str, Any]]:
     names = {name: name if v4 else V3_NAMES.get(name, name) for name in COMMANDS}
     keys = ("output_type", "is_volatile", "is_heavy")
-    return [{"name": names[n], "input_type": "null", **dict(zip(keys, COMMANDS[n], strict=True))} for n in COMMANDS]
+    return [
+        {"name": names[n], "input_type": INPUTS.get(n, "null"), **dict(zip(keys, COMMANDS[n], strict=True))}
+        for n in COMMANDS
+    ]
 
 
 def _bare(value: dict[str, Any], seen: Seen) -> Any:

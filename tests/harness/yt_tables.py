@@ -32,6 +32,8 @@ INVALID_CREDENTIALS = 110
 QUEUE_SIZE_LIMIT_EXCEEDED = 108
 PROXY_BANNED = 2100
 NO_SUCH_TRANSACTION = 11000
+ALREADY_EXISTS = 501
+LOCK_CONFLICT = 402
 FORMAT_DISABLED = 1925
 FORMAT_CANNOT_REPRESENT_ROW = 315
 
@@ -118,6 +120,14 @@ class Tx:
     parent: Tx | None
     snapshots: dict[str, tuple[Node, Version | None]] = dataclasses.field(default_factory=dict)
     locks: dict[str, str] = dataclasses.field(default_factory=dict)  # node id -> lock id
+    created: dict[str, Node] = dataclasses.field(default_factory=dict)  # path -> node
+    written: dict[str, tuple[Node, Version]] = dataclasses.field(default_factory=dict)  # node id -> what it will be
+
+    def ancestry(self) -> Iterator[Tx]:
+        tx: Tx | None = self
+        while tx is not None:
+            yield tx
+            tx = tx.parent
 
 
 def resolve_error(path: str, key: str) -> YtFault:
@@ -135,7 +145,7 @@ class Cypress:
         self._nodes: dict[str, Node] = {}
         self._ids: dict[str, Node] = {}
         self._txs: dict[str, Tx] = {}
-        self._denied: set[tuple[str, str | None]] = set()
+        self._denied: set[tuple[str, str | None, str]] = set()
         self._counter = 0
         self._revision = FIRST_REVISION
         self._offset = 0.0
@@ -177,12 +187,12 @@ class Cypress:
             node.target = target
             return node.id
 
-    def deny(self, path: str, user: str | None = None) -> None:
-        """No read permission on `path` for `user` (all users if none)."""
-        self._denied.add((path, user))
+    def deny(self, path: str, user: str | None = None, permission: str = "read") -> None:
+        """No such permission on `path` for `user` (all users if none)."""
+        self._denied.add((path, user, permission))
 
-    def allow(self, path: str, user: str | None = None) -> None:
-        self._denied.discard((path, user))
+    def allow(self, path: str, user: str | None = None, permission: str = "read") -> None:
+        self._denied.discard((path, user, permission))
 
     def pass_time(self, seconds: float) -> None:
         """Moves the clock by which transactions expire."""
@@ -216,12 +226,25 @@ class Cypress:
     def ping(self, tx: Tx) -> None:
         tx.deadline = self._now() + tx.timeout
 
-    def finish(self, tx: Tx) -> None:
-        """Commit or abort: the locks go, and so do nested transactions (docs: storage/transactions)."""
+    def finish(self, tx: Tx, *, commit: bool = False) -> None:
+        """The locks go, and so do nested transactions; a commit hands what was written on to the parent, or to all
+        (docs: storage/transactions, versioning).
+        """
         with self.lock:
+            if commit and tx.id in self._txs:
+                self._hand_on(tx)
             self._txs.pop(tx.id, None)
             for child in [t for t in self._txs.values() if t.parent is tx]:
                 self.finish(child)
+
+    def _hand_on(self, tx: Tx) -> None:
+        if tx.parent is not None:
+            tx.parent.created |= tx.created
+            tx.parent.written |= tx.written
+            return
+        self._nodes |= tx.created
+        for node, version in tx.written.values():
+            node.version = version
 
     @property
     def live_transactions(self) -> list[str]:
@@ -240,12 +263,69 @@ class Cypress:
     def find(self, path: str, tx: Tx | None, user: str | None) -> tuple[Node, Version | None]:
         """The node and its version as `tx` sees it; `user` none skips the permission check."""
         with self.lock:
-            node = self._by_id(path[1:], tx) if path.startswith("#") else self._by_path(path)
-            if user is not None and {(node.path, None), (node.path, user)} & self._denied:
-                # Text and attributes: yt/yt/server/lib/security_server / ytlib/security_client/permission_cache.cpp
-                message = f'Access denied for user "{user}": "read" permission is not allowed by any matching ACE'
-                raise YtFault(ACCESS_DENIED, message, user=user, permission="read", object=node.path)
+            node = self._by_id(path[1:], tx) if path.startswith("#") else self._by_path(path, tx)
+            self.check(node, user, "read")
             return node, self._seen(node, tx)
+
+    def check(self, node: Node, user: str | None, permission: str) -> None:
+        """Denied to `user`? None skips the check."""
+        if user is not None and {(node.path, None, permission), (node.path, user, permission)} & self._denied:
+            # Text and attributes: yt/yt/server/lib/security_server / ytlib/security_client/permission_cache.cpp
+            message = f'Access denied for user "{user}": "{permission}" permission is not allowed by any matching ACE'
+            raise YtFault(ACCESS_DENIED, message, user=user, permission=permission, object=node.path)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def create(self, path: str, tx: Tx | None, user: str, *, attributes: Mapping[str, Any], ignore: bool) -> str:
+        """A table, in the folder that must be there (docs: api/commands, create; `recursive` is not known here)."""
+        with self.lock:
+            try:
+                return self._by_path(path, tx).id if ignore else self._exists(self._by_path(path, tx))
+            except YtFault as fault:
+                if fault.code != RESOLVE_ERROR:
+                    raise
+            folder = self._by_path(path.rpartition("/")[0], tx)
+            self.check(folder, user, "write")
+            node = Node(self._new_id("191"), path, datetime.now(UTC))
+            self._ids[node.id] = node
+            extra = {name: value for name, value in attributes.items() if name not in ("schema", "dynamic")}
+            empty = Version((), datetime.now(UTC), 0, 0, schema=attributes.get("schema", ()), extra=extra)
+            if tx is None:
+                self._nodes[path], node.version = node, self._stamped(empty)
+            else:
+                tx.created[path] = node
+                tx.written[node.id] = node, self._stamped(empty)
+            return node.id
+
+    def overwrite(self, path: str, tx: Tx | None, user: str, **changes: Any) -> None:
+        """New content or attributes of a table, for `tx` alone until its commit.
+
+        Overwriting takes an exclusive lock (docs: storage/transactions, implicit locks).
+        """
+        with self.lock:
+            node = self._by_path(path, tx)
+            self.check(node, user, "write")
+            version = self._seen(node, tx)
+            if version is None:
+                raise YtFault(1, f'Invalid type of {path}: expected "table"')
+            ours = set() if tx is None else {one.id for one in tx.ancestry()}
+            others = [other.id for other in self._txs.values() if node.id in other.written and other.id not in ours]
+            if others:
+                message = f'Cannot take "exclusive" lock for node {node.path} since "exclusive" lock is taken by'
+                raise YtFault(LOCK_CONFLICT, f"{message} concurrent transaction {others[0]}")
+            extra = {**version.extra, **changes.pop("extra", {})}
+            new = self._stamped(dataclasses.replace(version, extra=extra, **changes))
+            if tx is None:
+                node.version = new
+            else:
+                tx.written[node.id] = node, new
+
+    def _exists(self, node: Node) -> str:
+        raise YtFault(ALREADY_EXISTS, f"Node {node.path} already exists")
+
+    def _stamped(self, version: Version) -> Version:
+        revision = self._next_revision()
+        return dataclasses.replace(version, modified=datetime.now(UTC), revision=revision, content_revision=revision)
 
     def attributes(self, path: str, tx: Tx | None, user: str | None) -> dict[str, Any]:
         if path.startswith("#") and (special := self._special(path[1:])) is not None:
@@ -281,7 +361,10 @@ class Cypress:
             raise YtFault(RESOLVE_ERROR, f"No such object {node_id}")
         return self._by_path(node.target) if node.target and follow else node
 
-    def _by_path(self, path: str) -> Node:
+    def _by_path(self, path: str, tx: Tx | None = None) -> Node:
+        for one in tx.ancestry() if tx else ():
+            if path in one.created:
+                return one.created[path]
         follow = not path.endswith("&")  # docs: storage/links: "&" addresses the link itself
         path = path.removesuffix("&")
         for _ in range(16):
@@ -315,10 +398,11 @@ class Cypress:
         return resolve_error(path, names[-1])
 
     def _seen(self, node: Node, tx: Tx | None) -> Version | None:
-        while tx is not None:  # docs: storage/transactions, versioning: the closest ancestor that branched the node
-            if node.id in tx.snapshots:
-                return tx.snapshots[node.id][1]
-            tx = tx.parent
+        for one in tx.ancestry() if tx else ():  # docs: versioning: the closest ancestor that branched the node
+            if node.id in one.written:
+                return one.written[node.id][1]
+            if node.id in one.snapshots:
+                return one.snapshots[node.id][1]
         return node.version
 
     def _add(self, path: str, kind: str, created: datetime | None) -> Node:

@@ -59,6 +59,7 @@ WRONG: dict[str, list[Any]] = {
     "exclusions.use_hosts": [5, "yes"],
     "exclusions.file": NO_TEXT,
     "exclusions.settle": NO_DURATION,
+    "feedback.path": [*NO_TEXT, "//home/list[#0:#10]", "//home/list{client_id}", "<a=b>//home/list"],
     "feature.name": NO_NAME,
     "modtime.property": NO_NAME,
     "modtime.timezone": [*NO_TEXT, "", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "+03:00"],

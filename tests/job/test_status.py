@@ -99,6 +99,7 @@ def test_the_same_for_programs(known: Job) -> None:
         "off": {"1": 1, "2": 0, "3": 1, "4": 0},
         "off_now": 2,
         "strays": {},
+        "unknown": 0,
         "changes": {"turn_off": 0, "turn_on": 0},
         "warnings": [],
         "waiting": None,
@@ -148,7 +149,8 @@ def stop_at_first_batch(job: Job) -> None:
         ),
         pytest.param(
             lambda job: job.list([1, "n/a", "-3"]),
-            "the list has 2 rows without a client id (row 3: 'n/a', not an integer); tell its owners",
+            "the list has 2 rows without a client id (row 3: 'n/a', not an integer); "
+            "`chatsync diff --left-out FILE.csv` writes all for its owners",
             id="rejected rows",
         ),
         pytest.param(
