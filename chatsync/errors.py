@@ -62,6 +62,7 @@ class DatabaseError(ChatsyncError):
 
     database: str = ""  # the name of the database that failed: "dict" or "shard 2"
     may_pass: bool = False  # whether a retry may help, where the server did not say so by an error of its own
+    is_about_rows: bool = False  # whether the server refused a row for what it holds, so that others may be written
 
 
 class PropertyError(ChatsyncError):

@@ -28,13 +28,15 @@ class Written:
 class Tally:
     """One action on one shard: the clients that were to be changed, those that were, and those already so.
 
-    `in_doubt` are those of a batch whose commit was sent and never answered.
+    `in_doubt` are those of a batch whose commit was sent and never answered, `refused` those whose row the
+    server refuses to write, each tried alone.
     """
 
     planned: BitMap64
     changed: BitMap64 = field(default_factory=BitMap64)
     already: BitMap64 = field(default_factory=BitMap64)
     in_doubt: BitMap64 = field(default_factory=BitMap64)
+    refused: BitMap64 = field(default_factory=BitMap64)
 
     @property
     def failed(self) -> int:
@@ -42,10 +44,15 @@ class Tally:
         return len(self.planned) - len(self.changed) - len(self.already)
 
     def add(self, written: Written) -> None:
-        """Count one batch."""
+        """Count one batch, or a part of one."""
         self.changed |= written.changed
         self.already |= written.already
-        self.in_doubt = BitMap64()
+        self.in_doubt = self.in_doubt - written.changed - written.already
+
+    def refuse(self, client: BitMap64) -> None:
+        """Count one client whose row the server refuses: an earlier commit of it did not go through."""
+        self.refused |= client
+        self.in_doubt = self.in_doubt - client
 
 
 @dataclass(kw_only=True)
@@ -65,6 +72,11 @@ class ShardResult:
     def in_doubt(self) -> int:
         """How many of these may have been made."""
         return sum(len(tally.in_doubt) for tally in self.tallies.values())
+
+    @property
+    def refused(self) -> BitMap64:
+        """The clients whose row the server refuses to write."""
+        return BitMap64().union(*(tally.refused for tally in self.tallies.values()))
 
 
 def nothing_done(plan: Plan, shard: int, *, error: ChatsyncError | None = None) -> ShardResult:

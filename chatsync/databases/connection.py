@@ -16,7 +16,15 @@ from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.database_url import DatabaseUrl
 from chatsync.databases.engines import new_engine
-from chatsync.databases.faults import describe, error_number, is_away, is_transient, refuses_an_option, way_out
+from chatsync.databases.faults import (
+    describe,
+    error_number,
+    is_about_rows,
+    is_away,
+    is_transient,
+    refuses_an_option,
+    way_out,
+)
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
 from chatsync.parallel import off_main_thread, while_alive
 
@@ -173,6 +181,7 @@ class Database:
             reason = f"cannot {what}: {describe(error)}"
             failure = DatabaseError(reason, where=str(self), gave_up=gave_up, way_out=way_out(error))
             failure.database = self.name
+            failure.is_about_rows = is_about_rows(error)
             raise failure from error
 
     def close(self) -> None:

@@ -35,6 +35,10 @@ _NO_SCHEMA = frozenset({1044, 1049})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
 _SYNTAX = 1064
+# A row is refused for what it holds. By SQLSTATE: bad data, an integrity constraint, a view's check, a SIGNAL;
+# by number what has no SQLSTATE of its own: a wrong value, a partition, a SIGNAL of any class, a check of MySQL.
+_ABOUT_ROWS_STATES = ("22", "23", "44", "45")
+_ABOUT_ROWS = frozenset({1366, 1526, 1644, 1748, 3819})
 
 NOT_REACHED_HINT = "is the server up, and is its address in [databases] right?"
 
@@ -57,6 +61,15 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
         return True
     return error_number(error) in _TRANSIENT
+
+
+def is_about_rows(error: BaseException) -> bool:
+    """Tell whether the server refused a row for what it holds, so that other rows may be written."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if getattr(original, "sqlite_errorname", "").startswith("SQLITE_CONSTRAINT"):
+        return True
+    state = getattr(original, "sqlstate", None) or ""
+    return not is_transient(error) and (state[:2] in _ABOUT_ROWS_STATES or error_number(error) in _ABOUT_ROWS)
 
 
 def is_unknown_statement(error: BaseException) -> bool:
@@ -101,4 +114,6 @@ def way_out(error: BaseException) -> str:
         return "the README lists the grants"
     if number in _WRONG_SCHEMA:
         return "check the schema in [databases]"
+    if is_about_rows(error):
+        return "see which foreign key, check or trigger of the table refuses the row"
     return NOT_REACHED_HINT if number in _NOT_REACHED else ""

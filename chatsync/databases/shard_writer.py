@@ -42,10 +42,11 @@ class ShardWriter(ShardDatabase):
         every attempt and `may_commit` after the rows were written, as both may have waited long
         for a server or for a lock on a row; what they raise ends the batch with nothing written.
 
+        Raises DatabaseError; `is_about_rows` tells whether it helps to write these clients in parts.
+
         `committing` is an output parameter: the ids whose COMMIT was sent. If this raises, it is
         unknown whether they were written.
         """
-        change = self._turn_off if action is Action.TURN_OFF else self._turn_on
 
         def batch(connection: sa.Connection) -> BitMap64:
             may_begin()
@@ -53,8 +54,10 @@ class ShardWriter(ShardDatabase):
             # FOR UPDATE: no other session can change these rows before they are written. Under READ COMMITTED it
             # locks only the rows and no gaps between them, so that it does not block other writers.
             rows = self.on_these(connection, statement=ROWS, feature_id=feature_id, ids=ids, lock=True)
-            todo = change(connection, feature_id, ids, dict(rows))
+            off = BitMap64([client for client, value in rows if value == OFF])
+            todo = ids - off if action is Action.TURN_OFF else off
             committing.difference_update(todo)  # an earlier commit of theirs did not go through
+            self._write(connection, action, feature_id, todo, with_row=BitMap64([client for client, _ in rows]))
             committing.update(todo)  # before the check: what is allowed now may be committed at any later moment
             try:
                 may_commit()
@@ -63,29 +66,23 @@ class ShardWriter(ShardDatabase):
                 raise
             return todo
 
-        todo = self.database.do(batch, what=f"write a batch of {len(ids)} client{'' if len(ids) == 1 else 's'}")
+        which = f"client {ids[0]}" if len(ids) == 1 else f"a batch of {len(ids)} clients"
+        todo = self.database.do(batch, what=f"write {which}")
         # Rows that an earlier attempt wrote, and this one found written, count as changed.
-        changed = todo | committing
+        changed = todo | (committing & ids)
         return Written(changed=changed, already=ids - changed)
 
-    def _turn_off(self, connection: sa.Connection, feature_id: int, ids: BitMap64, enabled: dict[int, int]) -> BitMap64:
-        """Update the rows that are on, insert the missing ones, and return their clients."""
-        to_update = BitMap64([client for client, value in enabled.items() if value != OFF])
-        to_insert = ids - BitMap64(list(enabled))
-        if to_update:
-            self.on_these(connection, statement=_UPDATE, feature_id=feature_id, ids=to_update, enabled=OFF)
-        if to_insert:
+    def _write(
+        self, connection: sa.Connection, action: Action, feature_id: int, todo: BitMap64, *, with_row: BitMap64
+    ) -> None:
+        """Update the rows of clients that have one, and insert those of clients to be turned off that have none."""
+        enabled = OFF if action is Action.TURN_OFF else _ON
+        if to_update := todo & with_row:
+            self.on_these(connection, statement=_UPDATE, feature_id=feature_id, ids=to_update, enabled=enabled)
+        if to_insert := todo - with_row:
             rows = ", ".join([f"({self.mark}, {self.mark}, {OFF})"] * len(to_insert))
             values = tuple(value for client in to_insert for value in (client, feature_id))
             connection.exec_driver_sql(_INSERT.format(rows=rows), values)
-        return to_update | to_insert
-
-    def _turn_on(self, connection: sa.Connection, feature_id: int, ids: BitMap64, enabled: dict[int, int]) -> BitMap64:
-        """Update the rows that are off, and return their clients; a client without a row is on."""
-        to_update = ids & BitMap64([client for client, value in enabled.items() if value == OFF])
-        if to_update:
-            self.on_these(connection, statement=_UPDATE, feature_id=feature_id, ids=to_update, enabled=_ON)
-        return to_update
 
     def _check_connection(self, connection: sa.Connection) -> None:
         """Check each new connection once: after a lost one, a proxy may lead to another server."""

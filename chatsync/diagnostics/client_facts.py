@@ -1,10 +1,10 @@
 """Gathering what there is to know about single clients. Writes nothing and takes no lock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyroaring import BitMap64
 
-from chatsync.core import limit_objections, storable
+from chatsync.core import Action, limit_objections, storable
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.diagnostics.history import client_changes, listed_since
 from chatsync.diagnostics.survey import Survey
@@ -61,6 +61,7 @@ def _clients(
     rows: Mapping[int, Mapping[int, bool]],
     records: Sequence[Record],
 ) -> list[ClientFacts]:
+    refused = _refused_in(records, survey.asked)
     done, since = client_changes(records, survey.asked), listed_since(records, survey.asked)
     return [
         ClientFacts(
@@ -71,9 +72,21 @@ def _clients(
             rows={shard: rows[shard][client] for shard in sorted(rows) if client in rows[shard]},
             client_changes=done.get(client, ()),
             rejected=survey.rejected.get(client, ()),
+            refused_in=refused.get(client),
         )
         for client in asked
     ]
+
+
+def _refused_in(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]:
+    """Return the run in which a server refused to write a client, unless a later run changed it. Newest run first."""
+    found: dict[int, Record] = {}
+    undecided = asked
+    for record in records:
+        refused = BitMap64().union(*(record.refused(action) for action in Action))
+        found.update(dict.fromkeys(undecided & refused, record))
+        undecided = undecided.difference(refused, *(record.touched(action) for action in Action))
+    return found
 
 
 def _refusals(survey: Survey) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ class ClientFacts:
     rows: Mapping[int, bool]
     client_changes: Sequence[ClientChange]
     rejected: Sequence[Rejected] = ()
+    refused_in: Record | None = None  # the run in which the server refused its row, unless a later one changed it
 
     @property
     def is_off(self) -> bool:
@@ -129,6 +130,7 @@ class Next(StrEnum):
     LIST_OLDER = "list older"  # than the one that was synced last
     DISABLED = "disabled"
     REFUSED = "refused"
+    ROW_REFUSED = "refused by the server"  # in the last run that tried
     NO_SHARD = "no shard"
     SHARD_MISSING = "shard missing"
     SHARD_AWAY = "shard away"
@@ -158,9 +160,11 @@ def _pending_run(facts: ClientFacts, job: JobFacts) -> Next:
         return Next.LIST_OLDER
     if job.refusals:
         return Next.REFUSED
-    return Next.FULL_RUN if job.meaning is ModTimeState.SYNCED else Next.CHANGE
+    if job.meaning is ModTimeState.SYNCED:
+        return Next.FULL_RUN
+    return Next.ROW_REFUSED if facts.refused_in else Next.CHANGE
 
 
 def may_be_refused(facts: ClientFacts, job: JobFacts) -> bool:
     """Tell whether the answer for this client depends on the limits, and so on a whole diff."""
-    return next_run(facts, job) in (Next.CHANGE, Next.FULL_RUN)
+    return next_run(facts, job) in (Next.CHANGE, Next.FULL_RUN, Next.ROW_REFUSED)

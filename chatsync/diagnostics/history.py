@@ -219,6 +219,7 @@ def _document(run: Shown) -> dict[str, Any]:
                 "changed": len(shard.of(action).changed),
                 "already": shard.of(action).already,
                 "failed": shard.of(action).failed,
+                "refused": list(shard.of(action).refused),
             }
             for action in Action
         }

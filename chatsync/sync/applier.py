@@ -5,19 +5,25 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
+from pyroaring import BitMap64
+
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import Action, Plan, ShardResult, chunks, counted, nothing_done
+from chatsync.core import Action, Plan, ShardResult, Tally, Written, chunks, counted, nothing_done, some
 from chatsync.databases.job_lock import job_lock
 from chatsync.databases.last_apply import noted_as_last
 from chatsync.databases.replica_lag import ReplicaLag
 from chatsync.databases.shard_writer import ShardWriter
-from chatsync.errors import ChatsyncError, LockLostError, StoppedError, UnfinishedError
+from chatsync.errors import ChatsyncError, DatabaseError, LockLostError, StoppedError, UnfinishedError
 from chatsync.parallel import SideBySide
 from chatsync.progress import Advance, progress_bar
 from chatsync.sync.guard import Guard, ShardGuard
 from chatsync.sync.plan_checks import check_before_apply, check_homes
 from chatsync.sync.recorder import Recorder
+
+# A shard that refuses so many clients one by one refuses them for a reason that is not theirs.
+_MOST_REFUSED = 100
+_REFUSED_SHOWN = 20
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +86,7 @@ def _write_all(
         if outcome.error is not None and not isinstance(outcome.error, ChatsyncError):
             logger.error("shard %d: a bug", shard, exc_info=outcome.error)
             result.error = ChatsyncError(f"shard {shard}: a bug: {outcome.error!r}")
-        else:
+        elif outcome.error is not None:
             result.error = outcome.error
         _log(f"shard {shard}", [result], began=began, shard=shard)
     _log("apply", results, began=began)
@@ -95,21 +101,41 @@ def _write_shard(
         ReplicaLag(settings, result.shard, scope) as replica,
     ):
         for action, tally in result.tallies.items():
+            write = partial(
+                shard.write, action, plan.feature.id, may_begin=guard.may_begin, may_commit=guard.may_commit
+            )
             for batch in chunks(tally.planned, settings.apply.batch_size):
                 if not first:
                     shard.wait(settings.apply.pause)
                 replica.wait(before=shard.hang_up)
-                written = shard.write(
-                    action,
-                    plan.feature.id,
-                    batch,
-                    may_begin=guard.may_begin,
-                    may_commit=guard.may_commit,
-                    committing=tally.in_doubt,
-                )
-                guard.count(tally, written)
-                advance(len(batch))
+                _write_batch(write, batch, tally, guard=guard, advance=advance)
                 first = False
+
+
+def _write_batch(
+    write: Callable[..., Written], batch: BitMap64, tally: Tally, *, guard: ShardGuard, advance: Advance
+) -> None:
+    """Write one batch; where the server refuses a row, halve it until each such client stands alone.
+
+    The parts together are no more rows than the batch, so there is no pause between them. Raises
+    DatabaseError at a fault of another kind, and after so many clients that they are not the cause.
+    """
+    parts = [batch]
+    while parts:
+        part = parts.pop()
+        try:
+            guard.count(tally, write(part, committing=tally.in_doubt))
+        except DatabaseError as error:
+            if not error.is_about_rows:
+                raise
+            if len(part) > 1:
+                parts += reversed(list(chunks(part, (len(part) + 1) // 2)))
+                continue
+            guard.refuse(tally, part, error)
+            if len(tally.refused) >= _MOST_REFUSED:
+                what = f"gave up after {_MOST_REFUSED} refused clients, so the cause is not a single one: {error.what}"
+                raise DatabaseError(what, where=error.where, way_out=error.way_out) from error
+        advance(len(part))
 
 
 def _log(where: str, results: Sequence[ShardResult], *, began: float, **event: int) -> None:
@@ -133,7 +159,8 @@ def _check_finished(plan: Plan, results: Sequence[ShardResult], *, reason: Chats
     failed_count = sum(result.failed for result in failed)
     planned = sum(len(tally.planned) for result in results for tally in result.tallies.values())
     done = f"{planned - failed_count} of {planned} changes are in place"
-    the_rest = "the same --undo again does the rest" if plan.undo_of else "the next run does the rest"
+    does = "tries the rest again" if any(result.refused for result in results) else "does the rest"
+    the_rest = f"the same --undo again {does}" if plan.undo_of else f"the next run {does}"
     so_far = f"{done}, the mod-time was not moved, {the_rest}"
     what = " | ".join([*([str(reason)] if reason else []), *(_failed(result, reason) for result in failed)])
     raise UnfinishedError(f"{what}; {so_far}", reason=reason)
@@ -143,4 +170,6 @@ def _failed(result: ShardResult, reason: ChatsyncError | None) -> str:
     """Return how many changes failed on a shard, and why, where it has a reason of its own."""
     why = "" if result.error is None or result.error is reason else f": {result.error}"
     doubt = f", {result.in_doubt} of them perhaps done, as the answer to a commit was lost" if result.in_doubt else ""
-    return f"{counted(result.failed, 'change')} failed on shard {result.shard}{doubt}{why}"
+    ids = result.refused
+    refused = f", {len(ids)} of them refused by the server (client {some(ids, _REFUSED_SHOWN)})" if ids else ""
+    return f"{counted(result.failed, 'change')} failed on shard {result.shard}{refused}{doubt}{why}"

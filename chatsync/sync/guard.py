@@ -108,6 +108,13 @@ class ShardGuard:
             if not self._is_taken:
                 tally.add(written)
 
+    def refuse(self, tally: Tally, client: BitMap64, error: ChatsyncError) -> None:
+        """Count one client whose row the server refuses; the first error stands for all."""
+        with self._one_at_a_time:
+            if not self._is_taken:
+                tally.refuse(client)
+                self._result.error = self._result.error or error
+
     def take(self) -> None:
         """Close the result: from now on it contains everything that was committed, or may have been."""
         with self._one_at_a_time:

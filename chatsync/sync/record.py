@@ -41,7 +41,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ActionRecord(_Part, frozen=True, kw_only=True):
     """One action on one shard: `changed` are the clients whose row this run changed.
 
-    `in_doubt` are those of a commit whose answer was lost; they are counted in `failed`.
+    `in_doubt` are those of a commit whose answer was lost, `refused` those whose row the server refuses to
+    write; both are counted in `failed`.
     """
 
     planned: int
@@ -49,6 +50,7 @@ class ActionRecord(_Part, frozen=True, kw_only=True):
     already: int
     failed: int
     in_doubt: BitMap64 = msgspec.field(default_factory=BitMap64)
+    refused: BitMap64 = msgspec.field(default_factory=BitMap64)
 
     @property
     def touched(self) -> BitMap64:
@@ -110,6 +112,10 @@ class Record(_Part, frozen=True, kw_only=True):
         """Join the clients of one action that were changed, or may have been, over all shards."""
         return BitMap64().union(*(shard.of(action).touched for shard in self.shards.values()))
 
+    def refused(self, action: Action) -> BitMap64:
+        """Join the clients of one action that a server refused, over all shards."""
+        return BitMap64().union(*(shard.of(action).refused for shard in self.shards.values()))
+
     def count(self, field: str) -> int:
         """Add up `planned`, `already` or `failed` over shards and actions."""
         return sum(getattr(shard.of(action), field) for shard in self.shards.values() for action in Action)
@@ -152,6 +158,7 @@ def from_document(document: Any) -> Record:
     for number, shard in record.shards.items():
         for action, planned in ((Action.TURN_OFF, plan.turn_off), (Action.TURN_ON, plan.turn_on)):
             # The plan's own hash vouches for its ids; a run changes no others.
-            if not shard.of(action).touched <= planned.get(number, BitMap64()):
+            did = shard.of(action)
+            if not did.touched | did.refused <= planned.get(number, BitMap64()):
                 raise ValueError(f"shard {number} changed clients that are not in the plan")
     return record

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+from pyroaring import BitMap64
 
 from chatsync.config.settings import Settings
 from chatsync.core import Action, Plan, ShardResult, Tally, format_time
@@ -90,7 +91,10 @@ class Recorder:
             raise OutputError(f"the record of this run can't be started: {error.what}", way_out=way_out) from None
 
     def _end(self, results: Sequence[ShardResult], error: UnfinishedError | None) -> None:
-        """Write what was done and how the run ended; a run that changed nothing leaves no record."""
+        """Write what was done and how the run ended; a run that changed nothing leaves no record.
+
+        Except where clients were refused which the last record does not name.
+        """
         now = self._started + timedelta(seconds=time.monotonic() - self._began)
         record = msgspec.structs.replace(
             self._record,
@@ -100,7 +104,7 @@ class Recorder:
             ended=format_time(now),
             shards={result.shard: _shard_record(result) for result in results},
         )
-        if any(record.touched(action) for action in Action):
+        if any(record.touched(action) for action in Action) or _refused(record) - self._refused_before():
             self._records.write(record)
             logger.info("record %s written", self._records.path(record.id), extra={"run": record.id})
         else:
@@ -110,6 +114,19 @@ class Recorder:
             self._records.prune(now=min(now, datetime.now(UTC)))
         except ChatsyncError as problem:
             logger.warning("old records stay: %s", problem)
+
+    def _refused_before(self) -> BitMap64:
+        """Return the clients that a server refused in the last recorded run on these databases."""
+        plan = self._record.plan
+        for record in self._records.newest():
+            same = (record.plan.target, record.plan.feature) == (plan.target, plan.feature)
+            if same and record.id != self._record.id:
+                return _refused(record)
+        return BitMap64()
+
+
+def _refused(record: Record) -> BitMap64:
+    return BitMap64().union(*(record.refused(action) for action in Action))
 
 
 def _outcome(error: UnfinishedError | None) -> Outcome:
@@ -133,6 +150,7 @@ def _action_record(tally: Tally) -> ActionRecord:
         already=len(tally.already),
         failed=tally.failed,
         in_doubt=tally.in_doubt,
+        refused=tally.refused,
     )
 
 

@@ -204,7 +204,8 @@ def results_report(results: Sequence[ShardResult], *, output_format: str) -> str
         rows.append(_result_row(without_a_change(folded), []))
     rows.append(_result_row("total", results))
     headers = ("shard", "planned", "turned off", "turned on", "already so", "failed")
-    return tabulate(rows, headers=headers, tablefmt="simple")
+    refused = [f"refused by the server on shard {item.shard}: {few(item.refused)}" for item in results if item.refused]
+    return "\n".join([tabulate(rows, headers=headers, tablefmt="simple"), *([""] if refused else []), *refused])
 
 
 def _result_row(name: str, results: Sequence[ShardResult]) -> tuple[str, int, int, int, int, int]:
@@ -222,7 +223,7 @@ def _result_row(name: str, results: Sequence[ShardResult]) -> tuple[str, int, in
 
 
 def results_document(results: Sequence[ShardResult]) -> dict[str, Any]:
-    """Describe what was done: for each shard, for each action, the four counts."""
+    """Describe what was done: for each shard, for each action, the four counts, and the clients that were refused."""
     return {"shards": {str(result.shard): _result_document(result) for result in results}}
 
 
@@ -239,4 +240,4 @@ def _result_document(result: ShardResult) -> dict[str, Any]:
     totals = {
         key: sum(counts[key] for counts in actions.values()) for key in ("planned", "changed", "already", "failed")
     }
-    return {**totals, **actions, "error": str(result.error) if result.error else None}
+    return {**totals, **actions, "refused": list(result.refused), "error": str(result.error) if result.error else None}

@@ -101,4 +101,4 @@ def make_known(job: Job) -> Job:
 
 def action(planned: int, changed: list[int], *, already: int = 0, failed: int = 0) -> dict[str, Any]:
     """Return what a record says of one action on one shard."""
-    return {"planned": planned, "changed": changed, "already": already, "failed": failed, "in_doubt": []}
+    return {"planned": planned, "changed": changed, "already": already, "failed": failed, "in_doubt": [], "refused": []}

@@ -116,7 +116,7 @@ def test_no_client_id(recorded_job: Job, client: str) -> None:
 
 def test_json(recorded_job: Job) -> None:
     record = recorded_job.records()[0]
-    untouched = {"planned": 0, "changed": 0, "already": 0, "failed": 0}
+    untouched = {"planned": 0, "changed": 0, "already": 0, "failed": 0, "refused": []}
 
     newest = recorded_job.run("history", "--format", "json").json[0]
 

@@ -279,6 +279,7 @@ def test_apply_says_the_same_as_json(changed: Job) -> None:
         "changed": 1,
         "already": 1,
         "failed": 0,
+        "refused": [],
         "error": None,
         "turn_off": {"planned": 1, "changed": 1, "already": 0, "failed": 0},
         "turn_on": {"planned": 1, "changed": 0, "already": 1, "failed": 0},

@@ -7,8 +7,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.harness.job import Job
+from tests.harness.schema import create_world
+
 if TYPE_CHECKING:
-    from tests.harness.job import Job
+    from pathlib import Path
+
+    from tests.harness.servers import Server
 
 RUNS = int(os.environ.get("CHATSYNC_TEST_RUNS", "10"))
 
@@ -40,3 +47,16 @@ def test_a_process_survives_its_first_connections(server_job: Job) -> None:
     ]
 
     assert codes == [0] * RUNS
+
+
+@pytest.mark.parametrize(("command", "runs"), [("check", RUNS), ("doctor", RUNS // 5)])
+def test_a_command_survives_its_first_connections(server: Server, tmp_path: Path, command: str, runs: int) -> None:
+    """Many shards, and the whole command, as the monitoring runs it. More runs by CHATSYNC_TEST_RUNS=2000."""
+    job = Job(tmp_path, create_world(server, shards=24))
+    job.settle_off({shard: shard for shard in job.shards})
+    job.list(job.shards)
+    assert job.chain().code == 0
+
+    codes = [job.process(command).code for _ in range(runs)]
+
+    assert codes == [0] * runs
