@@ -18,6 +18,7 @@ _OUTLOOKS_OF_A_CHANGE = {
     Next.CHANGE: "answer.change",
     Next.FULL_RUN: "answer.full_run",
     Next.REFUSED: "answer.refused",
+    Next.ROW_REFUSED: "answer.row_refused",
     Next.LIST_OLDER: "answer.list_older",
 }
 

@@ -71,6 +71,15 @@ class ClientFacts:
         return self.home is not None and self.rows.get(self.home) is False
 
     @property
+    def refusal(self) -> str:
+        """Which server refused the client's row in which run, and why; empty where none did."""
+        run = self.refused_in
+        if run is None or self.home is None:
+            return ""
+        why = run.shards[self.home].error if self.home in run.shards else run.error
+        return f"shard {self.home} refused in run {run.id}: {why}"
+
+    @property
     def pending(self) -> Action | None:
         """The change that the list asks for and that has not been made yet."""
         if self.listed is None or self.listed == self.is_off:

@@ -150,7 +150,7 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
         f"one without --if-modified turns it {verb}",
         Next.DISABLED: f"none: the job is disabled {_until(job)} (`chatsync set-modtime --reset` ends that){after}",
         Next.REFUSED: f"would turn it {verb}, but is refused: " + " | ".join(job.refusals),
-        Next.ROW_REFUSED: f"tries to turn it {verb}, which {_refusal(facts)}",
+        Next.ROW_REFUSED: f"tries to turn it {verb}, which {facts.refusal}",
         Next.LIST_OLDER: f"would turn it {verb}, but {_older(job)}",
         Next.NO_SHARD: "leaves the client out: it lives on no shard",
         Next.SHARD_MISSING: f"fails: shard {facts.home} is missing from databases.shards",
@@ -158,14 +158,6 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
         Next.NO_LIST: "fails as long as the list can't be read",
         Next.NO_MODTIME: f"fails: {job.modtime_error}",
     }[next_run(facts, job)]
-
-
-def _refusal(facts: ClientFacts) -> str:
-    if facts.refused_in is None or facts.home is None:
-        return "a server refused"
-    run = facts.refused_in
-    why = run.shards[facts.home].error if facts.home in run.shards else run.error
-    return f"shard {facts.home} refused in run {run.id}: {why}"
 
 
 def _older(job: JobFacts) -> str:

@@ -28,6 +28,8 @@ SENTENCES: Mapping[str, str | tuple[str, ...]] = {
     "answer.disabled": "the sync is switched off {until}, so it stays like this for now",
     "answer.refused.off": "the sync is held back by a limit, and turns it off once its operators have released it",
     "answer.refused.on": "the sync is held back by a limit, and turns it on once its operators have released it",
+    "answer.row_refused.off": "the database refuses to turn it off: the operators have to see why",
+    "answer.row_refused.on": "the database refuses to turn it on: the operators have to see why",
     "answer.list_older.off": "the sync does not take this list, as a later one was synced: its operators decide "
     "whether it turns it off",
     "answer.list_older.on": "the sync does not take this list, as a later one was synced: its operators decide "
