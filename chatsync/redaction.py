@@ -15,9 +15,14 @@ _IN_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;",
 
 # Shorter texts stand in too many words and numbers; they are still hidden inside a URL.
 _MIN_LENGTH = 4
-# Up to this length a secret is hidden only where it stands alone: "test" is no secret in "latest".
-_MAX_WORD_LENGTH = 7
-_PROGRAM = "chatsync"  # a password that is the program's own name would hide the start of every line
+# Up to this length letters of one case are taken for a word, which is hidden only where a password stands: a password
+# "changes" or "feature" must not turn what the program says, its JSON or its plans into stars.
+_LONGEST_WORD = 10
+_WORD = re.compile(r"[A-Za-z]?(?:[a-z]+|[A-Z]+)")
+# Up to this length letters and digits are hidden only where they stand alone: "abc1" is no secret in "fabc12".
+_LONGEST_ALONE = 7
+# After the user in a URL, after "=", as a literal after "=", or percent-encoded; never as a value or a key of JSON.
+_IN_PLACE = r"(?:(?<=[^\"]:)|(?<==)|(?<==[\"'])|(?<=%[0-9A-Fa-f]{2}))"
 
 # `//user:password@`, also with one slash, as a path library writes it. A password may hold "@".
 _LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?!PASSWORD@)(?:[^\s\"\\]|\\.)*@")  # except our own USER:PASSWORD@
@@ -34,15 +39,21 @@ _spelt: frozenset[str] = frozenset()
 _pattern: re.Pattern[str] | None = None
 
 
-def keep_secret(text: str) -> None:
-    """Register a secret: from now on it is hidden in whatever leaves the program."""
+def keep_secret(text: str) -> bool:
+    """Register a secret: from now on it is hidden in whatever leaves the program.
+
+    Returns False for one that can't be told from ordinary text, a word, a number or less than 4 characters:
+    it is hidden only where a password stands, as in a URL.
+    """
     global _pattern, _spelt  # noqa: PLW0603  # one registry for the process, as a secret is one for all its threads
-    if len(text) < _MIN_LENGTH or text == _PROGRAM or text in _known:
-        return
-    _known.add(text)
-    _spelt = _spelt | _spellings(text)
-    longest_first = sorted(_spelt, key=lambda spelling: (-len(spelling), spelling))
-    _pattern = re.compile("|".join(map(_alone, longest_first)))
+    if len(text) < _MIN_LENGTH:
+        return False
+    if text not in _known:
+        _known.add(text)
+        _spelt = _spelt | _spellings(text)
+        longest_first = sorted(_spelt, key=lambda spelling: (-len(spelling), spelling))
+        _pattern = re.compile("|".join(map(_alone, longest_first)))
+    return not _is_ordinary(text)
 
 
 def forget_secrets() -> None:
@@ -63,13 +74,20 @@ def _spellings(secret: str) -> set[str]:
     return {form for form in forms if len(form) >= _MIN_LENGTH}
 
 
+def _is_ordinary(text: str) -> bool:
+    """Tell whether a secret is a word or a number, as messages, JSON keys, ids and counts are."""
+    return text.isdigit() or (len(text) <= _LONGEST_WORD and _WORD.fullmatch(text) is not None)
+
+
 def _alone(spelling: str) -> str:
-    """Return the pattern of a secret; a word or a number counts only where it stands alone."""
+    """Return the pattern of a secret; a short one counts only where it stands alone."""
     pattern = re.escape(spelling)
     if spelling.isdigit():
         # Bare numbers are ids and counts, and JSON must stay JSON.
-        return rf"(?<=[:=/'\"]){pattern}(?![0-9A-Za-z])"
-    if spelling.isalnum() and len(spelling) <= _MAX_WORD_LENGTH:
+        return rf"(?:(?<=[^\"]:)|(?<=[=/'\"])){pattern}(?![0-9A-Za-z])"
+    if _is_ordinary(spelling):
+        return rf"{_IN_PLACE}{pattern}(?![0-9A-Za-z])"
+    if spelling.isalnum() and len(spelling) <= _LONGEST_ALONE:
         return rf"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{{2}})){pattern}(?![0-9A-Za-z])"
     return pattern
 

@@ -14,7 +14,7 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         """Hide `value`, here and in whatever leaves the program."""
-        keep_secret(value)
+        self.is_hidden = keep_secret(value)  # in all that leaves the program, not only in URLs
         self._value = value
 
     def reveal(self) -> str:

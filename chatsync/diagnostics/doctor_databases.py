@@ -70,14 +70,11 @@ class Place:
     def needs(self) -> list[Need]:
         """List the privileges that the job needs here."""
         return [
-            Need(privilege=privilege, database=self.url.database, table=table.name, columns=_lower(columns))
+            Need(privilege=privilege, database=self.url.database, table=table.name, columns=lower)
             for table, uses in _USES.get(self.kind, {}).items()
             for privilege, columns in uses.items()
+            for lower in [frozenset(map(str.lower, columns))]
         ]
-
-
-def _lower(columns: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(column.lower() for column in columns)
 
 
 def check_databases(settings: Settings, scope: CancelScope) -> Iterator[Line]:
@@ -216,8 +213,13 @@ def describe(place: Place, server: Server) -> Iterator[Line]:
         yield bad(place.part, "the server is read-only: is it a replica? name the primary in [databases]")
     if abs(server.ahead) > _CLOCK_TOLERANCE:
         yield warning(place.part, f"the clocks are {apart} apart: check NTP on this machine and there")
-    if not server.tls and not place.url.unix_socket and place.url.host not in _LOOPBACK:
+    is_remote = not place.url.unix_socket and place.url.host not in _LOOPBACK
+    if is_remote and not server.tls:
         yield warning(place.part, "passwords and ids travel without TLS; add ?ssl_ca=FILE to the URL")
+    elif is_remote and "ssl_ca" not in place.url.options:
+        yield warning(place.part, "a machine in the middle can get the password; add ?ssl_ca=FILE to the URL")
+    if place.url.password and not place.url.password.is_hidden:
+        yield warning(place.part, "the password is a word, a number or too short: only in URLs is it shown as ***")
     if place.url.options.get("ssl_verify_identity") is False:
         yield warning(place.part, "ssl_verify_identity=false: the login goes to any host with such a certificate")
 
@@ -235,7 +237,7 @@ def _tables(place: Place, database: Database, unreadable: set[str]) -> Iterator[
 
 def _surplus(place: Place, places: list[Place], grants: Grants, account: str) -> Iterator[Line]:
     """Warn of grants that the job does not need, once for each server, with its first database."""
-    same = [other for other in places if _server_of(other.url) == _server_of(place.url)]
+    same = [other for other in places if (other.url.server, other.url.user) == (place.url.server, place.url.user)]
     if same[0] is not place:
         return
     needs = [need for other in same for need in other.needs()]
@@ -243,7 +245,3 @@ def _surplus(place: Place, places: list[Place], grants: Grants, account: str) ->
     if extra:
         shown = ", ".join(extra[:3]) + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")  # noqa: PLR2004  # as many as fit on a line
         yield warning(place.part, f"{account} may do more than the job needs: {shown}; REVOKE what it does not use")
-
-
-def _server_of(url: DatabaseUrl) -> tuple[str, str]:
-    return url.server, url.user

@@ -24,8 +24,10 @@ from chatsync.ytsaurus.token import WAYS
 
 _CLIENT_ERRORS = (YtError, OSError, HTTPException, pool.HTTPError, AnswerError, LinksMovedError)
 # Codes of errors, from the client's own predicates (yt.common, YtError.is_…) and what its HTTP client retries.
-_RESOLVE, _AUTHENTICATION, _ACCESS_DENIED, _NO_TRANSACTION, _CHUNK_UNAVAILABLE = 500, 900, 901, 11000, 716
-_PASSING_CODES = frozenset({3, 100, 105, 108, 122, 202, 218, 712, 716, 904, 2100, 3302})
+_RESOLVE, _AUTHENTICATION, _ACCESS_DENIED, _NO_TRANSACTION = 500, 900, 901, 11000
+# Chunk unavailable, and chunk is lost: also the latter is said while the nodes that hold it are restarted.
+_CHUNKS_UNAVAILABLE = frozenset({716, 743})
+_PASSING_CODES = frozenset({3, 100, 105, 108, 122, 202, 218, 712, 904, 2100, 3302}) | _CHUNKS_UNAVAILABLE
 _LASTING_CODES = frozenset({_RESOLVE, _AUTHENTICATION, _ACCESS_DENIED, _NO_TRANSACTION})
 _PASSING_ERRORS = (
     http.ConnectionError, http.Timeout, http.ChunkedEncodingError, pool.TimeoutError, pool.ProtocolError,
@@ -200,12 +202,16 @@ def _about_way(error: BaseException, cluster: Cluster, path: str, scope: CancelS
         return SourceError(f"the host {host} is unknown: {why}", where=where, way_out=way_out)
     if not is_transient(error):
         return SourceError(f"cannot read the table: {why}", where=where)
-    what = (
-        "data of the table is unavailable" if _CHUNK_UNAVAILABLE in _codes(error) else "the cluster is away or too busy"
-    )
+    if _codes(error) & _CHUNKS_UNAVAILABLE:
+        # No attribute tells whether a chunk is lost for good, or its nodes come back.
+        what = f"chunks of the table are unavailable, for now or for good: {why}"
+        way_out = "ask the cluster's operators (//sys/lost_vital_chunks), or have the table written again"
+        return SourceAwayError(what, where=where, gave_up=scope.gave_up, way_out=way_out)
     heavy = host != cluster.netloc and not isinstance(error, YtError)
     way_out = f"if {host} cannot be reached from here, set exclusions.use_hosts = false" if heavy else ""
-    return SourceAwayError(f"{what}: {why}", where=where, gave_up=scope.gave_up, way_out=way_out)
+    return SourceAwayError(
+        f"the cluster is away or too busy: {why}", where=where, gave_up=scope.gave_up, way_out=way_out
+    )
 
 
 def _why(error: BaseException, cluster: Cluster) -> str:

@@ -63,6 +63,21 @@ def planted(job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
     return job
 
 
+@pytest.mark.parametrize("word", ["changes", "feature", "shard", "null", "True", "records", "chatsync"])
+def test_a_secret_that_is_an_ordinary_word_breaks_nothing(cluster_job: Job, yt: YtProxy, word: str) -> None:
+    """The program's own words and JSON stay as they are, also in the plan that the next step reads."""
+    cluster_job.settle({1: 1, 2: 2, 3: 3})
+    cluster_job.configure(records={"dir": "records"}, limits={"free": 100})
+    yt.tokens = {word: "robot"}
+    cluster_job.environment["YT_TOKEN"] = word
+
+    result = cluster_job.chain()
+
+    assert (result.code, cluster_job.off()) == (0, {1, 2, 3})
+    assert "***" not in cluster_job.run("diff", "--format", "json").out
+    assert cluster_job.run("history", "--format", "json").json[0]["outcome"] == "done"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-vv",), ("-vv", "--log-format", "json")])
 def test_where_all_is_well(planted: Job, options: tuple[str, ...]) -> None:

@@ -92,14 +92,16 @@ def test_a_certificate_of_an_unknown_authority_is_named(cluster_job: Job, yt: Yt
     assert cluster_job.diff().code == 0
 
 
-@pytest.mark.parametrize("code", [3, 100, 105, 716, 904])
+@pytest.mark.parametrize("code", [3, 100, 105, 716, 743, 904])
 def test_a_fault_that_may_pass_is_not_taken_for_a_refused_format(cluster_job: Job, yt: YtProxy, code: int) -> None:
     yt.fail_next("read_table", code=code, times=FOREVER, message="passing")
     cluster_job.configure(run={"retry_timeout": "0.2s"})
 
     result = cluster_job.diff()
 
-    what = "data of the table is unavailable" if code == 716 else "the cluster is away or too busy"
+    is_chunk = code in (716, 743)
+    what = "chunks of the table are unavailable, for now or for good" if is_chunk else "the cluster is away or too busy"
     assert_one_line(result, f"{what}: passing; gave up after 0.2s of retries")
+    assert ("have the table written again" in result.err) == is_chunk
     formats = {str(seen.params["output_format"]) for seen in yt.requests if seen.command == "read_table"}
     assert formats == {"schemaful_dsv"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatsync.config.database_url import DatabaseUrl
+from chatsync.config.database_url import DatabaseUrl, Secret
 from chatsync.diagnostics.doctor_databases import Place, Server, describe
 from chatsync.diagnostics.grants import parse_grants
 from tests.harness.job import FEATURE, PROPERTY, TABLE, Job, SqliteFiles
@@ -373,6 +373,33 @@ def test_an_old_server_without_tls_elsewhere() -> None:
         "✗ dict       the first MySQL that works is 5.7; upgrade this one",
         "! dict       passwords and ids travel without TLS; add ?ssl_ca=FILE to the URL",
     ]
+
+
+@pytest.mark.parametrize(
+    ("password", "options", "warned"),
+    [
+        ("hunter2-x", {}, ["dict       a machine in the middle can get the password; add ?ssl_ca=FILE to the URL"]),
+        ("hunter2-x", {"ssl_ca": "ca.pem"}, []),
+        (
+            "changes",
+            {"ssl_ca": "ca.pem"},
+            ["dict       the password is a word, a number or too short: only in URLs is it shown as ***"],
+        ),
+    ],
+)
+def test_a_password_that_others_may_get_to_see(
+    password: str, options: dict[str, str | int | bool | list[str]], warned: list[str]
+) -> None:
+    url = DatabaseUrl(
+        database="ppcdict", host="db.example", port=3306, user="u", password=Secret(password), options=options
+    )
+    server = Server(
+        version="8.4.0", account="", read_only=False, ahead=timedelta(0), tls="TLSv1.3", grants=parse_grants([])
+    )
+
+    lines = [str(line) for line in describe(Place(part="dict", kind="dict", url=url), server)]
+
+    assert [line.removeprefix("! ") for line in lines if line.startswith("!")] == warned
 
 
 def test_a_driver_without_its_c_extension(sound_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

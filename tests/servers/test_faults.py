@@ -344,6 +344,30 @@ def test_a_server_that_freezes_in_a_batch(eight_job: Job, wired: Wired, server: 
     assert seconds < 14
 
 
+@pytest.mark.slow
+def test_how_long_a_batch_waits_for_a_server_that_freezes(
+    wide_job: Job, wide_world: World, second_server: Server
+) -> None:
+    """As long as a statement may wait for a row, 60 s, then 10 s for one attempt to connect."""
+    wide_job.configure(run={"retry_timeout": "5s"})
+    wide_world.sql("ppc1", "INSERT INTO clients_features VALUES (2, 217, 1)")
+    wide_job.diff()
+    with locked_row(second_server, "ppc1", 2):
+        process = wide_job.start("apply", "--plan", str(wide_job.plan_file))
+        wait_for_statement(second_server, "%ClientID IN (1, 2) FOR UPDATE")
+        second_server.freeze()
+        began = time.monotonic()
+        _, err = process.communicate(timeout=120)
+        seconds = time.monotonic() - began
+        second_server.thaw()
+
+    assert process.returncode == 1
+    assert "2 changes failed on shard 1: shard 1 (" in err
+    assert "gave up after 5s of retries (run.retry_timeout)" in err
+    assert 55 < seconds < 80
+    assert wide_job.off() >= {3, 4, 7, 8}
+
+
 def test_a_shard_that_is_frozen_before_an_apply_keeps_no_other_one_waiting(
     wide_job: Job, second_server: Server
 ) -> None:

@@ -58,12 +58,22 @@ def test_the_password_of_a_url(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("secret", "text", "shown"),
     [
-        ("test", "the latest test: u:test@h /test", "the latest ***: u:***@h /***"),
+        ("test", "the latest test: u:test@h /test", "the latest test: u:***@h /test"),
+        ("test", "connect(user='u', password='test')", "connect(user='u', password='***')"),
+        ("changes", '{"verdict": "changes", "x":"changes"}', '{"verdict": "changes", "x":"changes"}'),
+        ("shard", "shard 1: apply will make 3 changes", "shard 1: apply will make 3 changes"),
+        ("Password", "Check the Password", "Check the Password"),
+        ("null", '{"error":null, "failed": null}', '{"error":null, "failed": null}'),
+        ("7000", '{"port":7000}', '{"port":7000}'),
+        ("abc1", "xabc12 is abc1", "xabc12 is ***"),
+        ("tRuStNo", "is tRuStNo", "is ***"),
+        ("correcthorsebattery", "is correcthorsebattery", "is ***"),
         ("test", "%3Atest%40", "%3A***%40"),
         ("hunter-22", "xhunter-22y", "x***y"),
         ("1234567", '{"clients": [1234567], "url": "h/1234567"}', '{"clients": [1234567], "url": "h/***"}'),
         ("abc", "abc", "abc"),  # too short to be told from ordinary text
         ("chatsync", "chatsync: no", "chatsync: no"),
+        ("chatsync", "//chatsync:chatsync@h", "//chatsync:***@h"),
         ("a  b\tc", "why: a b c", "why: ***"),
     ],
 )
@@ -71,6 +81,17 @@ def test_ordinary_text_stays(secret: str, text: str, shown: str) -> None:
     redaction.keep_secret(secret)
 
     assert redaction.without_secrets(text) == shown
+
+
+@pytest.mark.parametrize("secret", ["abc", "1234", "changes", "Feature", "PASSWORD"])
+def test_a_secret_that_can_not_be_told_from_ordinary_text_is_told(secret: str) -> None:
+    assert not redaction.keep_secret(secret)
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "tRuStNo", "ab-c", "wordswithoutend"])
+def test_any_other_secret_is_hidden_everywhere(secret: str) -> None:
+    assert redaction.keep_secret(secret)
+    assert redaction.without_secrets(f'{{"a": "{secret}"}} {secret}') == '{"a": "***"} ***'
 
 
 def test_every_password_in_a_configuration_is_known() -> None:
