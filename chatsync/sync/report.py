@@ -205,7 +205,7 @@ def results_report(results: Sequence[ShardResult], *, output_format: str) -> str
     rows.append(_result_row("total", results))
     headers = ("shard", "planned", "turned off", "turned on", "already so", "failed")
     refused = [f"refused by the server on shard {item.shard}: {few(item.refused)}" for item in results if item.refused]
-    return "\n".join([tabulate(rows, headers=headers, tablefmt="simple"), *([""] if refused else []), *refused])
+    return "\n".join([*refused, *([""] if refused else []), tabulate(rows, headers=headers, tablefmt="simple")])
 
 
 def _result_row(name: str, results: Sequence[ShardResult]) -> tuple[str, int, int, int, int, int]:
