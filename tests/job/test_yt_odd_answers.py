@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 import time
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +18,19 @@ from chatsync.exclusions.table import ListTable
 from chatsync.ytsaurus.client import Cluster
 from chatsync.ytsaurus.table import locked
 from tests.harness.job import TABLE, Job
+from tests.harness.memory import bounded_memory
 from tests.harness.yt_faults import COMMANDS, HTML, TOKEN, assert_one_line
 from tests.harness.yt_http import Reply
 from tests.harness.yt_proxy import FOREVER, YtProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def in_bounded_memory() -> Iterator[None]:
+    with bounded_memory():
+        yield
 
 
 # -- odd answers ---------------------------------------------------------------------------------------------------
@@ -66,7 +73,8 @@ def test_an_attribute_that_is_missing_is_named(cluster_job: Job, yt: YtProxy, na
 
 
 def test_a_bomb_is_not_unpacked(cluster_job: Job, yt: YtProxy) -> None:
-    bomb = gzip.compress(bytes(1 << 28))
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)  # as gzip
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
     for command in COMMANDS:
         yt.heal()
         yt.answer_next(command, Reply(200, bomb, {"Content-Encoding": "gzip"}))

@@ -14,6 +14,7 @@ from chatsync.config.load import load
 from chatsync.config.settings import File
 from chatsync.config.traces import read_traces
 from chatsync.errors import ConfigError, ExitCode
+from tests.harness.memory import bounded_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +128,8 @@ def check(path: Path, content: bytes) -> bool:
 @pytest.mark.slow
 def test_a_thousand_odd_configurations(tmp_path: Path) -> None:
     chance = random.Random(SEED)  # noqa: S311  # no secret is made of it
-    taken = [check(tmp_path / "chatsync.toml", odd_file(chance, tmp_path)) for _ in range(1000)]
+    with bounded_memory():
+        taken = [check(tmp_path / "chatsync.toml", odd_file(chance, tmp_path)) for _ in range(1000)]
 
     assert 50 < sum(taken) < 700  # some are only unusual
 
