@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import yaml
 
 from chatsync.demo_world import write_world
 from tests.harness.job import RECORDS, Job
+from tests.harness.servers import SEARCHED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,7 +179,9 @@ def test_logrotate_takes_the_file(tmp_path: Path) -> None:
     rules.write_text(text.replace("chatsync chatsync", "root root").replace("weekly", "size 1"))
     rules.chmod(0o644)
 
-    result = done("logrotate", "-d", "-s", tmp_path / "state", rules)
+    logrotate = shutil.which("logrotate", path=SEARCHED)  # in /usr/sbin, where an ordinary user's PATH does not lead
+
+    result = done(logrotate, "-d", "-s", tmp_path / "state", rules)
 
     assert result.returncode == 0
     assert "error" not in result.stderr.lower()
