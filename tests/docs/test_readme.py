@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,7 +112,15 @@ def test_the_switch_works_as_written(job: Job) -> None:
     assert values == ["9999-12-31", "2026-12-01", "1970-01-01"]
 
 
-def test_the_changelog_has_this_version() -> None:
+def test_the_changelog_begins_with_this_version_and_its_date() -> None:
     changelog = (readme.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = [title for title in re.findall(r"^## (.+)$", changelog, re.MULTILINE) if title != "Unreleased"]
 
-    assert f"\n## {__version__}" in changelog
+    assert re.fullmatch(rf"{re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)", versions[0])
+
+
+def test_the_changelog_says_nothing_twice_of_one_version() -> None:
+    changelog = (readme.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for section in re.split(r"^## ", changelog, flags=re.MULTILINE):
+        lines = [" ".join(line.split()) for line in re.findall(r"^- (?:.+\n)(?:  .+\n)*", section, re.MULTILINE)]
+        assert [line for line, count in Counter(lines).items() if count > 1] == []
