@@ -97,6 +97,8 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
         code = _fail(invocation, _usage(error), ExitCode.USAGE)
     except click.Abort as abort:
         code = _abort(invocation, abort)
+    except SystemExit:  # click's, and the only one: the reader of the output is gone, as after `| head`
+        code = CheckStatus.UNKNOWN if invocation.method == CHECK else ExitCode.FAILED
     except OSError as error:
         code = _fail(invocation, f"cannot write the output: {error.strerror}", ExitCode.FAILED)
     except Exception as bug:

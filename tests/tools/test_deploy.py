@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -176,7 +178,8 @@ def test_logrotate_takes_the_file(tmp_path: Path) -> None:
     log.write_text("x" * 1000)
     rules = tmp_path / "rules"
     text = (DEPLOY / "logrotate").read_text(encoding="utf-8").replace("/var/log/chatsync", str(tmp_path))
-    rules.write_text(text.replace("chatsync chatsync", "root root").replace("weekly", "size 1"))
+    user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    rules.write_text(text.replace("chatsync chatsync", f"{user} {group}").replace("weekly", "size 1"))
     rules.chmod(0o644)
 
     logrotate = shutil.which("logrotate", path=SEARCHED)  # in /usr/sbin, where an ordinary user's PATH does not lead

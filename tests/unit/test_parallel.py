@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,21 +13,19 @@ from chatsync.cancel_scope import HANDLED_SIGNALS, CancelScope
 from chatsync.errors import StoppedError
 from chatsync.parallel import off_main_thread
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 def test_a_signal_while_a_thread_starts_waits_and_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = threading._start_new_thread  # type: ignore[attr-defined]  # noqa: SLF001 - where the signal comes
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    start = getattr(threading, name)  # where the signal comes
     ended = threading.Event()
     started: list[bool] = []
 
-    def start_and_signal(bootstrap: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def start_and_signal(*arguments: Any, **options: Any) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        start(bootstrap, arguments)
+        start(*arguments, **options)
         started.append(True)
 
-    monkeypatch.setattr(threading, "_start_new_thread", start_and_signal)
+    monkeypatch.setattr(threading, name, start_and_signal)
 
     with CancelScope(deadline=60, retry_timeout=1).watching(), pytest.raises(StoppedError):
         off_main_thread(ended.set)
