@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatsync import cli
-from tests.harness.schema import create_sqlite
+from tests.harness.schema import create_sqlite, open_sqlite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +71,7 @@ class SqliteFiles:
         return {name.removeprefix("ppc"): f"sqlite:///{file}" for name, file in self.files.items() if name != "ppcdict"}
 
     def sql(self, database: str, statement: str, *args: object) -> Rows:
-        with closing(sqlite3.connect(self.files[database])) as connection, connection:
+        with closing(open_sqlite(self.files[database])) as connection, connection:
             return connection.execute(statement.replace("%s", "?"), args).fetchall()
 
 
