@@ -69,10 +69,10 @@ def _outlook(facts: ClientFacts, job: JobFacts, language: Language) -> str:
 
 def _about_unknown(facts: ClientFacts, job: JobFacts, language: Language, client: object) -> str:
     listed = {True: "listed", False: "not_listed", None: "may_be_listed"}[facts.listed]
-    if facts.home is None:
-        why = language.say("answer.unknown.no_shard")
-    elif facts.home in job.shard_errors:
+    if job.dict_error or facts.home in job.shard_errors:
         why = language.say("answer.unknown.shard_away")
+    elif facts.home is None:
+        why = language.say("answer.unknown.no_shard")
     else:
         why = language.say("answer.unknown.shard_missing", shard=facts.home)
     return language.say("answer.unknown", listed=language.say(f"answer.unknown.{listed}", client=client), why=why)

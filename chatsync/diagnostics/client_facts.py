@@ -8,10 +8,11 @@ from chatsync.core import Action, limit_objections, storable
 from chatsync.diagnostics.explain import ClientFacts, JobFacts, may_be_refused
 from chatsync.diagnostics.history import client_changes, listed_since
 from chatsync.diagnostics.survey import Survey
+from chatsync.errors import ConfigError
 from chatsync.sync.record import Record
 
 # A person waits, and a few rows are read in no time: a shard that says nothing is left out.
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 4.0
 
 
 def gather(survey: Survey, asked: Sequence[int]) -> tuple[JobFacts, list[ClientFacts]]:
@@ -22,11 +23,13 @@ def gather(survey: Survey, asked: Sequence[int]) -> tuple[JobFacts, list[ClientF
     shards read as well and compared with the list, to see whether a limit refuses the change.
     """
     survey.asked = BitMap64(asked)
-    survey.read_list_and_dict()
-    if (feature_id := survey.feature_id) is None:
+    survey.look()
+    if isinstance(survey.errors.get("dict"), ConfigError):
         raise survey.errors["dict"]
-    ids = storable(survey.asked)
-    rows = survey.ask_shards(lambda shard: shard.rows_among(feature_id, ids), within=_ANSWER_SECONDS)
+    rows: Mapping[int, Mapping[int, bool]] = {}
+    if (feature_id := survey.feature_id) is not None:
+        ids = storable(survey.asked)
+        rows = survey.ask_shards(lambda shard: shard.rows_among(feature_id, ids), within=_ANSWER_SECONDS)
     home_of = {client: shard for shard, here in survey.homes.items() for client in here}
     records = survey.read_records()
     clients = _clients(asked, survey, home_of=home_of, rows=rows, records=records)
@@ -44,7 +47,8 @@ def _job(survey: Survey, records: Sequence[Record]) -> JobFacts:
         state=survey.state,
         version=survey.version,
         list_error=errors.get("list"),
-        modtime_error=errors.get("mod-time"),
+        dict_error=errors.get("dict"),
+        modtime_error=errors.get("mod-time") or errors.get("dict"),
         records_error=errors.get("records"),
         shard_errors={shard: errors[f"shard {shard}"] for shard in shards if f"shard {shard}" in errors},
         shards=frozenset(shards),

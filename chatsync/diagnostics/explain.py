@@ -22,6 +22,7 @@ class JobFacts:
     state: DictState | None
     version: ListVersion | None
     list_error: str | None
+    dict_error: str | None
     modtime_error: str | None
     records_error: str | None
     shard_errors: Mapping[int, str]
@@ -37,8 +38,8 @@ class JobFacts:
     @property
     def errors(self) -> str:
         """All that could not be read; empty when all could."""
-        alone = (self.list_error, self.modtime_error, self.records_error)
-        return " | ".join(filter(None, (*alone, *self.shard_errors.values())))
+        alone = (self.list_error, self.dict_error, self.modtime_error, self.records_error)
+        return " | ".join(filter(None, dict.fromkeys((*alone, *self.shard_errors.values()))))
 
     @property
     def meaning(self) -> ModTimeState | None:

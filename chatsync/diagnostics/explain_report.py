@@ -54,6 +54,8 @@ def sentence(facts: ClientFacts, job: JobFacts) -> str:
         False: "the client is not on the exclusion list",
         None: "the exclusion list can't be read",
     }[facts.listed]
+    if job.dict_error:
+        return f"Client {facts.client}: its chat is UNKNOWN, as the dict database can't be read, and {listed}."
     if chat(facts, job) is Chat.UNKNOWN:
         return f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed}."
     linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "although"
@@ -101,6 +103,8 @@ def _rejected(facts: ClientFacts) -> list[str]:
 
 
 def _home(facts: ClientFacts, job: JobFacts) -> str:
+    if job.dict_error:
+        return f"not known: {job.dict_error}"
     if facts.home is None:
         return "no shard, so the databases do not know it"
     if facts.home in job.shard_errors:
@@ -115,7 +119,8 @@ def _rows(facts: ClientFacts, job: JobFacts) -> str:
         + ("" if shard == facts.home else " (a stray row, not on its home shard: counts for nothing)")
         for shard, on in facts.rows.items()
     ]
-    return ", ".join([*found, *away]) or "none on any shard"
+    none = "not known, without the feature's id of the dict database" if job.dict_error else "none on any shard"
+    return ", ".join([*found, *away]) or none
 
 
 def _changed_by(facts: ClientFacts, job: JobFacts) -> str:

@@ -44,7 +44,7 @@ class Status(Survey):
 def gather(status: Status) -> Status:
     """Look at every part, and compare the list with the shards where both could be read whole."""
     settings = status.settings
-    status.read_list_and_dict()
+    status.look()
     status.compare()
     status.runs = status.read_records(_LAST_RUNS)
     try:

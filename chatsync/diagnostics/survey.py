@@ -4,7 +4,8 @@ Writes nothing. `status` and `explain` look through it; what they read is one ve
 """
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -28,16 +29,20 @@ from chatsync.databases.homes import homes_over
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, RecordError, StoppedError
 from chatsync.exclusions import open_list
-from chatsync.parallel import Ended, SideBySide
+from chatsync.parallel import Ended, SideBySide, while_alive
 from chatsync.progress import progress_bar
 from chatsync.sync.planner import compare
 from chatsync.sync.record import Record
 from chatsync.sync.records import Records
 
-# A person waits for the answer: a part that does not answer by then counts as down.
-_PATIENCE_SECONDS = 5
+# A person waits for the answer: a part that says nothing for so long counts as away. Its retries end before, so
+# that its last error can be told.
+_ANSWER_SECONDS, _RETRY_SECONDS = 4.0, 3.0
+_LOOK_SECONDS = 0.25
 _ROWS_KEPT = 3
 _NUMBER = re.compile(r"(?<!\d)\d{1,19}(?!\d)", re.ASCII)
+
+_SILENT = f"no answer within {_ANSWER_SECONDS:g}s"
 
 Value = TypeVar("Value")
 
@@ -68,7 +73,8 @@ class Survey:
 
     def __post_init__(self) -> None:
         """Shorten the retries to what a person waits for."""
-        self.scope.retry_timeout = min(self.scope.retry_timeout, _PATIENCE_SECONDS)
+        self.scope.retry_timeout = min(self.scope.retry_timeout, _RETRY_SECONDS)
+        self._heard = time.monotonic()
 
     @property
     def meaning(self) -> ModTimeState | None:
@@ -80,19 +86,43 @@ class Survey:
         meaning = modtime_state(self.state, list_time=list_time)
         return meaning if self.version or meaning is ModTimeState.DISABLED else None
 
-    def read_list_and_dict(self) -> None:
-        """Read the whole list, and meanwhile the feature, the mod-time, and the homes of the clients asked for."""
+    def look(self) -> None:
+        """Read the whole list, and meanwhile the feature, the mod-time, and the homes of the clients asked for.
+
+        Sees also which shards answer. What says nothing for a few seconds is noted as away and not waited for;
+        a long list is read to its end as long as rows come.
+        """
+        end = time.monotonic() + _ANSWER_SECONDS
         dict_task = SideBySide({"dict": self._read_dict}, workers=1)
+        probes = on_every_shard(self.settings, self.scope, ShardDatabase.probe)
+        self._heard = time.monotonic()
         try:
-            with open_list(self.settings, self.scope) as source:
-                self.version = source.version
-                with progress_bar("reading the list", source.version.rows or 0) as advance:
-                    self.listed = source.read(advance, keep=self._keep_rejected if self.asked else None)
+            self.listed = while_alive(
+                self._read_list, check=self._check_list_is_alive, every=_LOOK_SECONDS, give_up=lambda: None
+            )
         except ChatsyncError as error:
             self.scope.check()
             self.errors["list"] = error
-        for name, outcome in dict_task.outcomes(self.scope):
+        for name, outcome in dict_task.outcomes(self.scope, within=max(0.1, end - time.monotonic())):
             self._note(name, outcome)
+        self._note_shards(dict(probes.outcomes(self.scope, within=max(0.1, end - time.monotonic()))))
+
+    def _read_list(self) -> ExclusionList:
+        with open_list(self.settings, self.scope) as source:
+            self.version = source.version
+            with progress_bar("reading the list", source.version.rows or 0) as advance:
+
+                def heard(rows: int) -> None:
+                    self._heard = time.monotonic()
+                    advance(rows)
+
+                heard(0)
+                return source.read(heard, keep=self._keep_rejected if self.asked else None)
+
+    def _check_list_is_alive(self) -> None:
+        if time.monotonic() - self._heard > _ANSWER_SECONDS:
+            section = self.settings.exclusions
+            raise DeadlineError(_SILENT, where=section.file or f"{section.proxy}:{section.path}")
 
     def _keep_rejected(self, row: Rejected) -> None:
         """Keep a rejected row that has the number of a client who was asked for, such as `client 8811606`."""
@@ -107,14 +137,16 @@ class Survey:
             self.state = database.state()
 
     def ask_shards(self, ask: Callable[[ShardDatabase], Value], *, within: float | None = None) -> dict[int, Value]:
-        """Ask each shard the same; one that can't answer, or not within so many seconds, is noted and left out."""
-        outcomes = dict(on_every_shard(self.settings, self.scope, ask).outcomes(self.scope, within=within))
-        for shard in self.settings.databases.shards:
-            part, outcome = f"shard {shard}", outcomes[shard]
-            if isinstance(outcome.error, DeadlineError):
-                outcome = Ended(error=DeadlineError(f"{part}: {outcome.error}"))
-            self._note(part, outcome)
+        """Ask each shard that has answered so far; one that can't, or not in time, is noted and left out."""
+        alive = [shard for shard in self.settings.databases.shards if f"shard {shard}" not in self.errors]
+        asked = on_every_shard(self.settings, self.scope, ask, shards=alive)
+        outcomes = dict(asked.outcomes(self.scope, within=within))
+        self._note_shards(outcomes)
         return {shard: outcome.unwrap() for shard, outcome in outcomes.items() if outcome.error is None}
+
+    def _note_shards(self, outcomes: Mapping[int, Ended[Value]]) -> None:
+        for shard, outcome in sorted(outcomes.items()):
+            self._note(f"shard {shard}", outcome)
 
     def read_records(self, limit: int | None = None) -> list[Record]:
         """Read the run records of this feature, the newest first; a folder that may not be read is noted."""
@@ -143,7 +175,12 @@ class Survey:
             self.errors["changes"] = error
 
     def _note(self, part: str, outcome: Ended[Value]) -> None:
-        if isinstance(outcome.error, ChatsyncError):
+        if isinstance(outcome.error, DeadlineError):
+            self.scope.check()
+            urls = self.settings.databases
+            url = urls.dict if part == "dict" else urls.shards[int(part.removeprefix("shard "))]
+            self.errors[part] = DeadlineError(_SILENT, where=f"{part} ({url})")
+        elif isinstance(outcome.error, ChatsyncError):
             self.errors["mod-time" if isinstance(outcome.error, PropertyError) else part] = outcome.error
         elif outcome.error is not None:
             raise outcome.error
