@@ -140,6 +140,9 @@ class Notify(Section, frozen=True, kw_only=True):
         "the program and its arguments; it gets the new and the old state as JSON on standard input",
     ] = ()
     timeout: Annotated[Seconds, "the command is stopped after this time"] = Seconds.parse("10s")
+    waiting: Annotated[Seconds, "a list that is still not synced after this time is told, whatever holds it up"] = (
+        Seconds.parse("2h")
+    )
 
 
 class People(Section, frozen=True, kw_only=True):

@@ -86,11 +86,16 @@ def parse_property(raw: str | None, *, name: str, where: str, timezone: tzinfo) 
         ) from None
 
 
+def list_is_newer(list_time: datetime, modtime: datetime | None) -> bool:
+    """Whether a list of that time waits to be synced; None is "never synced"."""
+    return modtime is None or modtime < list_time
+
+
 def modtime_state(stored: StoredModTime, *, list_time: datetime) -> ModTimeState:
     """Decide what the mod-time means for a list that was modified at `list_time`."""
     if stored.is_disabled:
         return ModTimeState.DISABLED
-    if stored.modtime is None or stored.is_expired_switch or stored.modtime < list_time:
+    if stored.is_expired_switch or list_is_newer(list_time, stored.modtime):
         return ModTimeState.LIST_IS_NEWER
     return ModTimeState.SYNCED if stored.modtime == list_time else ModTimeState.LIST_IS_OLDER
 

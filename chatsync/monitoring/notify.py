@@ -7,12 +7,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chatsync.config.settings import Notify
-from chatsync.core import is_disabled
+from chatsync.core import is_disabled, short_time
 from chatsync.errors import ExitCode
-from chatsync.sync.step_log import Step, standing_failures
+from chatsync.sync.step_log import DIFF, SET_MODTIME, Step, failure_in_words, standing_failures
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +25,35 @@ class State(StrEnum):
     OFF = "off"
     REFUSED = "refused"
     FAILING = "failing"
+    WAITING = "waiting"  # for too long, whatever holds the list up
 
 
-def job_state(steps: Sequence[Step]) -> State:
-    """Return the state of the job after these steps, the newest first."""
+def job_state(steps: Sequence[Step], *, patience: timedelta) -> State:
+    """Return the state of the job after these steps, the newest first; a list may wait for as long as `patience`."""
     if steps and _finds_it_disabled(steps[0]):
         return State.OFF
+    since = waiting_since(steps)
+    if since is not None and steps[0].time - since >= patience:
+        return State.WAITING
     standing = standing_failures(steps)
     if any(failure.last.exit_code == ExitCode.REFUSED for failure in standing):
         return State.REFUSED
     return State.FAILING if standing else State.WELL
+
+
+def waiting_since(steps: Sequence[Step]) -> datetime | None:
+    """Return when a diff first saw a list that has not been synced since then; None where no list waits.
+
+    Counted by the job's own diffs, so that a list which is synced by the run that first sees it never waits.
+    """
+    since = None
+    for step in steps:
+        if not step.is_good or step.step not in (DIFF, SET_MODTIME):
+            continue
+        if step.step == SET_MODTIME or not step.waits:
+            break
+        since = step.time
+    return since
 
 
 def _finds_it_disabled(step: Step) -> bool:
@@ -47,11 +67,16 @@ def notify(section: Notify, steps: Sequence[Step]) -> None:
 
     It gets a JSON object on standard input; after `notify.timeout` it is killed with all that it started.
     """
-    before, after = job_state(steps[1:]), job_state(steps)
+    patience = timedelta(seconds=section.waiting)
+    before, after = job_state(steps[1:], patience=patience), job_state(steps, patience=patience)
     if before is after:
         return
     last = steps[0]
+    since = waiting_since(steps) if after is State.WAITING else None
     why = f": {last.step}, exit {last.exit_code}: {last.message}" if last.message else ""
+    if since is not None:
+        failures = (failure_in_words(failure, now=last.time) for failure in standing_failures(steps))
+        why = ": " + "; ".join([f"the list has not been synced since {short_time(since)}", *failures])
     document = {
         "text": f"chatsync {last.feature} on {last.host} is {after}, was {before}{why}",
         "feature": last.feature,
@@ -61,6 +86,7 @@ def notify(section: Notify, steps: Sequence[Step]) -> None:
         "step": last.step,
         "exit_code": last.exit_code,
         "message": last.message,
+        "waiting_since": None if since is None else since.isoformat(),
         "reason": last.reason,
         "trace_id": last.trace_id,
         "user": last.user,

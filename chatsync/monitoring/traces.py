@@ -10,11 +10,11 @@ from pathlib import Path
 from chatsync.config.places import find_config
 from chatsync.config.settings import Traces
 from chatsync.config.traces import read_traces
-from chatsync.core import Plan
+from chatsync.core import Plan, list_is_newer
 from chatsync.errors import ConfigError, DatabaseError, OutputError, RecordError
 from chatsync.monitoring import metrics
 from chatsync.monitoring.metrics import CHANGES, MISSING, Facts
-from chatsync.sync.step_log import CHAIN, Step, StepLog, current_user
+from chatsync.sync.step_log import CHAIN, DIFF, Step, StepLog, current_user
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
 
 
 def _step(ending: Ending, feature: str) -> Step:
-    planned = ending.plan.counts if ending.plan and ending.plan.was_read else {}
+    plan = ending.plan
+    planned = plan.counts if plan and plan.was_read else {}
     return Step(
         time=ending.ended,
         step=ending.method,
@@ -91,8 +92,9 @@ def _step(ending: Ending, feature: str) -> Step:
         user=current_user(),
         host=socket.gethostname(),
         message=ending.message,
-        verdict=ending.plan.verdict.value if ending.plan else None,
+        verdict=plan.verdict.value if plan else None,
         counts={**planned, **_done(ending.facts)},
+        waits=ending.method == DIFF and plan is not None and list_is_newer(plan.list_time, plan.seen_modtime),
         by_hand=not ending.is_step,
         modtime=ending.modtime,
         reason=ending.reason,

@@ -26,7 +26,8 @@ from chatsync.files import write_whole
 from chatsync.redaction import without_secrets
 
 FILE = "runs.jsonl"
-CHAIN = ("diff", "apply", "set-modtime")
+DIFF, SET_MODTIME = "diff", "set-modtime"
+CHAIN = (DIFF, "apply", SET_MODTIME)
 
 # Longer ones are cut: a line is written in one piece and read by people.
 _LONGEST_MESSAGE = 2000
@@ -39,7 +40,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """How one command of the chain ended.
 
     `by_hand` marks a command that is no step of the chain: an undo, or a mod-time set by an operator,
-    with its value in `modtime` and the given `reason`. `verdict` and `counts` are known once there is a plan.
+    with its value in `modtime` and the given `reason`. `verdict` and `counts` are known once there is a plan,
+    and `waits` whether `diff` saw a list that is newer than the mod-time.
     """
 
     time: datetime
@@ -53,6 +55,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     verdict: str | None = None
     counts: Mapping[str, int] = {}
+    waits: bool = False
     by_hand: bool = False
     modtime: datetime | None = None
     reason: str | None = None

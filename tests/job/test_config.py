@@ -106,6 +106,7 @@ WRONG: dict[str, list[Any]] = {
     "logs.method": NO_TEXT,
     "notify.command": ["mail", [1], [""], True],
     "notify.timeout": NO_DURATION,
+    "notify.waiting": NO_DURATION,
     "people.language": ["fr", "EN", "", 1],
 }
 

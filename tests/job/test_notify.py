@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -109,3 +110,74 @@ def test_it_needs_the_step_log(job: Job) -> None:
 
     assert result.code == 2
     assert "notify.command: needs records.dir" in result.err
+
+
+# -- a list that waits too long --
+
+
+def at(job: Job, *minutes: float) -> None:
+    """Let the last lines of the step log be of these minutes ago."""
+    file = job.folder / "records" / "runs.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line, ago in zip(lines[-len(minutes) :], minutes, strict=True):
+        line["time"] = (datetime.now(UTC) - timedelta(minutes=ago)).isoformat()
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_list_that_waits_too_long_is_told_once_and_so_is_its_end(notified: Job) -> None:
+    """The limit refuses; two hours later somebody else may have to know."""
+    notified.chain()
+    notified.settle_off(dict.fromkeys(range(2, 40), 1))
+    notified.list([1], modified=1_700_001_000)
+    assert notified.chain().code == 3
+    assert states(notified) == [("well", "refused")]
+    at(notified, 119, 119)
+    notified.chain()
+    assert states(notified)[1:] == []
+    at(notified, 121, 121, 60, 60)
+
+    notified.chain()
+    notified.chain()
+
+    assert states(notified)[1:] == [("refused", "waiting")]
+    text = told(notified)[1]["text"]
+    assert " is waiting, was refused: the list has not been synced since 20" in text
+    assert "; apply was refused 1 h 0 min ago, exit 3: " in text
+    assert told(notified)[1]["waiting_since"] < (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+
+    notified.chain("--force")
+    notified.chain()
+    assert states(notified)[2:] == [("waiting", "well")]
+
+
+def test_a_chain_that_ends_half_way_is_told_although_nothing_fails(notified: Job) -> None:
+    """As with a crontab line that was cut after diff."""
+    notified.diff()
+    at(notified, 150)
+
+    notified.diff()
+
+    assert states(notified) == [("well", "waiting")]
+
+
+def test_a_list_that_is_synced_by_the_run_that_sees_it_never_waits(notified: Job) -> None:
+    notified.chain()
+    at(notified, 600, 600, 600)
+    notified.list([1, 5], modified=1_700_001_000)
+
+    notified.chain()
+
+    assert told(notified) == []
+
+
+def test_how_long_a_list_may_wait_is_configured(notified: Job) -> None:
+    tell_by(notified, [sys.executable, "-c", KEEP], waiting="5h")
+    notified.diff()
+    at(notified, 299)
+    notified.diff()
+    assert told(notified) == []
+    at(notified, 301, 10)
+
+    notified.diff()
+
+    assert states(notified) == [("well", "waiting")]

@@ -27,6 +27,7 @@ COMPARED_WITH_A_CLOCK = {
     "diagnostics.status._is_overcome": "the end of a step",
     "exclusions.file.ListFile.__init__": "the modification time of the list",
     "files.remove_leftovers": "the age of a leftover file",
+    "monitoring.notify.job_state": "how long the list has waited",
     "monitoring.verdict._judge_waiting": "the modification time of the list",
     "sync.step_log.StepLog._write": "the age of a line",
     "sync.step_log._is_younger": "the age of a line",
