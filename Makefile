@@ -18,7 +18,7 @@ test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pyte
 
 test-fast: .venv/installed-dev ## Run the tests that need no server, in less than a minute (ARGS: pytest's)
 	@$(BIN)/python -m pytest $(FAST) $(ARGS)
-	@echo "This was not everything: make test runs also the slow tests and those on MariaDB, promtool and curl, and measures coverage."
+	@echo "This was not everything: make test runs also the slow tests and those on MariaDB, promtool, curl and a browser, and measures coverage."
 
 test-mysql: .venv/installed-dev ## Run the tests on Oracle's MySQL, from Debian unstable (ARGS: pytest's)
 	@mysqld=$$(tests/fetch-mysql.sh) && export CHATSYNC_TEST_MYSQLD="$$mysqld" && \

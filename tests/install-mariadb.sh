@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Python and isn't here yet: a MariaDB server, HAProxy, promtool and curl. The services that come
+# Installs what the tests need beside Python and isn't here yet: a MariaDB server, HAProxy, promtool, curl and chromium. The services that come
 # with them don't matter: the tests start servers of their own.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/local/sbin:/usr/libexec
@@ -11,6 +11,7 @@ missing=()
 found haproxy || missing+=(haproxy) # tests/servers/test_proxies.py
 found promtool || missing+=(prometheus)
 found curl || missing+=(curl) # crontab.example
+found chromium || missing+=(chromium) # tests/job/test_report_browser.py
 # tests/tools/test_deploy.py
 found systemd-analyze || missing+=(systemd)
 found logrotate || missing+=(logrotate)
@@ -19,7 +20,7 @@ found fish || missing+=(fish)
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 if ! found apt-get; then
-    echo "$0: no apt-get here; please install a MariaDB server, HAProxy, promtool and curl (Debian: ${missing[*]})" >&2
+    echo "$0: no apt-get here; please install a MariaDB server, HAProxy, promtool, curl and chromium (Debian: ${missing[*]})" >&2
     exit 1
 fi
 root=(env)

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from chatsync.commands.language_option import language_option
+from chatsync.commands.language_option import chosen_language, language_option
 from chatsync.commands.options import echo, format_option
 from chatsync.diagnostics.client_facts import gather
 from chatsync.diagnostics.explain_report import explain_report
@@ -13,7 +13,6 @@ from chatsync.diagnostics.survey import Survey
 from chatsync.errors import IncompleteError
 from chatsync.exclusions.client_ids import client_id
 from chatsync.invocation import Invocation
-from chatsync.language import LANGUAGES
 
 
 @click.command()
@@ -33,7 +32,7 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], language: str |
     with invocation.begin() as (settings, scope):
         survey = Survey(settings=settings, scope=scope, trace_id=invocation.trace_id)
         job, clients = gather(survey, asked)
-    speaks = LANGUAGES[language or settings.people.language]
+    speaks = chosen_language(language, settings)
     echo(explain_report(clients, job, language=speaks, output_format=output_format), output_format=output_format)
     if job.errors:
         raise IncompleteError(job.errors)

@@ -2,10 +2,16 @@
 
 import click
 
-from chatsync.language import LANGUAGES
+from chatsync.config.settings import Settings
+from chatsync.language import LANGUAGES, Language
 
 language_option = click.option(
     "--language",
     type=click.Choice(list(LANGUAGES)),
     help="The language of sentences for people outside the team; default: people.language.",
 )
+
+
+def chosen_language(code: str | None, settings: Settings) -> Language:
+    """Return the language that was asked for, or else the configured one."""
+    return LANGUAGES[code or settings.people.language]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from chatsync.commands.options import echo, format_option
-from chatsync.diagnostics.status import Status, gather
+from chatsync.diagnostics.status import Status
 from chatsync.diagnostics.status_report import status_report
 from chatsync.errors import IncompleteError
 from chatsync.invocation import Invocation
@@ -21,7 +21,7 @@ def status(invocation: Invocation, output_format: str) -> None:
     when a part is down, and then ends with 1 and says which part.
     """
     with invocation.begin() as (settings, scope):
-        seen = gather(Status(settings=settings, scope=scope, trace_id=invocation.trace_id))
+        seen = Status(settings=settings, scope=scope, trace_id=invocation.trace_id).gather()
         echo(
             status_report(seen, settings, now=datetime.now(UTC), output_format=output_format),
             output_format=output_format,

@@ -30,10 +30,12 @@ _FEW_OFF = 10
 class Objection:
     """One reason why a plan is refused: the error that says so, and the option that lifts it (None: none does).
 
-    `is_lifted`: that option was given, so the plan is accepted all the same.
+    `is_lifted`: that option was given, so the plan is accepted all the same. `limit` is the key of the limit
+    that is broken, without its section, or `empty` or `no_ids`; empty where it is no limit.
     """
 
     error: ChatsyncError
+    limit: str = ""
     lifted_by: str | None = None
     is_lifted: bool = False
 
@@ -139,9 +141,10 @@ def limit_objections(plan: Plan, limits: Limits, *, lifting: Collection[str] = (
     return [*about_list, *_too_many_changes(plan, limits, lifting)]
 
 
-def _refusal(what: str, lifted_by: str | None, lifting: Collection[str]) -> Objection:
+def _refusal(what: str, limit: str, lifted_by: str | None, lifting: Collection[str]) -> Objection:
     way_out = f"{lifted_by} lifts it" if lifted_by else "no option lifts this"
-    return Objection(error=RefusedError(f"{what}; {way_out}"), lifted_by=lifted_by, is_lifted=lifted_by in lifting)
+    error = RefusedError(f"{what}; {way_out}")
+    return Objection(error=error, limit=limit, lifted_by=lifted_by, is_lifted=lifted_by in lifting)
 
 
 def _wrong_list(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterator[Objection]:
@@ -150,22 +153,24 @@ def _wrong_list(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterato
     clients, rows = listed.clients or 0, listed.rows or 0
     if not rows:
         what = f"the exclusion list {listed.source} holds no client (0 rows)"
-        yield _refusal(f"{what}: all {plan.off_now} that are off would be turned on", ALLOW_EMPTY, lifting)
+        yield _refusal(f"{what}: all {plan.off_now} that are off would be turned on", "empty", ALLOW_EMPTY, lifting)
     elif not clients:
         what = f"none of the {counted(rows, 'row')} of {listed.source} holds a client id: {form_of(listed.rejected)}"
-        yield _refusal(f"{what}; {_CORRECT_LIST}", None, lifting)
+        yield _refusal(f"{what}; {_CORRECT_LIST}", "no_ids", None, lifting)
     if set(limits.must_contain) - set(listed.present) - set(listed.missing):
         yield Objection(error=OutOfDateError("limits.must_contain has changed since"))
     missing = BitMap64(set(listed.missing) & set(limits.must_contain))
     if missing:
         what = f"the list lacks {counted(len(missing), 'client')} of limits.must_contain ({some(missing)})"
-        yield _refusal(f"{what}: it is the wrong list", None, lifting)
+        yield _refusal(f"{what}: it is the wrong list", "must_contain", None, lifting)
     if clients and _too_many(listed.rejected_count, limits.rejected_percent, rows, free=limits.free):
         yield _too_many_rejected(listed, rows, limits, lifting)
     if _too_many(len(plan.unknown), limits.unknown_percent, clients, free=limits.free):
         which = f"{len(plan.unknown)} of {counted(clients, 'listed client')} ({some(plan.unknown)})"
         what = f"{which} are on no shard, {_share(len(plan.unknown), clients)}"
-        yield _refusal(f"{what}, over limits.unknown_percent = {limits.unknown_percent:g}", FORCE, lifting)
+        yield _refusal(
+            f"{what}, over limits.unknown_percent = {limits.unknown_percent:g}", "unknown_percent", FORCE, lifting
+        )
 
 
 def _too_many_rejected(listed: PlanExclusions, rows: int, limits: Limits, lifting: Collection[str]) -> Objection:
@@ -174,9 +179,9 @@ def _too_many_rejected(listed: PlanExclusions, rows: int, limits: Limits, liftin
     limit = f"limits.rejected_percent = {limits.rejected_percent:g}"
     what = f"{count} of {counted(rows, 'row')} hold no client id, {_share(count, rows)}, over {limit}"
     if count * 2 <= rows:
-        return _refusal(what, FORCE, lifting)
+        return _refusal(what, "rejected_percent", FORCE, lifting)
     error = RefusedError(f"{what}: {form_of(listed.rejected)}", way_out=_CORRECT_LIST)
-    return Objection(error=error, lifted_by=FORCE, is_lifted=FORCE in lifting)
+    return Objection(error=error, limit="rejected_percent", lifted_by=FORCE, is_lifted=FORCE in lifting)
 
 
 def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterator[Objection]:
@@ -193,9 +198,11 @@ def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> I
         what = f"{action.replace('turn_', 'turning ')} {counted(count, 'client')} ({some(clients)})"
         if percentages_count and _over(count, percent, off_now):
             share = f"{_share(count, off_now)} of the {off_now} that are off now"
-            yield _refusal(f"{what} is {share}, over limits.{action}_percent = {percent:g}", FORCE, lifting)
+            yield _refusal(
+                f"{what} is {share}, over limits.{action}_percent = {percent:g}", f"{action}_percent", FORCE, lifting
+            )
         if most is not None and count > most:
-            yield _refusal(f"{what} is over limits.{action}_max = {most}", FORCE, lifting)
+            yield _refusal(f"{what} is over limits.{action}_max = {most}", f"{action}_max", FORCE, lifting)
 
 
 def _too_many(part: int, percent: float, whole: int, *, free: int) -> bool:

@@ -33,14 +33,15 @@ def gather(survey: Survey, asked: Sequence[int]) -> tuple[JobFacts, list[ClientF
     home_of = {client: shard for shard, here in survey.homes.items() for client in here}
     records = survey.read_records()
     clients = _clients(asked, survey, home_of=home_of, rows=rows, records=records)
-    job = _job(survey, records)
+    job = job_facts(survey, records)
     if any(may_be_refused(client, job) for client in clients):
         survey.compare()
-        job = job.refused(_refusals(survey))
+        job = job.refused(refusals(survey))
     return job, clients
 
 
-def _job(survey: Survey, records: Sequence[Record]) -> JobFacts:
+def job_facts(survey: Survey, records: Sequence[Record]) -> JobFacts:
+    """Return what holds for all clients, as far as it was seen; not whether a limit refuses the next plan."""
     errors = {part: str(error) for part, error in survey.errors.items()}
     shards = survey.settings.databases.shards
     return JobFacts(
@@ -65,7 +66,7 @@ def _clients(
     rows: Mapping[int, Mapping[int, bool]],
     records: Sequence[Record],
 ) -> list[ClientFacts]:
-    refused = _refused_in(records, survey.asked)
+    refused = refused_in(records, survey.asked)
     done, since = client_changes(records, survey.asked), listed_since(records, survey.asked)
     return [
         ClientFacts(
@@ -82,7 +83,7 @@ def _clients(
     ]
 
 
-def _refused_in(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]:
+def refused_in(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]:
     """Return the run in which a server refused to write a client, unless a later run changed it. Newest run first."""
     found: dict[int, Record] = {}
     undecided = asked
@@ -93,7 +94,7 @@ def _refused_in(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]
     return found
 
 
-def _refusals(survey: Survey) -> tuple[str, ...]:
+def refusals(survey: Survey) -> tuple[str, ...]:
     """Return why the next run would change nothing at all; nothing when it would."""
     if survey.plan is None:
         return tuple(str(error) for part, error in survey.errors.items() if part != "records")

@@ -34,13 +34,21 @@ def client_changes(records: Iterable[Record], asked: BitMap64) -> dict[int, list
     for record in records:
         for action in Action:
             certain = record.changed(action)
-            for client in asked & (record.planned(action) if record.is_open else record.touched(action)):
-                change = ClientChange(record=record, action=action, certain=client in certain)
-                found.setdefault(client, []).append(change)
+            perhaps = (record.planned(action) if record.is_open else record.touched(action)) - certain
+            for ids, is_certain in ((certain, True), (perhaps, False)):
+                change = ClientChange(
+                    record=record, action=action, certain=is_certain
+                )  # one for all: there may be many
+                for client in asked & ids:
+                    found.setdefault(client, []).append(change)
     return found
 
 
-def listed_since(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]:
+Since = Mapping[int, Record]
+"""For each client the run since which it has been listed."""
+
+
+def listed_since(records: Iterable[Record], asked: BitMap64) -> Since:
     """Return for each client the first run since which it has been listed without a break, as far as plans tell.
 
     Takes the newest run first. A client that a plan turns off or calls unknown was listed; one that it

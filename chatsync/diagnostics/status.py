@@ -6,6 +6,7 @@ Writes nothing.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Self
 
 from chatsync.core import (
     ModTimeState,
@@ -32,26 +33,24 @@ _LONG = timedelta(hours=2)
 
 @dataclass(kw_only=True)
 class Status(Survey):
-    """What was seen, with the last runs by their records, and the step log.
+    """What was seen, with the last runs by their records, and the step log, its newest step first."""
 
-    `steps` are the newest first.
-    """
-
-    runs: list[Record] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
+    def read_runs(self) -> None:
+        """Read the records of the last runs."""
+        self.read_records(_LAST_RUNS)
 
-def gather(status: Status) -> Status:
-    """Look at every part, and compare the list with the shards where both could be read whole."""
-    settings = status.settings
-    status.look()
-    status.compare()
-    status.runs = status.read_records(_LAST_RUNS)
-    try:
-        status.steps = StepLog(settings.records).newest(feature=settings.feature.name)
-    except RecordError as error:
-        status.errors["records"] = error
-    return status
+    def gather(self) -> Self:
+        """Look at every part, and compare the list with the shards where both could be read whole."""
+        self.read_runs()
+        self.look()
+        self.compare()
+        try:
+            self.steps = StepLog(self.settings.records).newest(feature=self.settings.feature.name)
+        except RecordError as error:
+            self.errors["records"] = error
+        return self
 
 
 def warnings(status: Status, *, now: datetime) -> list[str]:

@@ -52,8 +52,8 @@ class Survey:
     """What was seen. A part that could not be read is None or missing here, and `errors` says why, by part.
 
     `homes` are those of the clients `asked` for, and `rejected` the first rejected rows of the list in which
-    their number stands. `off` are the clients that are off, by shard; `plan` is
-    what a run without --if-modified would do now; `known` are the ids of all recorded runs.
+    their number stands. `off` are the clients that are off, by shard; `plan` is what a run without
+    --if-modified would do now; `runs` are the records that were read, `known` the ids of all.
     """
 
     settings: Settings
@@ -69,6 +69,7 @@ class Survey:
     off: dict[int, BitMap64] = field(default_factory=dict)
     plan: Plan | None = None
     known: list[str] = field(default_factory=list)
+    runs: list[Record] = field(default_factory=list)
     errors: dict[str, ChatsyncError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,16 +118,16 @@ class Survey:
                     advance(rows)
 
                 heard(0)
-                return source.read(heard, keep=self._keep_rejected if self.asked else None)
+                return source.read(heard, keep=self.keep_rejected)
 
     def _check_list_is_alive(self) -> None:
         if time.monotonic() - self._heard > _ANSWER_SECONDS:
             section = self.settings.exclusions
             raise DeadlineError(_SILENT, where=section.file or f"{section.proxy}:{section.path}")
 
-    def _keep_rejected(self, row: Rejected) -> None:
+    def keep_rejected(self, row: Rejected) -> None:
         """Keep a rejected row that has the number of a client who was asked for, such as `client 8811606`."""
-        for number in {int(digits) for digits in _NUMBER.findall(row.value)}:
+        for number in numbers_in(row.value) if self.asked else ():
             if number in self.asked and len(rows := self.rejected.setdefault(number, [])) < _ROWS_KEPT:
                 rows.append(row)
 
@@ -155,10 +156,11 @@ class Survey:
             return []
         try:
             self.known = records.runs()
-            return list(islice((record for record in records.newest() if record.plan.feature.name == feature), limit))
+            ours = (record for record in records.newest() if record.plan.feature.name == feature)
+            self.runs = list(islice(ours, limit))
         except RecordError as error:
             self.errors["records"] = error
-            return []
+        return self.runs
 
     def compare(self) -> None:
         """Read the feature state of every shard and, where both sides are known whole, make the plan."""
@@ -184,3 +186,8 @@ class Survey:
             self.errors["mod-time" if isinstance(outcome.error, PropertyError) else part] = outcome.error
         elif outcome.error is not None:
             raise outcome.error
+
+
+def numbers_in(cell: str) -> set[int]:
+    """Find the numbers in a cell that holds more than one number alone: one may be that of a client."""
+    return {int(digits) for digits in _NUMBER.findall(cell)}

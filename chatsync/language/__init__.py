@@ -38,9 +38,10 @@ class Language:
     def say(self, key: str, /, *, count: int | None = None, **values: object) -> str:
         """Return a sentence with its names filled in; `count` chooses the form."""
         sentence = self.sentences[key]
-        if count is None:
-            return str(sentence).format(**values)
-        return sentence[self.form(count)].format(count=self.number(count), **values)
+        if count is not None:
+            values["count"] = self.number(count)
+            sentence = sentence if isinstance(sentence, str) else sentence[self.form(count)]
+        return str(sentence).format(**values)
 
     def number(self, number: int) -> str:
         """Write a number with its thousands apart."""
@@ -54,6 +55,25 @@ class Language:
         """Write a moment to the minute, and the day alone at midnight."""
         clock = moment.astimezone(UTC).strftime("%H:%M")
         return self.day(moment) if clock == "00:00" else f"{self.day(moment)} {clock} UTC"
+
+    def short_day(self, moment: datetime) -> str:
+        """Write the day of a moment without its year, for a mark on an axis."""
+        at = moment.astimezone(UTC)
+        return f"{at.day} {self.say('months').split()[at.month - 1]}"
+
+    def period(self, first: datetime, last: datetime) -> str:
+        """Write a time from one moment to another, to the minute, where UTC goes without saying."""
+        first, last = first.astimezone(UTC), last.astimezone(UTC)
+        whole, dash = f"{self.date} %H:%M", "\N{NO-BREAK SPACE}\N{EN DASH}\N{NO-BREAK SPACE}"
+        written, until = first.strftime(whole), last.strftime("%H:%M" if first.date() == last.date() else whole)
+        return written if written.endswith(until) else f"{written}{dash}{until}"
+
+    def took(self, seconds: float) -> str:
+        """Write how long something took, in whole seconds."""
+        whole = round(seconds)
+        if whole < 60:  # noqa: PLR2004
+            return self.say("seconds", seconds=whole or "< 1")
+        return self.say("minutes_seconds", minutes=whole // 60, seconds=whole % 60)
 
     def until(self, moment: datetime) -> str:
         """Write until when the job is switched off."""

@@ -212,10 +212,15 @@ def failure_in_words(failure: StandingFailure, *, now: datetime) -> str:
 
 def switched_by(steps: Sequence[Step], modtime: datetime, *, now: datetime) -> str:
     """Return who set this mod-time by hand, when and why; empty when no step tells."""
-    for step in steps:
-        if step.step == "set-modtime" and step.modtime and step.is_good:
-            if step.modtime != modtime:
-                break
-            why = f": {step.reason}" if step.reason else ""
-            return f"set by {step.user}@{step.host} {distance(step.time, now=now)}{why}"
-    return ""
+    step = switching_step(steps, modtime)
+    if step is None:
+        return ""
+    why = f": {step.reason}" if step.reason else ""
+    return f"set by {step.user}@{step.host} {distance(step.time, now=now)}{why}"
+
+
+def switching_step(steps: Sequence[Step], modtime: datetime) -> Step | None:
+    """Find the last mod-time that was set by hand, if it is this one; `steps` are the newest first."""
+    found = (step for step in steps if step.step == "set-modtime" and step.modtime and step.is_good)
+    last = next(found, None)
+    return last if last and last.modtime == modtime else None

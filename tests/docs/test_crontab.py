@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 LINES = (Path(__file__).parents[2] / "crontab.example").read_text(encoding="utf-8").splitlines()
 TIMES = re.compile(r"((?:[\d*/,-]+ ){5})(.+)")
 HALF_HOURLY, NIGHTLY = (found[2] for line in LINES if (found := TIMES.fullmatch(line)))
-SHORT = [found[2] for line in LINES if (found := TIMES.fullmatch(line.removeprefix("#"))) and line.startswith("#")]
+PAGE, *SHORT = [
+    found[2] for line in LINES if (found := TIMES.fullmatch(line.removeprefix("#"))) and line.startswith("#")
+]
 
 
 @dataclass
@@ -166,6 +168,14 @@ def test_the_short_lines_do_the_same(cron: Cron) -> None:
     assert (cron.run(half_hourly).returncode, cron.off() == synced) == (0, False)
     assert (cron.run(nightly).returncode, cron.off() == synced) == (0, True)
     assert re.findall(r"diff: ([a-z-]+)", cron.log) == ["changes", "not-modified", "not-modified", "changes"]
+
+
+def test_the_page_is_written(cron: Cron) -> None:
+    page = cron.folder / "index.html"
+
+    assert cron.run(HALF_HOURLY).returncode == 0
+    assert cron.run(PAGE.replace("/srv/chatsync/index.html", str(page))).returncode == 0
+    assert "<h1>" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", [HALF_HOURLY, NIGHTLY], ids=["half-hourly", "nightly"])

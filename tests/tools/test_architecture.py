@@ -22,7 +22,7 @@ ARROWS = {
     "command_group": {"invocation", "logs"},
     "commands": {
         *("cancel_scope", "config", "core", "demo_world", "diagnostics", "errors", "exclusions"),
-        *("clean_output", "invocation", "language", "monitoring", "redaction", "sync"),
+        *("clean_output", "files", "invocation", "language", "monitoring", "page", "redaction", "sync"),
     },
     "demo_world": {"databases", "errors"},
     "invocation": {"cancel_scope", "config", "core", "errors", "monitoring"},
@@ -30,6 +30,7 @@ ARROWS = {
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel", "progress", "redaction"),
         *("language", "sync", "ytsaurus"),
     },
+    "page": {"core", "diagnostics", "errors", "language", "sync"},
     "monitoring": {
         *("__init__", "cancel_scope", "config", "core", "databases", "errors", "exclusions", "files", "parallel"),
         *("redaction", "sync"),
@@ -56,11 +57,12 @@ ARROWS = {
 # Each third party: the folders and modules that may import it.
 LIBRARIES = {
     "click": {"cli", "command_group", "commands", "progress"},
+    "jinja2": {"page.render"},
     "msgspec": {"config", "core", "diagnostics", "sync"},
     "mysql": {"databases", "diagnostics.doctor_databases"},
     "numpy": {"core.client_sets", "core.off_rows", "databases.packed_ids", "export.rows", "ytsaurus.export_table"},
     "prometheus_client": {"monitoring.textfile"},
-    "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "export", "sync"},
+    "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "export", "page", "sync"},
     "sqlalchemy": {"databases", "demo_world", "diagnostics.doctor_databases"},
     "tabulate": {"diagnostics", "sync"},
     "tenacity": {"cancel_scope"},
