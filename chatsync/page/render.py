@@ -16,12 +16,9 @@ from chatsync.page.facts import Page
 
 def render(page: Page) -> str:
     """Return the page as HTML."""
+    loader = jinja2.PackageLoader("chatsync.page")
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("chatsync.page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     style, script = (_part(name) for name in ("page.css", "page.js"))
     template = environment.get_template("page.html")

@@ -126,8 +126,7 @@ def off_over_time(records: Sequence[Record], *, off_now: int | None, now: dateti
     if off_now is not None:
         points.append((now, off_now))
     points.sort(key=lambda point: point[0])
-    filled = next((at for at, (_, count) in enumerate(points) if count), 0)
-    return points[filled:]
+    return points[next((at for at, (_, count) in enumerate(points) if count), 0) :]
 
 
 def changes_by_run(records: Sequence[Record], language: Language, *, most: int) -> list[Change]:

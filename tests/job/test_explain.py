@@ -454,6 +454,7 @@ def test_a_shard_that_is_away_hides_only_its_own_clients(waiting: Job) -> None:
 def test_a_shard_that_does_not_answer_is_not_waited_for(waiting: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes the connection and says nothing."""
     monkeypatch.setattr("chatsync.diagnostics.client_facts._ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("chatsync.diagnostics.survey._ANSWER_SECONDS", 0.3)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -465,7 +466,7 @@ def test_a_shard_that_does_not_answer_is_not_waited_for(waiting: Job, monkeypatc
     assert result.code == 1
     assert "Client 101: the chat is OFF, as the client is on the exclusion list" in result.out
     assert "shard 2: can't be read" in result.out
-    assert result.err == "chatsync: shard 2: no answer in time\n"
+    assert result.err == f"chatsync: shard 2 ({url.partition('@')[2]}): no answer within 4s\n"
 
 
 def test_a_list_that_cannot_be_read(waiting: Job) -> None:

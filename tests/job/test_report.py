@@ -253,7 +253,9 @@ def test_without_the_dict_database(synced: Job) -> None:
     html = page(synced, code=1)
 
     assert headline(html) == "It is not known how things stand: the main database can't be read at the moment."
-    assert look_up(html, 101).startswith("Client 101 is on the exclusion list, but the database where it lives can't be")
+    assert look_up(html, 101).startswith(
+        "Client 101 is on the exclusion list, but the database where it lives can't be"
+    )
     assert look_up(html, 103).startswith("This can't be answered now")
 
 
