@@ -32,7 +32,7 @@ from chatsync.config.settings import (
     Settings,
 )
 from chatsync.config.urls import check_cluster, check_table_path, keep_secrets_in
-from chatsync.config.variables import fill_in, valid_text
+from chatsync.config.variables import fill_in, read_small, valid_text
 from chatsync.errors import ConfigError
 from chatsync.redaction import without_secrets
 
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 def load(path: Path) -> Settings:
     """Read and check the file. Raises ConfigError that names the file and the key."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_small(path)
         keep_secrets_in(text)
         raw = tomllib.loads(text)
         _refuse_unknown_keys(raw, File)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from chatsync.config.variables import read_small
+
 _GROUPS = ("client", "client-server", "client-mariadb")
 _GROUP = re.compile(r"\[(.+)\]")
 _OPTION = re.compile(r"""([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\#]*?))\s*(?:\#.*)?""", re.DOTALL)
@@ -16,7 +18,7 @@ def read_option_file(path: Path) -> dict[str, str]:
     No message repeats what is in the file. `!include` is not followed.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_small(path).splitlines()
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

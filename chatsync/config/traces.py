@@ -11,6 +11,7 @@ import msgspec
 
 from chatsync.config.load import absolute, custom_type, fill_in_all
 from chatsync.config.settings import Feature, Metrics, Notify, Records, Section, Traces
+from chatsync.config.variables import read_small
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -18,7 +19,7 @@ Kind = TypeVar("Kind", bound=Section)
 def read_traces(path: Path) -> Traces:
     """Read the sections that can be read; the others are as if they were not there."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        raw = tomllib.loads(read_small(path))
     except (OSError, ValueError, RecursionError):
         raw = {}
     base = path.absolute().parent

@@ -1,5 +1,6 @@
 """The value of each `${…}` in the configuration: an environment variable, or the content of a file."""
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,16 @@ from chatsync.redaction import keep_secret
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _FILE = "file:"
 _MAX_BYTES = 65_536
+_MAX_FILE = 4 * 1024 * 1024
+
+
+def read_small(path: Path, *, encoding: str = "utf-8-sig") -> str:
+    """Read a file that a person writes. Raises ValueError for other text, OSError also for one of more than 4 MiB."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE + 1)
+    if len(content) > _MAX_FILE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content.decode(encoding)
 
 
 def value_of(name: str) -> str:

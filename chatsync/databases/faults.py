@@ -29,8 +29,9 @@ _SERVER_AWAY = frozenset({
 _NOT_REACHED = frozenset({2002, 2003, 2005})
 _AWAY = _NOT_REACHED | {2006, 2013, 2055, 3024}
 _WRONG_LOGIN = frozenset({1045, 1698})
+_STATEMENT_BINLOG = frozenset({1665})
 _NO_GRANT = frozenset({1044, 1142, 1143})
-_NO_ADMIN_GRANT = 1227
+_NO_ADMIN_GRANT = frozenset({1227})
 _NO_SCHEMA = frozenset({1044, 1049})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
@@ -41,6 +42,15 @@ _ABOUT_ROWS_STATES = ("22", "23", "44", "45")
 _ABOUT_ROWS = frozenset({1366, 1526, 1644, 1748, 3819})
 
 NOT_REACHED_HINT = "is the server up, and is its address in [databases] right?"
+_WAYS_OUT = (
+    (_WRONG_LOGIN, "check user and password in [databases]"),
+    # Nothing else that is asked for needs a grant of this kind.
+    (_NO_ADMIN_GRANT, "to read the lag, grant REPLICA MONITOR (MariaDB 10.5+) or REPLICATION CLIENT (MySQL) on *.*"),
+    (_NO_GRANT, "the README lists the grants"),
+    (_WRONG_SCHEMA, "check the schema in [databases]"),
+    (_STATEMENT_BINLOG, "set binlog_format to ROW or MIXED on this server"),
+    (_NOT_REACHED, NOT_REACHED_HINT),
+)
 
 
 def is_away(error: BaseException) -> bool:
@@ -106,14 +116,7 @@ def describe(error: BaseException) -> str:
 def way_out(error: BaseException) -> str:
     """Return what to do about an error; empty where the number does not tell."""
     number = error_number(error)
-    if number in _WRONG_LOGIN:
-        return "check user and password in [databases]"
-    if number == _NO_ADMIN_GRANT:  # nothing else that is asked for needs one
-        return "to read the lag, grant REPLICA MONITOR (MariaDB 10.5+) or REPLICATION CLIENT (MySQL) on *.*"
-    if number in _NO_GRANT:
-        return "the README lists the grants"
-    if number in _WRONG_SCHEMA:
-        return "check the schema in [databases]"
-    if is_about_rows(error):
-        return "see which foreign key, check or trigger of the table refuses the row"
-    return NOT_REACHED_HINT if number in _NOT_REACHED else ""
+    for numbers, advice in _WAYS_OUT:
+        if number in numbers:
+            return advice
+    return "see which foreign key, check or trigger of the table refuses the row" if is_about_rows(error) else ""

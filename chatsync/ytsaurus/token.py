@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from chatsync.config.settings import Exclusions
+from chatsync.config.variables import read_small
 from chatsync.errors import SourceError
 from chatsync.redaction import keep_secret
 
@@ -28,7 +29,7 @@ def find_token(section: Exclusions) -> tuple[str, str]:
 
 def _read(path: str, name: str) -> str:
     try:
-        token = Path(path).read_text(encoding="ascii").strip()
+        token = read_small(Path(path), encoding="ascii").strip()
     except FileNotFoundError:
         raise SourceError(f"{name}: there is no file {path}") from None
     except OSError as error:

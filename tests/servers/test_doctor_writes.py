@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.harness.haproxy import HaProxy
+from tests.harness.job import Job
 from tests.harness.schema import create_world
+from tests.harness.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from tests.harness.job import Job
-    from tests.harness.servers import Server
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -68,6 +68,17 @@ SHARD_FAULTS = {
         "DROP TRIGGER no_more",
         "closed by the DBA (1644)",
     ),
+    "a trigger that writes elsewhere": (
+        "CREATE TRIGGER copy AFTER UPDATE ON clients_features FOR EACH ROW INSERT INTO nowhere VALUES (1)",
+        "DROP TRIGGER copy",
+        "Table 'ppc1.nowhere' doesn't exist (1146)",
+    ),
+    "a missing partition": (
+        "ALTER TABLE clients_features PARTITION BY LIST (ClientID * 1000 + feature_id) "
+        "(PARTITION few VALUES IN (10217, 11217, 12042))",
+        "ALTER TABLE clients_features REMOVE PARTITIONING",
+        "Table has no partition for value 12217 (1526)",
+    ),
     "MyISAM": (
         "ALTER TABLE clients_features ENGINE = MyISAM",
         "ALTER TABLE clients_features ENGINE = InnoDB",
@@ -85,6 +96,32 @@ def test_a_shard_where_no_write_can_succeed(sound: Job, altered: Callable[..., N
 
     assert line.startswith("shard 1    127.0.0.1:")
     assert told in line
+
+
+def test_a_column_that_the_server_computes(sound: Job, altered: Callable[..., None]) -> None:
+    altered(
+        "ALTER TABLE clients_features CHANGE is_enabled kept TINYINT NOT NULL DEFAULT 1",
+        undo_by="ALTER TABLE clients_features CHANGE kept is_enabled TINYINT(1) NOT NULL",
+    )
+    altered(
+        "ALTER TABLE clients_features ADD COLUMN is_enabled TINYINT AS (kept) STORED",
+        undo_by="ALTER TABLE clients_features DROP COLUMN is_enabled",
+    )
+
+    (line,) = complaints(sound)
+
+    assert "generated column 'is_enabled'" in line
+
+
+def test_a_binary_log_that_takes_no_write(tmp_path: Path) -> None:
+    """The job reads committed rows only, and the log of statements takes no write of such a session."""
+    with Server("--log-bin=log", "--server-id=1", "--binlog-format=STATEMENT") as server:
+        job = Job(tmp_path, create_world(server))
+        job.settle_off({1: 1})
+
+        lines = complaints(job)
+
+    assert any("(1665); set binlog_format to ROW or MIXED on this server" in line for line in lines)
 
 
 def test_a_view_in_place_of_the_table(sound: Job, altered: Callable[..., None]) -> None:

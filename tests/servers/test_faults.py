@@ -163,6 +163,16 @@ def test_a_fault_that_may_pass_is_tried_again(
     assert eight_job.off() == ALL
 
 
+@pytest.mark.parametrize("number", [1020, 1047, 1180, 1792, 3032, 3100, 3101])
+def test_what_galera_and_group_replication_say_at_a_commit_is_tried_again(
+    eight_job: Job, wired: Wired, number: int
+) -> None:
+    wired.wires["ppc1"].refuse(COMMIT, number, "failing over")
+
+    assert eight_job.apply().code == 0
+    assert eight_job.off() == ALL
+
+
 @pytest.mark.parametrize(
     ("number", "message"),
     [

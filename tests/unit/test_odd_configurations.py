@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,6 @@ from chatsync.config.settings import File
 from chatsync.config.traces import read_traces
 from chatsync.errors import ConfigError, ExitCode
 from tests.harness.memory import bounded_memory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SEED = 20261123
 DURATIONS = (
@@ -137,6 +135,12 @@ def test_a_thousand_odd_configurations(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", RAW, ids=[str(number) for number in range(len(RAW))])
 def test_what_is_no_configuration_at_all(tmp_path: Path, content: bytes) -> None:
     assert not check(tmp_path / "chatsync.toml", content)
+
+
+def test_a_file_without_an_end() -> None:
+    with bounded_memory(), pytest.raises(ConfigError, match=r"configuration /dev/zero: File too large"):
+        load(Path("/dev/zero"))
+    assert not read_traces(Path("/dev/zero")).records.dir
 
 
 @pytest.mark.parametrize("text", DURATIONS)
