@@ -57,6 +57,7 @@ def test_a_write_is_tried_in_each_database_and_leaves_nothing_behind(sound: Job)
 
 
 SIGNAL = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'closed by the DBA'"
+PARTITIONS = "PARTITION BY LIST (ClientID * 1000 + feature_id) (PARTITION few VALUES IN (10217, 11217, 12042))"
 SHARD_FAULTS = {
     "a column that has no default": (
         "ALTER TABLE clients_features ADD COLUMN why VARCHAR(9) NOT NULL",
@@ -74,8 +75,7 @@ SHARD_FAULTS = {
         "Table 'ppc1.nowhere' doesn't exist (1146)",
     ),
     "a missing partition": (
-        "ALTER TABLE clients_features PARTITION BY LIST (ClientID * 1000 + feature_id) "
-        "(PARTITION few VALUES IN (10217, 11217, 12042))",
+        f"ALTER TABLE clients_features {PARTITIONS}",
         "ALTER TABLE clients_features REMOVE PARTITIONING",
         "Table has no partition for value 12217 (1526)",
     ),
