@@ -107,6 +107,7 @@ def test_a_plan_refused_is_refused_whole(planned: Job, change: Callable[[Job], N
     assert planned.rows() == before
 
 
+@pytest.mark.slow
 def test_0_done_and_then_nothing_to_do(planned: Job) -> None:
     chain = ["diff", "apply", "set-modtime"]
     for _ in range(2):

@@ -175,6 +175,7 @@ def test_cells_that_a_spreadsheet_takes_for_formulas(job: Job) -> None:
 # -- a log in JSON has nothing between its lines --
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("", 1)])
 @pytest.mark.parametrize("undo", [False, True])
 def test_a_question_is_an_event_too(job: Job, answer: str, code: int, undo: bool) -> None:

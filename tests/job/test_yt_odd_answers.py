@@ -72,6 +72,7 @@ def test_an_attribute_that_is_missing_is_named(cluster_job: Job, yt: YtProxy, na
     assert_one_line(cluster_job.diff(), TABLE, f"the attribute {name} is missing")
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_unpacked(cluster_job: Job, yt: YtProxy) -> None:
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)  # as gzip
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
