@@ -24,7 +24,7 @@ from chatsync.diagnostics.history import short_names
 from chatsync.diagnostics.survey import Survey
 from chatsync.errors import RecordError
 from chatsync.sync.record import Outcome, Record
-from chatsync.sync.step_log import Step, StepLog, failure_in_words, standing_failures, switched_by
+from chatsync.sync.step_log import DIFF, Step, StepLog, failure_in_words, standing_failures, switched_by
 
 _LAST_RUNS = 5
 # As long as `check` waits before it warns.
@@ -59,6 +59,7 @@ def warnings(status: Status, *, now: datetime) -> list[str]:
         *(str(error) for error in status.errors.values()),
         *_about_modtime(status, now),
         *(failure_in_words(failure, now=now) for failure in standing_failures(status.steps)),
+        *_about_silence(status, now),
         *_about_list(status),
         *(_about_changes(status) if status.plan else _about_list_alone(status)),
         *_about_runs(status),
@@ -101,6 +102,15 @@ def _about_modtime(status: Status, now: datetime) -> Iterator[str]:
         time = state.now - waiting_since(state, list_time=status.version.modified)
         if time >= _LONG:
             yield f"the list has been waiting to be synced for {short_span(time)}: does the job run?"
+
+
+def _about_silence(status: Status, now: datetime) -> Iterator[str]:
+    """Tell of a job that has left no line for much longer than it used to: it does not run, or can't write them."""
+    ends = [step.time for step in status.steps if step.step == DIFF and not step.by_hand][:_LAST_RUNS]
+    if len(ends) < _LAST_RUNS or now - ends[0] < max(_LONG, 3 * (ends[0] - ends[-1]) / (len(ends) - 1)):
+        return
+    log = "records.dir"
+    yield f"the last diff in the step log ended {distance(ends[0], now=now)}: does the job run, and can it write {log}?"
 
 
 def _about_list(status: Status) -> Iterator[str]:

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
+from typing import IO
 
 from chatsync.config.settings import Notify
 from chatsync.core import is_disabled, short_time
@@ -67,6 +69,8 @@ def notify(section: Notify, steps: Sequence[Step]) -> None:
 
     It gets a JSON object on standard input; after `notify.timeout` it is killed with all that it started.
     """
+    if not steps:
+        return
     patience = timedelta(seconds=section.waiting)
     before, after = job_state(steps[1:], patience=patience), job_state(steps, patience=patience)
     if before is after:
@@ -98,9 +102,17 @@ def notify(section: Notify, steps: Sequence[Step]) -> None:
         logger.warning("notify.command did not tell that the job is %s: %s", after, error)
 
 
+def _errors_file() -> IO[bytes]:
+    """Open a file for what the command writes to standard error; none is needed where the disk is full."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return Path(os.devnull).open("w+b")
+
+
 def _run(section: Notify, document: bytes) -> None:
     # Into a file: a pipe would also have to wait for what the command leaves running, such as a mailer.
-    with tempfile.TemporaryFile() as errors:
+    with _errors_file() as errors:
         process = subprocess.Popen(  # noqa: S603  # the operator's own command
             section.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
         )

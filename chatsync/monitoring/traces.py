@@ -67,16 +67,28 @@ def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
             code=ending.code,
             seconds=ending.seconds,
         )
-    log = StepLog(traces.records)
+    log, ended = StepLog(traces.records), _step(ending, traces.feature.name)
+    unlogged: list[Step] = []
+    steps: list[Step] = []
     try:
-        log.append(_step(ending, traces.feature.name))
-        if traces.notify.command:
-            from chatsync.monitoring.notify import notify  # late, as above
+        log.append(ended)
+    except OutputError as error:
+        _log(error, ending)
+        unlogged = [ended]
+    if traces.notify.command:
+        from chatsync.monitoring.notify import notify  # late, as above
 
-            notify(traces.notify, log.newest(feature=traces.feature.name))
-    except (OutputError, RecordError) as error:
-        # The last line of a command that failed says why it failed.
-        logger.log(logging.INFO if ending.code else logging.WARNING, "%s", error)
+        try:
+            steps = log.newest(feature=traces.feature.name)
+        except RecordError as error:
+            _log(error, ending)
+        # Where the disk is full the former state is not known: better to tell a failure with every run than never.
+        notify(traces.notify, [*unlogged, *steps])
+
+
+def _log(error: Exception, ending: Ending) -> None:
+    """Log what went wrong with the step log. The last line of a command that failed says why it failed."""
+    logger.log(logging.INFO if ending.code else logging.WARNING, "%s", error)
 
 
 def _step(ending: Ending, feature: str) -> Step:

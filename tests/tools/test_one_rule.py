@@ -23,6 +23,7 @@ COMPARED_WITH_A_CLOCK = {
     "core.times.distance": "any moment, for the words `ago` and `from now`",
     "diagnostics.status._about_list": "the modification time of the list",
     "diagnostics.status._about_modtime": "how long the list has waited",
+    "diagnostics.status._about_silence": "the end of the last step",
     "diagnostics.status._due": "the end of the last step",
     "diagnostics.status._is_overcome": "the end of a step",
     "exclusions.file.ListFile.__init__": "the modification time of the list",
