@@ -37,6 +37,6 @@ in_image chatsync --version
 [[ $(in_image id -u) == 10001 ]]
 in_image chatsync demo demo-world >"$work/demo"
 tail -n 3 "$work/demo"
-in_image sh -c 'cd demo-world && chatsync -q sync && chatsync check'
+in_image sh -c 'cd demo-world && chatsync -q sync && chatsync check && chatsync report | grep -c "<h1>"'
 in_image sh -c '! find / -xdev -name pip.conf -size +0 2>/dev/null | grep .'
 buildah inspect --type image --format '{{.Docker.Config.User}} {{.Docker.Config.Healthcheck.Test}}' chatsync

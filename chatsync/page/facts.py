@@ -151,6 +151,7 @@ def _row(row: Rejected, seen: Seen, language: Language) -> Row:
     if cells:
         reason = language.say("reason.cells", count=int(cells[1]), width=cells[2])
     else:
-        reason = language.say(f"reason.{row.reason.replace(' ', '_')}")
+        key = f"reason.{row.reason.replace(' ', '_')}"
+        reason = language.say(key) if key in language.sentences else row.reason
     number = f"{row.row}" if seen.settings.exclusions.file else f"#{row.row}"
     return Row(number=number, value=row.value if seen.shows_clients else "", reason=reason)

@@ -130,6 +130,8 @@ def notes(status: Status, language: Language) -> Iterator[str]:
         if not part.startswith("shard "):
             yield language.say(f"note.{part.replace('-', '_')}")
     for failure in standing_failures(status.steps):
+        if failure.last.exit_code == ExitCode.REFUSED and any(_refusals(status, language)):
+            continue  # the headline tells it
         what = outcome(failure.last.step, failure.last.exit_code, language)
         since = language.moment(failure.since)
         yield language.say("note.failing", count=failure.count, since=since, what=what)

@@ -19,7 +19,7 @@ inside sh -c '. /etc/os-release; echo "$PRETTY_NAME"; echo "# kept" >>/etc/chats
 inside dpkg --install /chatsync.deb # once more, as an upgrade does
 inside sh -c 'grep -q "# kept" /etc/chatsync/chatsync.toml && test "$(stat -c "%a %U:%G" /etc/chatsync/chatsync.toml)" = "640 root:chatsync"'
 inside chatsync config show >/dev/null 2>&1 && exit 1 # the example names ~/.my.cnf, which is not there
-inside su -s /bin/sh chatsync -c 'cd ~ && chatsync demo demo-world >demo && tail -n 1 demo && cd demo-world && chatsync -q sync && chatsync check'
+inside su -s /bin/sh chatsync -c 'cd ~ && chatsync demo demo-world >demo && tail -n 1 demo && cd demo-world && chatsync -q sync && chatsync check && chatsync report | grep -c "<h1>"'
 inside su -s /bin/sh chatsync -c '! [ -w /opt/chatsync/bin/chatsync ] && ! [ -w /etc/chatsync/chatsync.toml ]'
 inside sh -c '! grep -rlE "/tmp/|pip\.conf" /opt/chatsync/bin /opt/chatsync/pyvenv.cfg'
 

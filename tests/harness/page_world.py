@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 LIMITS = {"rejected_percent": 5, "unknown_percent": 20, "turn_on_percent": 90, "turn_off_percent": 90}
 SCRIPT = "<script>alert('from a cell')</script>"
-REJECTED = ["client 8811606", SCRIPT, "=2+5", "1072237.0", "-4", "0", '""', '"1,2"', "12345678901234567890123"]
+REJECTED = [
+    "client 8811606",
+    SCRIPT,
+    "=2+5",
+    "1072237.0",
+    "-4",
+    "0",
+    '""',
+    '"1,2"',
+    "12345678901234567890123",
+    "x" * 200,
+]
 UNKNOWN = [9000001, 9000002, 9000003]
 
 

@@ -199,7 +199,7 @@ def test_a_client_whose_number_stands_in_a_rejected_row_is_told_so(job: Job) -> 
     ]
     in_russian = explained(job, "8811606", "--language", "ru")[0]["answer"]
     assert in_russian.endswith(
-        "в строке 2 списка стоит «client 8811606», а это не номер клиента: её должны исправить владельцы списка."
+        "в строке 2 списка стоит «client 8811606», а это не номер клиента: исправить строку должны владельцы списка."
     )
     assert part_of_a_number["answer"].endswith(OTHER_CAUSE)
     assert "row 5" not in listed_too["sentence"] + listed_too["answer"]

@@ -35,6 +35,18 @@ def test_exactly_the_grants_of_the_interface_are_enough(granted_job: Job) -> Non
     assert granted_job.run("set-modtime", "--reset").code == 0
 
 
+def test_the_page_needs_no_other_grants(granted_job: Job) -> None:
+    granted_job.configure(records={"dir": "records"})
+    assert granted_job.chain().code == 0
+
+    page = granted_job.run("report", "--clients", "all")
+
+    assert (page.code, page.err) == (0, "")
+    assert "<h1>In step with the list since 20" in page.out
+    assert "The support chat has been on for client {client} since 20" in page.out
+    assert page.out.count('"chat": "off"') == 1
+
+
 @pytest.mark.parametrize(
     ("table", "grant", "command"),
     [

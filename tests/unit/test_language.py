@@ -13,6 +13,7 @@ import pytest
 
 import chatsync
 from chatsync.config.settings import People
+from chatsync.exclusions.client_ids import client_id
 from chatsync.language import LANGUAGES, Language
 
 CODE = Path(chatsync.__file__).parent
@@ -54,6 +55,23 @@ def test_every_sentence_is_used() -> None:
     assert [
         key for key in ENGLISH.sentences if not {key, key.rpartition(".")[0], key.removesuffix("_since")} & used
     ] == []
+
+
+def test_every_sentence_that_is_asked_for_is_there() -> None:
+    sources = {path: path.read_text(encoding="utf-8") for path in [*CODE.rglob("*.py"), *CODE.rglob("*.html")]}
+    asked = {key for text in sources.values() for key in re.findall(r"\bsay\(\s*\"([\w.]+)\"(?! ~)", text)}
+
+    assert len(asked) > 40
+    assert asked - set(ENGLISH.sentences) == set()
+
+
+def test_every_reason_for_which_a_row_is_left_out_has_a_sentence() -> None:
+    cells = (None, "x", "1.5", 0, -1, 2**63)
+    reasons = {str(client_id(cell)).replace(" ", "_") for cell in cells}
+
+    assert {f"reason.{reason}" for reason in reasons} == {
+        key for key in ENGLISH.sentences if key.startswith("reason.") and key != "reason.cells"
+    }
 
 
 def test_the_configuration_takes_the_languages_that_there_are() -> None:
