@@ -115,11 +115,15 @@ def of_changes(results: Sequence[ShardResult]) -> Facts:
 def of_results(results: Sequence[ShardResult]) -> Facts:
     """Return what an apply did with a plan that it took, shard by shard."""
     asked = [result for result in results if any(tally.planned for tally in result.tallies.values())]
+    # A database that refuses single rows can be used.
+    failing = {
+        result.shard for result in asked if isinstance(result.error, DatabaseError) and not result.error.is_about_rows
+    }
     return {
         **of_changes(results),
         REFUSED: {(): 0},
         MISSING: {(str(result.shard),): result.failed for result in results},
-        FAILING: {(f"shard {result.shard}",): isinstance(result.error, DatabaseError) for result in asked},
+        FAILING: {(f"shard {result.shard}",): result.shard in failing for result in asked},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.harness.examples import exported
 from tests.harness.job import MODIFIED, RECORDS, Job
 
 MANY = 300
@@ -89,6 +90,15 @@ def test_a_run_that_changed_nothing_is_recorded_when_it_names_another_client(ref
     refusing.chain()
 
     assert [record["shards"]["1"]["turn_off"]["refused"] for record in refusing.records()] == [[*REFUSED, 301], REFUSED]
+
+
+def test_the_changes_are_missing_and_the_database_is_not_failing(refusing: Job) -> None:
+    refusing.configure(metrics={"textfile": "chatsync.prom"}, limits={"free": 1000})
+
+    refusing.apply()
+
+    assert exported(refusing)["chatsync_missing_changes", ("1",)] == 3
+    assert exported(refusing)["chatsync_database_failing", ("shard 1",)] == 0
 
 
 def test_an_undo_leaves_them_alone(refusing: Job) -> None:
