@@ -26,6 +26,9 @@ _IN_PLACE = r"(?:(?<=[^\"]:)|(?<==)|(?<==[\"'])|(?<=%[0-9A-Fa-f]{2}))"
 
 # `//user:password@`, also with one slash, as a path library writes it. A password may hold "@".
 _LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?!PASSWORD@)(?:[^\s\"\\]|\\.)*@")  # except our own USER:PASSWORD@
+# The same where a message cut the URL short before its "@"; a number there is a port.
+_PORT = r"\d{1,5}(?:[\s/?#\"'\\…]|[,;).]?(?:\s|$))"
+_LOGIN_CUT = re.compile(rf"(?<=//)([^\s:/@\"'\[]*):(?!/|{_PORT})[^\s\"'@\\…]+(?=[\s\"'\\…]|$)")
 
 # Controls except tab and line end, what changes the direction of a text or can't be seen, and
 # surrogates, which stand for bytes that are no valid UTF-8.
@@ -96,8 +99,21 @@ def without_secrets(text: str) -> str:
     """Return a text with every known secret and every password of a URL replaced by `***`."""
     if _pattern is not None and any(spelling in text for spelling in _spelt):
         text = _pattern.sub(HIDDEN, text)
+    if _spelt and "…" in text:
+        text = "…".join(_without_start(part) for part in text.split("…"))
     if "@" in text:
         text = _LOGIN.sub(rf"\1:{HIDDEN}@", text)
+    if "//" in text:
+        text = _LOGIN_CUT.sub(rf"\1:{HIDDEN}", text)
+    return text
+
+
+def _without_start(text: str) -> str:
+    """Return a text that was cut short, without the start of a secret at its end."""
+    for spelling in _spelt:
+        for length in range(len(spelling) - 1, _MIN_LENGTH - 1, -1):
+            if text.endswith(spelling[:length]):
+                return text[:-length] + HIDDEN
     return text
 
 

@@ -83,7 +83,7 @@ class StepLog:
         """Add a line and remove those older than `records.keep`. Raises OutputError."""
         if self._path is None:
             return
-        short = msgspec.structs.replace(step, message=step.message[:_LONGEST_MESSAGE] if step.message else None)
+        short = msgspec.structs.replace(step, message=without_secrets(step.message or "")[:_LONGEST_MESSAGE] or None)
         text = json.dumps(msgspec.to_builtins(short), ensure_ascii=False, separators=(",", ":"))
         line = without_secrets(text).encode(errors="replace") + b"\n"  # a path may hold bytes that are no UTF-8
         try:

@@ -78,6 +78,25 @@ def test_a_secret_that_is_an_ordinary_word_breaks_nothing(cluster_job: Job, yt: 
     assert cluster_job.run("history", "--format", "json").json[0]["outcome"] == "done"
 
 
+def test_what_is_cut_short_shows_no_part_of_a_secret(cluster_job: Job, yt: YtProxy) -> None:
+    """Wherever a text is cut, in a cell, a word, a message: behind a secret of any length, and in it."""
+    secret = "".join(f"{number:02}-x" for number in range(30))
+    yt.tokens = {secret: "robot"}
+    cluster_job.environment["YT_TOKEN"] = secret
+    cluster_job.configure(records={"dir": "records"}, limits={"rejected_percent": 100})
+    url = f"mysql://anna:{secret}@127.0.0.1:1/ppc"
+    yt.overwrite(TABLE, ids=["1", *(f"{'y' * pad}{text}" for pad in range(0, 200, 7) for text in (secret, url))])
+    cluster_job.set_property(url)
+
+    results = [cluster_job.run(*command) for command in (("diff",), ("status",), ("explain", url))]
+    cluster_job.set_property(None)
+    results += [cluster_job.diff(), cluster_job.run("status"), cluster_job.run("check"), cluster_job.run("history")]
+
+    shown = "".join(result.out + result.err for result in results) + cluster_job.plan_file.read_text(encoding="utf-8")
+    assert "00-x01" not in shown
+    assert "***" in shown
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-vv",), ("-vv", "--log-format", "json")])
 def test_where_all_is_well(planted: Job, options: tuple[str, ...]) -> None:

@@ -48,6 +48,14 @@ def test_a_secret_is_hidden_in_every_spelling(spelling: str) -> None:
         ("//:s3cret@host", "//:***@host"),
         ("expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA", "expected mysql://USER:PASSWORD@HOST:PORT/SCHEMA"),
         ("http://localhost:8080/api and anna@example", "http://localhost:8080/api and anna@example"),
+        ("'mysql://anna:s3cretthatiscut'", "'mysql://anna:***'"),
+        ("holds mysql://anna:s3cr…, which", "holds mysql://anna:***…, which"),
+        ('{"a": "mysql://anna:123456"}', '{"a": "mysql://anna:***"}'),
+        ('{"a": "\\"mysql://anna:s3cr\\""}', '{"a": "\\"mysql://anna:***\\""}'),
+        (
+            "http://[::1]:80/x http://h:80, hahn://home/a:b file://C:/x",
+            "http://[::1]:80/x http://h:80, hahn://home/a:b file://C:/x",
+        ),
         ("shard 1 (ppc1.example:3306/ppc): user@host", "shard 1 (ppc1.example:3306/ppc): user@host"),
     ],
 )
