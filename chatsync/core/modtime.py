@@ -117,6 +117,8 @@ def modtime_meaning(stored: StoredModTime, *, list_time: datetime) -> str:
     state, modtime = modtime_state(stored, list_time=list_time), stored.modtime
     if modtime is None:
         return "not set: no list was ever synced"
+    if modtime == NEVER:
+        return "reset: the next run syncs the list, whatever its time"
     if state is ModTimeState.DISABLED:
         return f"the job is disabled {until(modtime)}"
     if stored.is_expired_switch:

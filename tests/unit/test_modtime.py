@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.core.modtime import ModTimeState, StoredModTime, modtime_meaning, modtime_state
+from chatsync.core.modtime import NEVER, ModTimeState, StoredModTime, modtime_meaning, modtime_state
 from chatsync.core.times import distance, format_time, parse_time, short_span, short_time
 
 LIST_TIME = datetime(2026, 10, 23, 10, 15, tzinfo=UTC)
@@ -25,6 +25,7 @@ SECOND = timedelta(seconds=1)
     [
         (None, None, ModTimeState.LIST_IS_NEWER, "not set: no list was ever synced"),
         (LIST_TIME - SECOND, NOW, ModTimeState.LIST_IS_NEWER, "list is newer by 1 s"),
+        (NEVER, NOW, ModTimeState.LIST_IS_NEWER, "reset: the next run syncs the list, whatever its time"),
         (LIST_TIME, NOW, ModTimeState.SYNCED, "synced"),
         (LIST_TIME, None, ModTimeState.SYNCED, "synced"),
         (LIST_TIME + SECOND, NOW, ModTimeState.LIST_IS_OLDER, "list is older by 1 s"),
