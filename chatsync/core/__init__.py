@@ -7,18 +7,22 @@ from chatsync.core.client_sets import (
     DEFAULT_LIMIT,
     MAX_CLIENT_ID,
     MAX_LIST_ID,
+    Homes,
+    IdGatherer,
     IdsByShard,
     bitmap_of,
     chunks,
     counted,
     harmless,
+    numbers_of,
     parse_lines,
     some,
     storable,
     total,
     union,
 )
-from chatsync.core.diff import ExclusionList, Keep, ListVersion, Rejected, compute_diff, live_elsewhere, strays_of
+from chatsync.core.comparison import Sides, compute_diff, live_elsewhere
+from chatsync.core.diff import ExclusionList, Keep, ListVersion, Rejected, strays_of
 from chatsync.core.export import LastApply, check_last_apply, parse_last_apply, stale, why_unusable
 from chatsync.core.modtime import (
     DISABLED_FOREVER,
@@ -39,6 +43,7 @@ from chatsync.core.modtime import (
     until,
     waiting_since,
 )
+from chatsync.core.numbers import Ids, np
 from chatsync.core.objections import (
     ALLOW_EMPTY,
     FORCE,
@@ -68,14 +73,15 @@ from chatsync.core.times import distance, format_time, parse_time, read_time, sh
 
 __all__ = [
     "ALLOW_EMPTY", "DEFAULT_LIMIT", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER",
-    "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "IdsByShard", "Keep", "LastApply", "ListVersion",
-    "ModTimeState", "Objection", "OffRows", "Plan", "PlanExclusions", "PlanExport", "PlanFeature", "Rejected",
-    "ShardResult", "StoredModTime", "Tally", "Verdict", "Written", "bitmap_of", "check_enabled", "check_last_apply",
-    "check_modtime", "chunks", "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message", "distance",
-    "effect", "feature_objections", "fingerprint", "format_time", "from_document", "harmless", "is_disabled",
-    "limit_objections", "list_is_newer", "list_part", "live_elsewhere", "modtime_meaning", "modtime_state",
-    "nothing_done", "objections_to", "older_message", "parse_last_apply", "parse_lines", "parse_property",
-    "parse_time", "plan_objections", "raise_first", "read_time", "rows_after", "sealed", "short_span", "short_time",
-    "some", "stale", "state_objections", "storable", "strays_of", "to_document", "total", "union", "until",
-    "waiting_since", "why_unusable",
+    "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "Homes", "IdGatherer", "Ids", "IdsByShard",
+    "Keep", "LastApply", "ListVersion", "ModTimeState", "Objection", "OffRows", "Plan", "PlanExclusions",
+    "PlanExport", "PlanFeature", "Rejected", "ShardResult", "Sides", "StoredModTime", "Tally", "Verdict", "Written",
+    "bitmap_of", "check_enabled", "check_last_apply", "check_modtime", "chunks", "compute_diff", "counted",
+    "deviation", "diff_verdict", "disabled_message", "distance", "effect", "feature_objections", "fingerprint",
+    "format_time", "from_document", "harmless", "is_disabled", "limit_objections", "list_is_newer", "list_part",
+    "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done", "np", "numbers_of", "objections_to",
+    "older_message", "parse_last_apply", "parse_lines", "parse_property", "parse_time", "plan_objections",
+    "raise_first", "read_time", "rows_after", "sealed", "short_span", "short_time", "some", "stale",
+    "state_objections", "storable", "strays_of", "to_document", "total", "union", "until", "waiting_since",
+    "why_unusable",
 ]  # fmt: skip

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
+from pyroaring import BitMap64
 
 from chatsync.core.client_sets import chunks, counted
+from chatsync.core.numbers import np
 
 if TYPE_CHECKING:
-    from pyroaring import BitMap64
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from chatsync.core.numbers import Ids
 
 # The hash is two XORs over all ids, of `id * SPREAD` and of `((id * SPREAD >> 32) + id) * MIX`. The first is different
 # for every id; the carries of the addition keep the second one from being linear. With these factors no product of a
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 SPREAD = 1_821_285_621
 MIX = 625_341_585
 
-# Bounds the memory for ids as numbers: some 25 bytes each.
+# Bounds the memory for ids as numbers of 64 bits: some 25 bytes each.
 _CHUNK = 500_000
 
 
@@ -34,7 +40,7 @@ class OffRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return cls(count=count, hash=f"{spread:016x}{mix:016x}")
 
     @classmethod
-    def of(cls, ids: BitMap64) -> Self:
+    def of(cls, ids: BitMap64 | Ids) -> Self:
         """Compute the same over a set of ids."""
         return cls.from_xors(len(ids), *_xors(ids))
 
@@ -51,16 +57,22 @@ class OffRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return OffRows(count=self.count + count, hash=f"{int(self.hash, 16) ^ int(change.hash, 16):032x}")
 
 
-def _xors(ids: BitMap64) -> tuple[int, int]:
-    import numpy as np  # late: a run that has nothing to compare needs no numbers
-
+def _xors(ids: BitMap64 | Ids) -> tuple[int, int]:
     spread = mix = 0
-    for chunk in chunks(ids, _CHUNK):
-        numbers = np.frombuffer(chunk.to_array(), dtype=np.uint64)
+    for numbers in _blocks(ids):
         products = numbers * np.uint64(SPREAD)
         spread ^= int(np.bitwise_xor.reduce(products))
         mix ^= int(np.bitwise_xor.reduce(((products >> np.uint64(32)) + numbers) * np.uint64(MIX)))
     return spread, mix
+
+
+def _blocks(ids: BitMap64 | Ids) -> Iterator[npt.NDArray[np.uint64]]:
+    if isinstance(ids, BitMap64):
+        for chunk in chunks(ids, _CHUNK):
+            yield np.frombuffer(chunk.to_array(), dtype=np.uint64)
+    else:
+        for start in range(0, len(ids), _CHUNK):
+            yield ids[start : start + _CHUNK].astype(np.uint64)
 
 
 @dataclass(frozen=True, kw_only=True)

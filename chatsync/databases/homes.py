@@ -1,93 +1,160 @@
 """Where clients live: their shards, for three clients or for twelve million.
 
 The server packs ids with their shards into one value of one row, together with its own count and bounds, so that a
-part of the answer can't be missing unseen. A few clients are looked up one by one. Many are read by pages: a page is a
-range of the primary key with about as many rows as a value holds, whichever other clients live there. Where others are
-far more than those asked for, a page ends early, and the rest of its clients are looked up one by one after all.
+part of the answer can't be missing unseen. A few clients are looked up one by one. Many are read by ranges of the
+primary key, other clients included; where these are far more than those asked for, the clients of a range are looked
+up one by one after all.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
+from typing import TypeVar
 
 import sqlalchemy as sa
 from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import IdsByShard, chunks, storable
+from chatsync.core import MAX_CLIENT_ID, Homes, IdsByShard, Sides, chunks, storable
 from chatsync.databases.connection import Database
-from chatsync.databases.packed_ids import Packed, packed_columns, unpack_shards
+from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
+from chatsync.databases.packed_ids import ID_AND_SHARD_SIZE, Packed, packed_columns, unpack_homes
 from chatsync.parallel import SideBySide
 
-# Measured on MariaDB, 2 million rows: a client that is looked up takes 3 µs, a row of a page 0.5 µs.
+# Measured on MariaDB, 12 million rows: a client that is looked up takes 3 µs, a row of a range 0.15 µs.
+_LOOKUP_COST = 20
 _IDS_A_LOOKUP = 5000
-_IDS_A_PAGE = 50_000
-# The value of a page: 1.8 MB, well below group_concat_max_len.
-_ROWS_A_PAGE = 300_000
+# So many entries are looked up, whoever else lives between them.
+_FEW = 50_000
+# The value of a range: 1.2 MB for what is expected, and less than group_concat_max_len for what may come.
+_ROWS_A_RANGE = 200_000
+_MOST_ROWS = GROUP_CONCAT_MAX_LEN // ID_AND_SHARD_SIZE
 # One server packs for two or three connections at once; each holds one value at a time.
 _CONNECTIONS = 4
 
 _LOOK_UP = "SELECT {columns} FROM shard_client_id WHERE ClientID IN ({marks})"
-_PAGE = """SELECT {columns} FROM (SELECT ClientID, shard FROM shard_client_id
-    WHERE ClientID BETWEEN {mark} AND {mark} ORDER BY ClientID LIMIT {limit}) AS page"""
+_RANGE = "SELECT {columns} FROM shard_client_id WHERE ClientID BETWEEN {mark} AND {mark}"
+_REACH = """SELECT ClientID FROM shard_client_id WHERE ClientID BETWEEN {mark} AND {mark}
+    ORDER BY ClientID LIMIT 1 OFFSET {rows}"""
+
+Value = TypeVar("Value")
+Take = Callable[[range, Homes], Value]
+
+
+def read_homes(settings: Settings, scope: CancelScope, sides: Sides, take: Take[Value]) -> list[Value]:
+    """Read where all clients live that are on any side, over several connections, and return what `take` makes of it.
+
+    `take` is called in several threads, with a range of clients and the homes of all those in it that have one, and
+    perhaps of others. All clients on any side are in one of the ranges.
+    """
+    count = len(sides)
+    workers = min(_CONNECTIONS, -(-count // _IDS_A_LOOKUP))
+    bounds = [0, *(sides.cut(count * worker // workers) for worker in range(1, workers)), MAX_CLIENT_ID + 1]
+    tasks = {
+        worker: partial(_read, settings, scope, sides, take, clients=range(*bounds[worker : worker + 2]))
+        for worker in range(workers)
+    }
+    results = SideBySide(tasks, workers=workers).results(scope)
+    return list(chain.from_iterable(results[worker] for worker in sorted(results)))
 
 
 def find_homes(settings: Settings, scope: CancelScope, ids: BitMap64) -> IdsByShard:
-    """Look up the shard of each client over several connections; a client on no shard is in no set of the answer."""
-    wanted = storable(ids)
-    size, ask = (_IDS_A_PAGE, _read_page) if len(wanted) > _IDS_A_PAGE else (_IDS_A_LOOKUP, _look_up)
-    starts = range(0, len(wanted), size)
-    workers = min(_CONNECTIONS, len(starts))
-    tasks = {
-        worker: partial(_ask, settings, scope, ask, wanted, starts=starts[worker::workers], size=size)
-        for worker in range(workers)
-    }
-    return _merged(SideBySide(tasks, workers=workers).results(scope).values())
+    """Look up the shard of each client; a client on no shard is in no set of the answer."""
+    sides = Sides(storable(ids), {})
+    return _merged(
+        read_homes(settings, scope, sides, lambda clients, homes: homes.among(sides.ids(clients)).by_shard())
+    )
 
 
 def homes_over(database: Database, ids: BitMap64) -> IdsByShard:
     """Look up the shards of a few clients over a connection to the dict database that is there already."""
-    return _merged(_look_up(database, chunk) for chunk in chunks(storable(ids), _IDS_A_LOOKUP))
+    return _merged(_look_up(database, list(chunk)).by_shard() for chunk in chunks(storable(ids), _IDS_A_LOOKUP))
 
 
-def _ask(
-    settings: Settings,
-    scope: CancelScope,
-    ask: Callable[[Database, BitMap64], IdsByShard],
-    wanted: BitMap64,
-    *,
-    starts: range,
-    size: int,
-) -> IdsByShard:
-    found: IdsByShard = {}
+def _read(settings: Settings, scope: CancelScope, sides: Sides, take: Take[Value], *, clients: range) -> list[Value]:
     with Database(settings.databases.dict, name="dict", scope=scope) as database:
-        for start in starts:
-            scope.check()
-            found = _merged([found, ask(database, wanted[start : start + size])])
-    return found
+        return [take(*found) for found in _Reader(database, sides, scope).read(clients)]
 
 
-def _read_page(database: Database, ids: BitMap64) -> IdsByShard:
-    """Read the range of these clients, as far as one page goes, and look up those behind its end."""
-    columns = packed_columns(is_sqlite=database.is_sqlite, with_shard=True)
-    mark = "?" if database.is_sqlite else "%s"
-    sql = _PAGE.format(columns=columns, mark=mark, limit=_ROWS_A_PAGE)
-    page = _answer(database, sql, (ids[0], ids[-1]))
-    shards = unpack_shards(page, where=database)
-    here = {shard: found & ids for shard, found in shards.items() if found.intersect(ids)}
-    if page.rows < _ROWS_A_PAGE:
-        return here
-    behind = BitMap64(ids)
-    behind.remove_range(0, page.highest + 1)
-    return _merged([here, homes_over(database, behind)])
+class _Reader:
+    """Reads ranges over one connection, and learns from each how large the next one may be."""
+
+    def __init__(self, database: Database, sides: Sides, scope: CancelScope) -> None:
+        self._database = database
+        self._sides = sides
+        self._scope = scope
+        self._are_few = len(sides) <= _FEW
+        self._rows_each = 1.0  # how many rows of the table there are for each entry of the sides
+
+    def read(self, clients: range) -> Iterator[tuple[range, Homes]]:
+        if not self._are_few:
+            self._probe(clients)
+        start = clients.start
+        while start < clients.stop:
+            self._scope.check()
+            size = _IDS_A_LOOKUP if self._are_few else max(_IDS_A_LOOKUP, int(_ROWS_A_RANGE / self._rows_each))
+            stop = min(max(self._sides.cut(size, start=start), start + 1), clients.stop)
+            yield from self._read_range(range(start, stop))
+            start = stop
+
+    def _read_range(self, clients: range) -> Iterator[tuple[range, Homes]]:
+        size = self._sides.below(clients.stop) - self._sides.below(clients.start)
+        if not size:
+            return
+        if self._are_few or self._rows_each > _LOOKUP_COST:
+            yield clients, self._look_up(clients)
+            return
+        values = (clients[0], clients[-1])
+        page = _answer(
+            self._database, _RANGE.format(columns=_columns(self._database), mark=_mark(self._database)), values
+        )
+        self._rows_each = max(1, page.rows) / size
+        if page.rows <= _MOST_ROWS:
+            yield clients, unpack_homes(page, where=self._database)
+            return
+        middle = self._sides.cut(size // 2, start=clients.start)
+        yield from self._read_range(range(clients.start, middle))
+        yield from self._read_range(range(middle, clients.stop))
+
+    def _look_up(self, clients: range) -> Homes:
+        ids = self._sides.ids(clients)
+        parts = [ids[start : start + _IDS_A_LOOKUP].tolist() for start in range(0, len(ids), _IDS_A_LOOKUP)]
+        homes = Homes.joined([_look_up(self._database, part) for part in parts])
+        if not self._are_few:
+            self._probe(range(clients.stop, MAX_CLIENT_ID + 1))
+        return homes
+
+    def _probe(self, clients: range) -> None:
+        """See up to where so many rows reach that a value holds, and how many entries there are until then."""
+        if not clients:
+            return
+        sql = _REACH.format(mark=_mark(self._database), rows=_ROWS_A_RANGE)
+
+        def ask(connection: sa.Connection) -> int | None:
+            return connection.exec_driver_sql(sql, (clients[0], clients[-1])).scalar()
+
+        end = self._database.do(ask, what="look up the shards of clients")
+        if end is None:
+            self._rows_each = 1.0
+        else:
+            entries = self._sides.below(int(end)) - self._sides.below(clients.start)
+            self._rows_each = _ROWS_A_RANGE / max(1, entries)
 
 
-def _look_up(database: Database, ids: BitMap64) -> IdsByShard:
-    columns = packed_columns(is_sqlite=database.is_sqlite, with_shard=True)
+def _look_up(database: Database, ids: Sequence[int]) -> Homes:
     # As text: building a construct of thousands of values takes longer than the server needs for them.
-    marks = ", ".join(["?" if database.is_sqlite else "%s"] * len(ids))
-    found = _answer(database, _LOOK_UP.format(columns=columns, marks=marks), tuple(ids))
-    return unpack_shards(found, where=database)
+    marks = ", ".join([_mark(database)] * len(ids))
+    found = _answer(database, _LOOK_UP.format(columns=_columns(database), marks=marks), tuple(ids))
+    return unpack_homes(found, where=database)
+
+
+def _columns(database: Database) -> str:
+    return packed_columns(is_sqlite=database.is_sqlite, with_shard=True)
+
+
+def _mark(database: Database) -> str:
+    return "?" if database.is_sqlite else "%s"
 
 
 def _answer(database: Database, sql: str, values: tuple[int, ...]) -> Packed:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatsync.core import MAX_CLIENT_ID, bitmap_of
+from chatsync.core import MAX_CLIENT_ID, Homes, np
 from chatsync.errors import DatabaseError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
-    from pyroaring import BitMap64
+
+    from chatsync.core import Ids
 
 # SQLite has no CHAR of this kind: it spells the bytes in hex.
 _PACKED = {
@@ -45,25 +45,34 @@ def packed_columns(*, is_sqlite: bool, with_shard: bool = False) -> str:
     return f"COUNT(*), MIN(ClientID), MAX(ClientID), {packed}"
 
 
-def unpack(packed: Packed, *, where: object) -> BitMap64:
-    """Return the ids of an answer.
+def unpack(packed: Packed, *, where: object) -> Ids:
+    """Return the ids of an answer, ascending.
 
     Raises DatabaseError when the answer is not whole (a server cuts what is longer than group_concat_max_len or
     max_allowed_packet without an error), or when a ClientID is no whole number that fits into 32 bits.
     """
-    return bitmap_of(_numbers(_records(packed, _ID, where=where)))
+    numbers = _numbers(_records(packed, _ID, where=where))
+    if not _ascend(numbers):
+        numbers.sort()
+    return numbers
 
 
-def unpack_shards(packed: Packed, *, where: object) -> dict[int, BitMap64]:
-    """Return the ids of an answer by shard. Raises DatabaseError as `unpack` does."""
+def unpack_homes(packed: Packed, *, where: object) -> Homes:
+    """Return the ids of an answer with their shards, ascending. Raises DatabaseError as `unpack` does."""
     records = _records(packed, _ID_AND_SHARD, where=where)
-    numbers, shards = _numbers(records), records["shard"]
-    return {shard: bitmap_of(numbers[shards == shard]) for shard in set(shards.tobytes())}
+    numbers, shards = _numbers(records), records["shard"].copy()
+    if not _ascend(numbers):
+        order = numbers.argsort()
+        numbers, shards = numbers[order], shards[order]
+    return Homes(numbers, shards)
+
+
+def _ascend(numbers: Ids) -> bool:
+    """Tell whether numbers ascend, as they mostly do: servers read along an index."""
+    return bool((numbers[1:] > numbers[:-1]).all())
 
 
 def _records(packed: Packed, layout: list[tuple[str, str]], *, where: object) -> npt.NDArray[Any]:
-    import numpy as np  # late: a run that has nothing to read parses nothing
-
     _check_bounds(packed, where=where)
     record = np.dtype(layout)
     ids = packed.ids or b""
@@ -95,5 +104,8 @@ def checked_id(client: Any, *, where: object) -> int:
     )
 
 
-def _numbers(records: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:
-    return (records["others"] & _OTHERS) | (records["bit_31"].astype("u4") << 31)
+def _numbers(records: npt.NDArray[Any]) -> Ids:
+    numbers = records["others"].astype(np.uint32)
+    numbers &= np.uint32(_OTHERS)
+    numbers[records["bit_31"] != 0] |= np.uint32(_OTHERS + 1)
+    return numbers

@@ -9,7 +9,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import chunks
+from chatsync.core import Ids, chunks, np
 from chatsync.databases.connection import STATEMENT_SECONDS, Database
 from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
 from chatsync.databases.packed_ids import ID_SIZE, Packed, checked_id, packed_columns, unpack
@@ -65,40 +65,40 @@ class ShardDatabase:
         """Close the connection."""
         self.database.close()
 
-    def read_off(self, feature_id: int) -> BitMap64:
+    def read_off(self, feature_id: int) -> Ids:
         """Return the clients that are off here, packed by the server into one value, or into several if need be."""
         return self._read_off(feature_id)[0]
 
-    def read_off_and_place(self, feature_id: int) -> tuple[BitMap64, Place]:
+    def read_off_and_place(self, feature_id: int) -> tuple[Ids, Place]:
         """Return also where they were read. Raises DatabaseError where nothing may be written."""
         off, place = self._read_off(feature_id)
         check_may_write(self.database, place)
         return off, place
 
-    def _read_off(self, feature_id: int) -> tuple[BitMap64, Place]:
+    def _read_off(self, feature_id: int) -> tuple[Ids, Place]:
         return self.database.do(partial(self._off_and_place, feature_id=feature_id), what="read which clients are off")
 
-    def _off_and_place(self, connection: sa.Connection, *, feature_id: int) -> tuple[BitMap64, Place]:
+    def _off_and_place(self, connection: sa.Connection, *, feature_id: int) -> tuple[Ids, Place]:
         row = self._row(connection, _OFF_PACKED, feature_id)
         whole, place = Packed(*row[:4]), place_of(self.database, row[4:])
         if whole.rows <= _IDS_A_VALUE:
             return unpack(whole, where=self.database), place
         first, last = connection.exec_driver_sql(_BOUNDS).one()
         clients = range(first or 0, (last or 0) + 1)  # null where all rows have gone since
-        return self._read_parts(connection, clients, whole.rows, feature_id=feature_id), place
+        return np.concatenate(self._read_parts(connection, clients, whole.rows, feature_id=feature_id)), place
 
-    def _read_parts(self, connection: sa.Connection, clients: range, count: int, *, feature_id: int) -> BitMap64:
+    def _read_parts(self, connection: sa.Connection, clients: range, count: int, *, feature_id: int) -> list[Ids]:
         """Read a range of clients in parts of about three quarters of a value, and split those with too many."""
-        off = BitMap64()
+        off: list[Ids] = []
         step = len(clients) * _IDS_A_VALUE * 3 // (4 * count) + 1
         for start in range(clients.start, clients.stop, step):
             self.database.scope.check()
             clients_of_part = range(start, min(start + step, clients.stop))
             part = Packed(*self._row(connection, _OFF_BETWEEN, feature_id, clients_of_part[0], clients_of_part[-1]))
             if part.rows <= _IDS_A_VALUE:
-                off |= unpack(part, where=self.database)
+                off.append(unpack(part, where=self.database))
             else:
-                off |= self._read_parts(connection, clients_of_part, part.rows, feature_id=feature_id)
+                off += self._read_parts(connection, clients_of_part, part.rows, feature_id=feature_id)
         return off
 
     def _row(self, connection: sa.Connection, statement: str, *values: int) -> tuple[Any, ...]:

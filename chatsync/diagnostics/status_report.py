@@ -1,7 +1,7 @@
 """How the status is shown: a page for people, JSON for programs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 from tabulate import tabulate
 
 from chatsync.config.settings import Settings
-from chatsync.core import IdsByShard, distance, format_time, modtime_meaning, short_span, short_time, total
+from chatsync.core import distance, format_time, modtime_meaning, short_span, short_time, total
 from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status, waiting, warnings
 from chatsync.sync.report import fold_shards, strays_line, unknown_line, without_a_change
@@ -94,7 +94,7 @@ def _off(status: Status) -> Mapping[int, int]:
     return status.plan.off_by_shard if status.plan else _counts(status.off)
 
 
-def _counts(sets: IdsByShard) -> dict[int, int]:
+def _counts(sets: Mapping[int, Sized]) -> dict[int, int]:
     return {shard: len(ids) for shard, ids in sets.items()}
 
 

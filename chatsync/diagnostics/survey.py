@@ -17,6 +17,7 @@ from chatsync.config.settings import Settings
 from chatsync.core import (
     DictState,
     ExclusionList,
+    Ids,
     IdsByShard,
     ListVersion,
     ModTimeState,
@@ -66,7 +67,7 @@ class Survey:
     rejected: dict[int, list[Rejected]] = field(default_factory=dict)
     feature_id: int | None = None
     state: DictState | None = None
-    off: dict[int, BitMap64] = field(default_factory=dict)
+    off: dict[int, Ids] = field(default_factory=dict)
     plan: Plan | None = None
     known: list[str] = field(default_factory=list)
     runs: list[Record] = field(default_factory=list)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyroaring import BitMap64
 
-from chatsync.core import MAX_LIST_ID, ExclusionList, Keep, ListVersion, Rejected, parse_lines
+from chatsync.core import MAX_LIST_ID, ExclusionList, IdGatherer, Keep, ListVersion, Rejected, parse_lines
 
 _REJECTED_KEPT = 100
 _SHOWN_LENGTH = 60
@@ -54,6 +54,7 @@ class IdCollector:
         self.rows = 0
         self._valid = 0
         self._ids = BitMap64()
+        self._many: IdGatherer | None = None
         self._rejected: list[Rejected] = []
         self._rejected_count = 0
 
@@ -75,9 +76,10 @@ class IdCollector:
         ids = parse_lines(lines)
         if ids is None:
             return False
-        self._ids |= ids.ids
-        self._valid += ids.total
-        self.rows += ids.total
+        self._many = self._many or IdGatherer()
+        self._many.add(ids)
+        self._valid += len(ids)
+        self.rows += len(ids)
         return True
 
     def reject(self, value: Any, reason: str, *, row: int) -> None:
@@ -91,6 +93,8 @@ class IdCollector:
 
     def finish(self, version: ListVersion) -> ExclusionList:
         """Return what was collected as this version of the list."""
+        if self._many is not None:
+            self._ids |= self._many.set()
         return ExclusionList(
             version=version,
             rows=self.rows,

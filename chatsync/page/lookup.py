@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pyroaring import BitMap64
 
-from chatsync.core import MAX_LIST_ID, Rejected, union
+from chatsync.core import MAX_LIST_ID, Rejected, bitmap_of, union
 from chatsync.diagnostics.answer import answer
 from chatsync.diagnostics.client_facts import refused_in
 from chatsync.diagnostics.explain import Chat, ClientFacts, JobFacts, chat
@@ -90,7 +90,7 @@ def _situations(survey: Survey, *, everyone: bool) -> Iterator[_Situation]:
 def _of_asked(survey: Survey) -> Iterator[_Situation]:
     homeless = survey.asked - union(survey.homes)
     for home, ids in [*survey.homes.items(), (None, homeless)]:
-        off = BitMap64() if home is None else survey.off.get(home, BitMap64())
+        off = BitMap64() if home is None or home not in survey.off else bitmap_of(survey.off[home])
         for here, is_off in ((ids & off, True), (ids - off, False)):
             if survey.listed is None:
                 yield _Situation(ids=here, listed=None, home=home, is_off=is_off)

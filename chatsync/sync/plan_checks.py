@@ -15,18 +15,19 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import (
     Deviation,
+    Ids,
     IdsByShard,
     OffRows,
     Plan,
+    Sides,
     counted,
     deviation,
     limit_objections,
+    numbers_of,
     raise_first,
     some,
-    strays_of,
-    union,
 )
-from chatsync.databases.homes import find_homes
+from chatsync.databases.homes import read_homes
 from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
@@ -47,12 +48,12 @@ class _ShardNow:
 
 def check_homes(plan: Plan, settings: Settings, scope: CancelScope) -> None:
     """Refuse a plan one of whose clients lives on another shard by now: only the row at home counts."""
-    _check_changed_at_home(plan, find_homes(settings, scope, union(plan.changed)))
+    sides = Sides(BitMap64(), {shard: numbers_of(ids) for shard, ids in plan.changed.items()})
+    _check_are_at_home(sides.strays(read_homes(settings, scope, sides, sides.compare)))
 
 
-def _check_changed_at_home(plan: Plan, homes: IdsByShard) -> None:
-    for shard, ids in plan.changed.items():
-        moved = ids - homes.get(shard, BitMap64())
+def _check_are_at_home(elsewhere: IdsByShard) -> None:
+    for shard, moved in elsewhere.items():
         if moved:
             which = f"{counted(len(moved), 'client')} to change on shard {shard} ({some(moved)})"
             raise OutOfDateError(f"{which} no longer live there")
@@ -96,7 +97,7 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
         if undone := undone_after(plan, settings, scope):
             raise OutOfDateError(_missing(plan, undone), way_out=_AGAIN)
         return
-    off: dict[int, BitMap64] = {}
+    off: dict[int, Ids] = {}
 
     def read(shard: ShardDatabase) -> tuple[OffRows, Place]:
         off[shard.number], place = shard.read_off_and_place(plan.feature.id)
@@ -105,14 +106,15 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
     differing, unasked = _differing(plan, settings, scope, look=read, expected=plan.after)
     for error in unasked.values():
         raise error
-    homes = find_homes(settings, scope, union(off) | union(plan.changed) | plan.unknown)
-    _check_changed_at_home(plan, homes)
+    sides = Sides(plan.unknown, off, plan.changed)
+    pieces = read_homes(settings, scope, sides, sides.compare)
+    _check_are_at_home({shard: ids & plan.changed[shard] for shard, ids in sides.elsewhere(pieces).items()})
     undone = {shard: now.deviation.undone for shard, now in differing.items() if now.deviation.undone}
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
     reasons = [_missing(plan, undone)] if undone else []
     if others:
         reasons.append(f"other clients are off than it leads to, {' | '.join(others)}")
-    reasons += _moves(plan, off, homes)
+    reasons += _moves(plan, sides.strays(pieces), still_unknown=sides.unknown(pieces))
     if reasons:
         raise OutOfDateError("; ".join(reasons), way_out=_AGAIN)
 
@@ -123,16 +125,15 @@ def _missing(plan: Plan, undone: Mapping[int, int]) -> str:
     return f"{sum(undone.values())} of its {counted(plan.changes, 'change')} {verb} missing, {where}"
 
 
-def _moves(plan: Plan, off: IdsByShard, homes: IdsByShard) -> Iterator[str]:
+def _moves(plan: Plan, strays: IdsByShard, *, still_unknown: BitMap64) -> Iterator[str]:
     """Return in which way clients that the plan leaves as they are live elsewhere than `diff` saw."""
-    strays = strays_of(off, homes)
-    for shard in sorted(off):
-        if strays.get(shard) != plan.strays.get(shard):
-            here, saw = off[shard] - homes.get(shard, BitMap64()), plan.stray_counts.get(shard, 0)
+    for shard, here in strays.items():
+        if (OffRows.of(here) if here else None) != plan.strays.get(shard):
+            saw = plan.stray_counts.get(shard, 0)
             which = f"{counted(len(here), 'stray row')}{f' ({some(here)})' if here else ''}"
             seen = "as many, but not the same ones" if len(here) == saw else saw
             yield f"clients have moved, shard {shard}: {which}, `diff` saw {seen}"
-    settled = plan.unknown & union(homes)
+    settled = plan.unknown - still_unknown
     if settled:
         yield f"{counted(len(settled), 'listed client')} ({some(settled)}) lived on no shard for `diff`, and on one now"
 

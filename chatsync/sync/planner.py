@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,29 +15,29 @@ from chatsync.config.settings import Settings
 from chatsync.core import (
     DictState,
     ExclusionList,
+    Ids,
     IdsByShard,
     Keep,
     ListVersion,
     ModTimeState,
     Plan,
     PlanFeature,
+    Sides,
     Verdict,
-    compute_diff,
     diff_verdict,
     fingerprint,
     format_time,
     list_part,
-    live_elsewhere,
     modtime_state,
     rows_after,
-    union,
 )
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.databases.homes import find_homes
+from chatsync.databases.homes import read_homes
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.exclusions import ListSource, open_list
+from chatsync.memory import return_large_blocks
 from chatsync.parallel import SideBySide
 from chatsync.progress import progress_bar
 
@@ -55,7 +56,7 @@ class Planned:
 class ShardRows:
     """The clients that are off on a shard, and the database that said so."""
 
-    off: BitMap64
+    off: Ids
     place: Place
 
 
@@ -91,7 +92,7 @@ def make_plan(
                 rows = shards.results(scope)
                 check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
                 off = {shard: there.off for shard, there in rows.items()}
-                found = {shard: there.off | there.place.clients for shard, there in rows.items()}
+                found = {shard: there.place.clients for shard, there in rows.items()}
                 plan = compare(settings, scope, state, listed, off, found=found, trace_id=trace_id)
                 plan = msgspec.structs.replace(plan, export=export)
     except ChatsyncError as error:
@@ -129,25 +130,22 @@ def compare(
     scope: CancelScope,
     state: DictState,
     listed: ExclusionList,
-    off: IdsByShard,
+    off: Mapping[int, Ids],
     *,
     found: IdsByShard | None = None,
     trace_id: str,
 ) -> Plan:
     """Make the plan of both sides as they were read; `off` has an entry for each configured shard.
 
-    `found` are clients that were found on each shard, off or not. Raises ConfigError for a shard where most of
+    `found` are some clients that have a row on each shard, off or not. Raises ConfigError for a shard where most of
     them live elsewhere: it is another one than its number says.
     """
-    found = found or off
-    homes = find_homes(settings, scope, listed.ids | union(found))
-    for shard, clients in sorted(found.items()):
-        elsewhere = live_elsewhere(shard, clients, homes)
-        if elsewhere:
-            url = settings.databases.shards[shard]
-            raise ConfigError(f"databases.shards.{shard}: {url} is not shard {shard}: {elsewhere}")
-    compared = listed.ids | union(off)
-    diff = compute_diff(listed.ids, off, {shard: ids & compared for shard, ids in homes.items()})
+    sides = Sides(listed.ids, off, found)
+    pieces = read_homes(settings, scope, sides, sides.compare)
+    for shard, elsewhere in sides.misplaced(pieces):
+        url = settings.databases.shards[shard]
+        raise ConfigError(f"databases.shards.{shard}: {url} is not shard {shard}: {elsewhere}")
+    diff = sides.diff(pieces)
     unread = _plan(settings, listed.version, state, verdict=diff_verdict(diff), trace_id=trace_id)
     return msgspec.structs.replace(
         unread,
@@ -187,6 +185,7 @@ def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
 
 def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, ShardRows]:
     """Start reading all shards in threads, while the main one opens and reads the list."""
+    return_large_blocks()
     return on_every_shard(settings, scope, partial(_read_shard, feature_id=feature_id))
 
 

@@ -22,6 +22,7 @@ from chatsync.core import (
     PlanExclusions,
     PlanFeature,
     Verdict,
+    bitmap_of,
     fingerprint,
     format_time,
     rows_after,
@@ -66,7 +67,7 @@ def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_i
         did = record.shards.get(shard.number)
         rows = shard.rows_among(state.feature_id, did.turn_on.touched) if did else {}
         off, _ = shard.read_off_and_place(state.feature_id)
-        return ShardNow(off=off, still_on=BitMap64([client for client, on in rows.items() if on]))
+        return ShardNow(off=bitmap_of(off), still_on=BitMap64([client for client, on in rows.items() if on]))
 
     now = on_every_shard(settings, scope, read).results(scope)
     off = union({shard: here.off for shard, here in now.items()})

@@ -17,9 +17,9 @@ Table = Mapping[str, Collection[str]]
 
 # What a pure module may take from the standard library, and the names by which a module would touch the world.
 PURE_LIBRARIES = {
-    "__future__", "array", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "functools",
-    "hashlib", "html", "itertools", "json", "math", "operator", "pathlib", "re", "signal", "string", "struct", "types",
-    "typing", "urllib", "zoneinfo",
+    "__future__", "array", "bisect", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum",
+    "functools", "hashlib", "html", "itertools", "json", "math", "operator", "pathlib", "re", "signal", "string",
+    "struct", "types", "typing", "urllib", "zoneinfo",
 }  # fmt: skip
 PURE_THIRD_PARTIES = {"msgspec", "numpy", "pyroaring"}
 TOUCHES_THE_WORLD = {

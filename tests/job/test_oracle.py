@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.core.diff import live_elsewhere
+from chatsync.core import Homes, Sides
 from tests.harness.job import FEATURE_ID, OTHER_FEATURE_ID, TABLE, Job, SqliteFiles
 
 if TYPE_CHECKING:
@@ -62,9 +63,11 @@ class World:
     @property
     def is_believable(self) -> bool:
         """Whether no shard looks like another one: that is refused, see tests/servers/test_places.py."""
-        homes = {shard: BitMap64([c for c, home in self.homes.items() if home == shard]) for shard in SHARDS}
         found = {shard: BitMap64([c for number, c, _ in self.rows if number == shard]) for shard in SHARDS}
-        return not any(live_elsewhere(shard, found[shard], homes) for shard in SHARDS)
+        sides = Sides(BitMap64(self.listed), {shard: np.zeros(0, np.uint32) for shard in SHARDS}, found)
+        ids, homes = (np.array(column) for column in zip((0, 0), *sorted(self.homes.items()), strict=True))
+        piece = sides.compare(range(2**32), Homes(ids[1:].astype(np.uint32), homes[1:].astype(np.uint8)))
+        return not list(sides.misplaced([piece]))
 
     def synced(self) -> Rows:
         """The rows as they are to be: where they live, each client of the list off, each other one on."""

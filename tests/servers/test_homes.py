@@ -28,10 +28,10 @@ def any_job(tmp_path: Path, any_databases: Databases) -> Job:
     return Job(tmp_path, any_databases)
 
 
-@pytest.fixture(params=[(3, 10, 30), (5000, 50_000, 300_000)], ids=["pages", "lookups"])
+@pytest.fixture(params=[(3, 10, 30, 40), (5000, 50_000, 200_000, 600_000)], ids=["ranges", "lookups"])
 def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages and lookups so small that a few hundred clients need many of each; and as they are."""
-    for name, size in zip(("_IDS_A_LOOKUP", "_IDS_A_PAGE", "_ROWS_A_PAGE"), request.param, strict=True):
+    """Ranges and lookups so small that a few hundred clients need many of each; and as they are."""
+    for name, size in zip(("_IDS_A_LOOKUP", "_FEW", "_ROWS_A_RANGE", "_MOST_ROWS"), request.param, strict=True):
         monkeypatch.setattr(homes, name, size)
 
 
@@ -59,6 +59,19 @@ def test_every_client_is_found_where_it_lives(any_job: Job, others: int) -> None
 
     assert {client: shard for shard, ids in found.items() for client in ids} == home_of
     assert all(found.values())
+
+
+@pytest.mark.usefixtures("sizes")
+def test_clients_that_crowd_in_places_are_found_too(any_job: Job) -> None:
+    """Ranges learn from the one before: here each is followed by one with far more rows, or far fewer."""
+    crowds = [client for start in (10, 5000, 1_000_000, 2**32 - 300) for client in range(start, start + 250)]
+    listed = [*crowds[::2], *range(2000, 4000, 97), *range(2**20, 2**32 - 10**9, 10**8)]
+    home_of = {client: client % 7 for client in {*crowds, *listed}}
+    fill(any_job, home_of)
+
+    found = find(any_job, listed)
+
+    assert {client: shard for shard, ids in found.items() for client in ids} == {c: home_of[c] for c in listed}
 
 
 @pytest.mark.usefixtures("sizes")

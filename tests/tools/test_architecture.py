@@ -37,7 +37,7 @@ ARROWS = {
     },
     "sync": {
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "files", "parallel", "progress"),
-        *("export", "redaction"),
+        *("export", "memory", "redaction"),
     },
     "exclusions": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
     "export": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
@@ -60,7 +60,7 @@ LIBRARIES = {
     "jinja2": {"page.render"},
     "msgspec": {"config", "core", "diagnostics", "sync"},
     "mysql": {"databases", "diagnostics.doctor_databases"},
-    "numpy": {"core.client_sets", "core.off_rows", "databases.packed_ids", "export.rows", "ytsaurus.export_table"},
+    "numpy": {"core", "databases.packed_ids", "export.rows", "ytsaurus.export_table"},
     "prometheus_client": {"monitoring.textfile"},
     "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "export", "page", "sync"},
     "sqlalchemy": {"databases", "demo_world", "diagnostics.doctor_databases"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.core.client_sets import parse_lines
+from chatsync.core import client_sets
+from chatsync.core.client_sets import IdGatherer, parse_lines
 
 BELOW_THE_LARGEST = 2**63 - 2
 ids = st.integers(1, BELOW_THE_LARGEST) | st.integers(1, 2**32 - 1)
@@ -17,15 +21,27 @@ def test_lines_come_back_with_doubles_counted(numbers: list[int]) -> None:
     packed = parse_lines(b"".join(b"%d\n" % number for number in numbers))
 
     assert packed is not None
-    assert (set(packed.ids), packed.total) == (set(numbers), len(numbers))
+    assert packed.tolist() == numbers
 
 
 @pytest.mark.parametrize("lines", [b"7\n008\n3\n", b"3\n7\n8\n7\n"])
 def test_leading_zeros_order_and_doubles_do_not_matter(lines: bytes) -> None:
-    packed = parse_lines(lines)
+    packed, gatherer = parse_lines(lines), IdGatherer()
 
     assert packed is not None
-    assert list(packed.ids) == [3, 7, 8]
+    gatherer.add(packed)
+    assert list(gatherer.set()) == [3, 7, 8]
+
+
+@given(st.lists(st.lists(ids | st.just(0), max_size=20), max_size=8), st.integers(1, 30))
+def test_numbers_are_gathered_whatever_their_order_and_size(parts: list[list[int]], most: int) -> None:
+    """With room for so few that they are sorted and put into the set many times on the way."""
+    with patch.object(client_sets, "_MOST_GATHERED", most), patch.object(client_sets, "_BLOCK", 3):
+        gatherer = IdGatherer()
+        for part in parts:
+            gatherer.add(np.array(part, np.int64))
+
+        assert list(gatherer.set()) == sorted({number for part in parts for number in part})
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import chunks, storable
-from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected, compute_diff
+from chatsync.core import Homes, Sides
+from chatsync.core.client_sets import chunks, numbers_of, storable
+from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected
 from chatsync.core.off_rows import OffRows
 from chatsync.core.plan import Plan, PlanFeature, diff_verdict, list_part, rows_after
 from chatsync.core.plan_document import from_document, to_document
@@ -36,17 +38,17 @@ def bitmaps(sets: Mapping[int, set[int]]) -> dict[int, BitMap64]:
     return {shard: BitMap64(sorted(members)) for shard, members in sets.items()}
 
 
-def by_shard(homes: Mapping[int, int], asked: BitMap64) -> dict[int, BitMap64]:
-    """The clients that shard_client_id has, by shard."""
-    return {
-        shard: BitMap64([client for client in asked if homes.get(client) == shard])
-        for shard in SHARDS
-        if any(homes.get(client) == shard for client in asked)
-    }
-
-
-def diff_of(listed: BitMap64, off: Mapping[int, BitMap64], homes: Mapping[int, int]) -> Diff:
-    return compute_diff(listed, off, by_shard(homes, listed.union(*off.values())))
+def diff_of(listed: BitMap64, off: Mapping[int, BitMap64], homes: Mapping[int, int], *, size: int = 7) -> Diff:
+    """Compare range by range, each with so many entries of the list and the shards."""
+    sides = Sides(listed, {shard: numbers_of(ids) for shard, ids in off.items()})
+    pieces, start = [], 0
+    while start < 2**32:
+        clients = range(start, sides.cut(size, start=start))
+        here = sorted(client for client in homes if client in clients)
+        ids, shards = np.array(here, np.uint32), np.array([homes[client] for client in here], np.uint8)
+        pieces.append(sides.compare(clients, Homes(ids, shards)))
+        start = clients.stop
+    return sides.diff(pieces)
 
 
 def plan_of(diff: Diff, listed: BitMap64, rejected: tuple[Rejected, ...] = ()) -> Plan:
@@ -153,16 +155,17 @@ def test_an_empty_list_and_no_client_off() -> None:
 
     expected = Diff(turn_off=none, turn_on=none, unknown=BitMap64(), strays={}, off_before=empty)
 
-    assert compute_diff(BitMap64(), none, {}) == expected
+    assert diff_of(BitMap64(), none, {}) == expected
+    assert Sides(BitMap64(), {shard: numbers_of(ids) for shard, ids in none.items()}).diff([]) == expected
 
 
 @pytest.mark.parametrize(("listed", "off"), [([2, 3, 4, 5], []), ([], [2, 3, 4, 5]), ([2, 3], [4, 5])])
 def test_a_shard_that_was_forgotten_is_named_with_its_clients(listed: list[int], off: list[int]) -> None:
     """Whether they are listed, or off on another shard, where their rows are strays."""
-    homes = {7: BitMap64([2, 3, 4, 5])}
+    homes = dict.fromkeys([2, 3, 4, 5], 7)
 
     with pytest.raises(ConfigError, match=r"^shard 7 is missing .*, and 4 clients, listed or off \(2, 3, 4, …\) live"):
-        compute_diff(BitMap64(listed), {1: BitMap64(off)}, homes)
+        diff_of(BitMap64(listed), {1: BitMap64(off)}, homes, size=2)
 
 
 @given(members=sets, size=st.integers(1, 50))

@@ -1,0 +1,240 @@
+"""The comparison of the list with the feature state, range by range as the homes of clients come in. Pure.
+
+Ids are ascending arrays of 32-bit numbers, four bytes each however they are spread. Bitmaps of the off rows of many
+shards would take up to a hundred bytes for each id where ids are sparse.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyroaring import BitMap64
+
+from chatsync.core.client_sets import MAX_CLIENT_ID, Homes, counted, numbers_of, some, union, union_of
+from chatsync.core.diff import Diff
+from chatsync.core.numbers import np
+from chatsync.core.off_rows import OffRows
+from chatsync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from chatsync.core.client_sets import IdsByShard
+    from chatsync.core.numbers import Ids
+
+# A client that moves leaves its row behind: a few clients of other shards are normal on any shard. It takes so many
+# to speak of a wrong shard, where none of the clients found there live there, and where only the smaller part does.
+_ALL = 5
+_MOST = 20
+
+_NOWHERE = -1
+_EVERYBODY = range(MAX_CLIENT_ID + 1)
+_SHARDS = 256  # shard_client_id.shard is TINYINT UNSIGNED
+_LISTED, _OFF_AT_HOME, _OFF, _FOUND = 1, 2, 4, 8
+
+
+class _Rows(NamedTuple):
+    """Rows found on shards: the id, the shard's place among the shards, and whether the row says off."""
+
+    ids: Ids
+    places: npt.NDArray[np.uint16]
+    off: npt.NDArray[np.bool_]
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> _Rows:
+        return _Rows(self.ids[chosen], self.places[chosen], self.off[chosen])
+
+
+class Piece(NamedTuple):
+    """What was found out about a range of clients. `strays` are rows of clients that live elsewhere, or nowhere."""
+
+    turn_off: Homes
+    turn_on: Homes
+    unknown: Ids
+    forgotten: Homes
+    inhabited: npt.NDArray[np.bool_]
+    at_home: npt.NDArray[np.int64]
+    strays: _Rows
+    stray_homes: npt.NDArray[np.int16]
+
+
+class Sides:
+    """The list and the rows of every shard side by side, to be compared as soon as homes are known.
+
+    `off` are the clients whose rows say off, with an entry for each configured shard. `found` are some clients that
+    have other rows there: they only help to tell whether a shard is the one that its number says. A client that is
+    on two sides counts as two entries.
+    """
+
+    def __init__(self, listed: BitMap64, off: Mapping[int, Ids], found: Mapping[int, BitMap64] | None = None) -> None:
+        """Take both sides as they were read."""
+        self._listed = listed
+        self._shards = sorted(off)
+        self._off = [off[shard] for shard in self._shards]
+        found = found or {}
+        self._found = [_without(numbers_of(found.get(shard, BitMap64())), off[shard]) for shard in self._shards]
+
+    def __len__(self) -> int:
+        """Count the entries that a database may know."""
+        return self.below(MAX_CLIENT_ID + 1)
+
+    def below(self, client: int) -> int:
+        """Count the entries with a smaller id."""
+        rows = sum(_place(ids, client) for ids in (*self._off, *self._found))
+        return rows + (self._listed.rank(client - 1) if client else 0)
+
+    def cut(self, count: int, *, start: int = 0) -> int:
+        """Return the id that has so many entries between `start` and itself."""
+        wanted = self.below(start) + count
+        return bisect_left(range(MAX_CLIENT_ID + 1), wanted, lo=start, key=self.below)
+
+    def ids(self, clients: range) -> Ids:
+        """Return the clients of a range that are on any side."""
+        rows = [_within(ids, clients) for ids in (*self._off, *self._found)]
+        return np.unique(np.concatenate([self._listed_within(clients), *rows]))
+
+    def compare(self, clients: range, homes: Homes) -> Piece:
+        """Compare one range of clients; `homes` has all of them that live anywhere, and may have others."""
+        listed, rows = self._listed_within(clients), self._rows(clients)
+        marks = np.zeros(len(homes.ids), np.uint8)
+        at, is_known = _positions(listed, homes.ids)
+        marks[at[is_known]] = _LISTED
+        row_at, row_known = _positions(rows.ids, homes.ids)
+        row_homes = np.full(len(rows.ids), _NOWHERE, np.int16)
+        row_homes[row_known] = homes.shards[row_at[row_known]]
+        is_home = row_homes == np.array(self._shards, np.int64)[rows.places]
+        for mark, chosen in ((_OFF_AT_HOME, rows.off & is_home), (_OFF, rows.off & row_known), (_FOUND, row_known)):
+            marks[row_at[chosen]] |= mark  # a client counts once, however many rows it has
+        listed_only, off_only = (marks & (_LISTED | _OFF_AT_HOME)) == _LISTED, (marks & _LISTED) == 0
+        forgotten = ((marks & (_LISTED | _OFF)) > 0) & ~np.isin(homes.shards, self._shards)
+        return Piece(
+            turn_off=homes.where(listed_only),
+            turn_on=homes.where(off_only & ((marks & _OFF_AT_HOME) > 0)),
+            unknown=listed[~is_known],
+            forgotten=homes.where(forgotten),
+            inhabited=np.bincount(homes.shards[marks > 0], minlength=_SHARDS) > 0,
+            at_home=np.bincount(rows.places[is_home], minlength=len(self._shards)),
+            strays=rows.where(~is_home),
+            stray_homes=row_homes[~is_home],
+        )
+
+    def _listed_within(self, clients: range) -> Ids:
+        return numbers_of(self._listed & BitMap64(clients))
+
+    def _rows(self, clients: range) -> _Rows:
+        """Return the rows of a range, ordered by their ids: in this order they are found several times faster."""
+        sides = [
+            (place, ids, off) for off, side in ((1, self._off), (0, self._found)) for place, ids in enumerate(side)
+        ]
+        keys = [
+            (_within(ids, clients).astype(np.uint64) << 32) | np.uint64(place << 1 | off) for place, ids, off in sides
+        ]
+        rows = np.concatenate([*keys, np.zeros(0, np.uint64)])
+        rows.sort()
+        low = rows.astype(np.uint32)
+        return _Rows((rows >> 32).astype(np.uint32), (low >> 1).astype(np.uint16), (low & 1).astype(bool))
+
+    def diff(self, pieces: Sequence[Piece]) -> Diff:
+        """Put the pieces together.
+
+        A listed client on no shard is unknown, which is no error. Raises ConfigError for a client that lives on a
+        shard that is missing from the configuration.
+        """
+        self._check_shards(pieces)
+        return Diff(
+            turn_off=self._by_shard([piece.turn_off for piece in pieces]),
+            turn_on=self._by_shard([piece.turn_on for piece in pieces]),
+            unknown=self.unknown(pieces),
+            strays={shard: OffRows.of(ids) for shard, ids in self.strays(pieces).items() if ids},
+            off_before={shard: OffRows.of(ids) for shard, ids in zip(self._shards, self._off, strict=True)},
+        )
+
+    def strays(self, pieces: Sequence[Piece]) -> dict[int, BitMap64]:
+        """Return the clients that are off on a shard where they do not live, by shard."""
+        return self._by_place([piece.strays.where(piece.strays.off) for piece in pieces])
+
+    def elsewhere(self, pieces: Sequence[Piece]) -> dict[int, BitMap64]:
+        """Return the clients that have any row on a shard where they do not live, by shard."""
+        return self._by_place([piece.strays for piece in pieces])
+
+    def unknown(self, pieces: Sequence[Piece]) -> BitMap64:
+        """Return the listed clients that live on no shard."""
+        unknown = BitMap64(self._listed)
+        unknown.remove_range(0, MAX_CLIENT_ID + 1)  # no database can hold the others
+        return unknown | union_of(piece.unknown for piece in pieces)
+
+    def _by_place(self, rows: Sequence[_Rows]) -> dict[int, BitMap64]:
+        return {
+            shard: union_of(part.ids[part.places == place] for part in rows) for place, shard in enumerate(self._shards)
+        }
+
+    def _by_shard(self, parts: Sequence[Homes]) -> dict[int, BitMap64]:
+        return {shard: union_of(part.ids[part.shards == shard] for part in parts) for shard in self._shards}
+
+    def _check_shards(self, pieces: Sequence[Piece]) -> None:
+        lost = [piece.forgotten for piece in pieces if len(piece.forgotten.ids)]
+        if lost:
+            shard = min(int(part.shards.min()) for part in lost)
+            ids = union_of(part.ids[part.shards == shard] for part in lost)
+            which = f"{counted(len(ids), 'client')}, listed or off ({some(ids)})"
+            raise ConfigError(
+                f"shard {shard} is missing from databases.shards, and {which} live on it; add it to the configuration"
+            )
+
+    def misplaced(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, str]]:
+        """Yield the shards that are another one than their number says, and where the clients found there live.
+
+        A shard where most clients live elsewhere is another one. One that no client lives on was emptied, and
+        nothing is written there.
+        """
+        for place, shard in enumerate(self._shards):
+            at_home = sum(int(piece.at_home[place]) for piece in pieces)
+            is_inhabited = shard < _SHARDS and any(piece.inhabited[shard] for piece in pieces)
+            away = [
+                Homes(piece.strays.ids[chosen], piece.stray_homes[chosen])
+                for piece in pieces
+                if len(piece.strays.ids)
+                for chosen in [(piece.strays.places == place) & (piece.stray_homes != _NOWHERE)]
+            ]
+            elsewhere = sum(len(part.ids) for part in away)
+            if is_inhabited and elsewhere > at_home and elsewhere >= (_MOST if at_home else _ALL):
+                counts = np.sum([np.bincount(part.shards, minlength=_SHARDS) for part in away], axis=0)
+                nearest = int(counts.argmax())
+                ids = union_of(part.ids[part.shards == nearest] for part in away)
+                found = f"{len(ids)} of {at_home + elsewhere} clients found there live on shard {nearest}"
+                yield shard, f"{found} ({some(ids)})"
+
+
+def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
+    """Compare the list with the feature state where all of it is known, homes included. See `Sides.diff`."""
+    sides = Sides(listed, {shard: numbers_of(ids) for shard, ids in off.items()})
+    return sides.diff([sides.compare(_EVERYBODY, Homes.of(homes))])
+
+
+def live_elsewhere(shard: int, found: BitMap64, homes: IdsByShard) -> str:
+    """Return where most of the clients found on a shard live; empty if that is there. See `Sides.misplaced`."""
+    sides = Sides(union(homes), {shard: numbers_of(BitMap64())}, {shard: found})
+    return next((where for _, where in sides.misplaced([sides.compare(_EVERYBODY, Homes.of(homes))])), "")
+
+
+def _within(ids: Ids, clients: range) -> Ids:
+    return ids[_place(ids, clients.start) : _place(ids, clients.stop)]
+
+
+def _place(ids: Ids, client: int) -> int:
+    """Return how many ids are smaller. As a number of the same size: else numpy converts all of them first."""
+    return int(ids.searchsorted(np.uint32(client))) if client <= MAX_CLIENT_ID else len(ids)
+
+
+def _without(ids: Ids, others: Ids) -> Ids:
+    return ids[~_positions(ids, others)[1]]
+
+
+def _positions(ids: Ids, among: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Return where each id is among others, and whether it is one of them."""
+    at = among.searchsorted(ids)
+    if not len(among):
+        return at, np.zeros(len(ids), bool)
+    return at, among.take(at, mode="clip") == ids
