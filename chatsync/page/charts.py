@@ -109,17 +109,14 @@ def step_line(points: Sequence[Point], *, write: Write, write_day: WriteDay) -> 
     marks = levels(min(counts), max(counts))
     left = _left(marks, write)
     start, end = points[0][0], points[-1][0]
-    frame = _frame(marks, left=left, write=write, times=_time_ticks(start, end, left=left, write=write_day))
+    days = _day_ticks(start, end, left=left, write=write_day) or _clock_ticks(start, end, left=left)
+    frame = _frame(marks, left=left, write=write, times=days)
     y = _scale(marks[0], marks[-1], frame.bottom, frame.top)
     x = _scale(0, (end - start).total_seconds(), frame.left, frame.right)
-    path: list[str] = []
-    last_y = 0.0
-    for when, count in points:
-        here, last_y = x((when - start).total_seconds()), y(count)
-        path.append(f"H{here:.1f}V{last_y:.1f}" if path else f"M{here:.1f},{last_y:.1f}")
-    line = "".join(path)
+    moves = [f"H{x((when - start).total_seconds()):.1f}V{y(count):.1f}" for when, count in points[1:]]
+    line = f"M{frame.left:.1f},{y(points[0][1]):.1f}" + "".join(moves)
     area = "" if marks[0] else f"{line}V{frame.bottom:.1f}H{frame.left:.1f}Z"
-    return Steps(frame=frame, line=line, area=area, last_x=frame.right, last_y=last_y)
+    return Steps(frame=frame, line=line, area=area, last_x=frame.right, last_y=y(points[-1][1]))
 
 
 def bars(changes: Sequence[Change], *, write: Write, write_day: WriteDay) -> Bars | None:
@@ -175,7 +172,7 @@ def _frame(marks: Sequence[int], *, left: float, write: Write, times: Sequence[T
     return Frame(left=left, levels=[Tick(at=y(mark), label=write(mark)) for mark in marks], times=times)
 
 
-def _time_ticks(start: datetime, end: datetime, *, left: float, write: WriteDay) -> list[Tick]:
+def _day_ticks(start: datetime, end: datetime, *, left: float, write: WriteDay) -> list[Tick]:
     """Mark the starts of days, as many as have room for their labels; a time within one day has none."""
     most = int((WIDTH - _RIGHT - left) // _LABEL_ROOM)
     step = timedelta(days=max(math.ceil((end - start) / timedelta(days=1) / most), 1))
@@ -186,6 +183,18 @@ def _time_ticks(start: datetime, end: datetime, *, left: float, write: WriteDay)
         at = x((day - start).total_seconds())
         if left + _LABEL_ROOM / 4 <= at <= WIDTH - _LABEL_ROOM / 3:
             ticks.append(Tick(at=at, label=write(day)))
+    return ticks
+
+
+def _clock_ticks(start: datetime, end: datetime, *, left: float) -> list[Tick]:
+    """Mark a time within one day at whole minutes, where the label is another one than before."""
+    x = _scale(0, (end - start).total_seconds(), left, WIDTH - _RIGHT)
+    ticks: list[Tick] = []
+    for part in range(1, 4):
+        when = (start + (end - start) * part / 4).astimezone(UTC)
+        whole = when.replace(second=0, microsecond=0)
+        if whole >= start and all(tick.label != f"{whole:%H:%M}" for tick in ticks):
+            ticks.append(Tick(at=x((whole - start).total_seconds()), label=f"{whole:%H:%M}"))
     return ticks
 
 

@@ -128,6 +128,19 @@ def test_a_place_where_nothing_can_be_written(built: Job, tmp_path: Path) -> Non
     assert result.err.startswith(f"chatsync: cannot write {tmp_path}/none/page.html: No such file or directory")
 
 
+def test_it_writes_nothing_and_reads_the_list_once(job: Job, yt: YtProxy) -> None:
+    yt.write("//home/sales/exclusions", ids=[1, 2])
+    job.keep_list_in(yt)
+    job.configure(records=RECORDS)
+    job.settle({1: 1, 2: 2})
+    before = job.rows(), job.property()
+
+    page(job, *ALL)
+
+    assert (job.rows(), job.property(), job.records_folder.exists()) == (*before, False)
+    assert yt.commands.count("read_table") == 1
+
+
 # -- the head --
 
 
@@ -349,7 +362,7 @@ def test_every_row_to_repair_is_on_it_and_none_is_markup(built: Job) -> None:
     html = page(built)
 
     assert SCRIPT not in html
-    rows = re.findall(r'<tr><td class="when">(\d+)</td><td class="cell">(.*)</td><td>(.*)</td></tr>', html)
+    rows = re.findall(r'<tr><td class="row">(\d+)</td><td class="cell">(.*)</td><td>(.*)</td></tr>', html)
     cells = [cell.strip('"') for cell in REJECTED]
     assert [unescape(value) for _, value, _ in rows] == [cell for cell in cells if cell]  # a blank line is no row
     assert [reason for *_, reason in rows][:5] == ["no whole number"] * 3 + ["has a fraction", "negative"]
@@ -375,7 +388,7 @@ def test_rows_of_a_table_count_from_0_and_null_is_named(job: Job, yt: YtProxy) -
 
     html = page(job, *ALL)
 
-    rows = re.findall(r'<tr><td class="when">(.*?)</td><td class="cell">(.*)</td><td>(.*)</td></tr>', html)
+    rows = re.findall(r'<tr><td class="row">(.*?)</td><td class="cell">(.*)</td><td>(.*)</td></tr>', html)
     assert rows == [("#0", "NULL", "empty"), ("#1", "&#34;&#34;", "empty"), ("#2", "1.5", "has a fraction")]
     assert "Rows count from 0, as in the web interface." in html
 

@@ -31,7 +31,9 @@ def test_levels_are_round_and_enclose_all(lowest: int, highest: int, expected: l
     assert levels(lowest, highest) == expected
 
 
-@pytest.mark.parametrize("span", [timedelta(minutes=5), timedelta(hours=10), DAY, 3 * DAY, 30 * DAY, 400 * DAY])
+@pytest.mark.parametrize(
+    "span", [timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=10), DAY, 3 * DAY, 30 * DAY, 400 * DAY]
+)
 @pytest.mark.parametrize("highest", [3, 12_481, 2_000_000])
 def test_the_labels_of_a_line_have_room(span: timedelta, highest: int) -> None:
     points = [(START, 0), (START + span / 2, highest), (START + span, highest // 2)]
@@ -45,7 +47,8 @@ def test_the_labels_of_a_line_have_room(span: timedelta, highest: int) -> None:
     assert all(frame.left <= place <= WIDTH - 20 for place in places)
     assert max(len(tick.label) for tick in frame.levels) * 7 < frame.left
     assert {tick.at for tick in frame.levels} >= {frame.top, frame.bottom}
-    assert bool(places) == (span >= DAY)
+    assert places
+    assert all(":" in tick.label for tick in frame.times) == (span < DAY)
 
 
 def test_a_step_line_keeps_its_value_until_the_next_point() -> None:
