@@ -80,6 +80,8 @@ class OutputError(ChatsyncError):
 class RecordError(ChatsyncError):
     """A run record is used whole, as the run wrote it, or not at all."""
 
+    is_denied: bool = False  # whether another user, such as that of the job, could read it
+
 
 class PushError(ChatsyncError):
     """A check whose result did not reach monitoring has failed."""

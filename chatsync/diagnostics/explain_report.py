@@ -124,7 +124,7 @@ def _rows(facts: ClientFacts, job: JobFacts) -> str:
 
 
 def _changed_by(facts: ClientFacts, job: JobFacts) -> str:
-    if job.records_error:
+    if job.records_error and not facts.client_changes:
         return f"not known: {job.records_error}"
     if not facts.client_changes:
         return "no recorded run" if job.records_kept else "no records are kept"

@@ -126,7 +126,7 @@ def _shards(status: Status, settings: Settings) -> str:
 def _last_runs(status: Status, settings: Settings) -> str:
     if not settings.records.dir:
         return "The last runs are not recorded: records.dir is not set."
-    if "records" in status.errors:
+    if "records" in status.errors and not status.runs:
         return f"The last runs are {_DOWN}."
     return _runs(status, "table") if status.runs else "No recorded run has changed anything."
 

@@ -159,6 +159,8 @@ class Survey:
             self.known = records.runs()
             ours = (record for record in records.newest() if record.plan.feature.name == feature)
             self.runs = list(islice(ours, limit))
+            if records.denied:
+                self.errors["records"] = records.denied
         except RecordError as error:
             self.errors["records"] = error
         return self.runs

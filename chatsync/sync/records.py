@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from chatsync.config.settings import Records as Section
+from chatsync.core import counted
 from chatsync.errors import ConfigError, OutputError, RecordError, UnknownRunError
 from chatsync.files import remove_leftovers, write_whole
 from chatsync.sync import plan_file
@@ -24,6 +25,15 @@ class Records:
         """Take the folder from the configuration. Without one, nothing is written and nothing is found."""
         self._folder = Path(section.dir) if section.dir else None
         self._keep = timedelta(seconds=section.keep)
+        self._denied = 0
+
+    @property
+    def denied(self) -> RecordError | None:
+        """That records which `newest` came upon may not be read by this user; None if all could be."""
+        if not self._denied:
+            return None
+        what = f"{counted(self._denied, 'record')} may not be read by this user"
+        return RecordError(what, where=str(self.folder), way_out="run this as the user of the job")
 
     @property
     def kept(self) -> bool:
@@ -52,12 +62,18 @@ class Records:
         return sorted(names, reverse=True)
 
     def newest(self) -> Iterator[Record]:
-        """Yield the records, the newest first; one that can't be read is a warning and left out."""
+        """Yield the records, the newest first; one that can't be read is a warning and left out.
+
+        Those that this user may not read are counted: see `denied`.
+        """
+        self._denied = 0
         for run in self.runs():
             try:
                 yield self.load(run)
             except RecordError as error:
-                logger.warning("%s; left out", error)
+                self._denied += error.is_denied
+                if not error.is_denied:
+                    logger.warning("%s; left out", error)
 
     def load(self, run: str) -> Record:
         """Read one record. Raises RecordError when it is gone, cut short or edited."""
@@ -65,7 +81,9 @@ class Records:
         try:
             return from_document(json.loads(path.read_bytes()))
         except OSError as error:
-            raise RecordError(f"cannot read record {path}: {error.strerror}") from None
+            failure = RecordError(f"cannot read record {path}: {error.strerror}")
+            failure.is_denied = isinstance(error, PermissionError)
+            raise failure from None
         except (ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0][:200]
             raise RecordError(f"record {path} was cut short, edited or is no record ({reason})") from None

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -265,3 +266,50 @@ def test_all_steps_are_not_those_of_a_client(recorded_job: Job) -> None:
     assert recorded_job.run("history", "--all", "--client", "2").code == 2
     recorded_job.configure()
     assert recorded_job.run("history", "--all").err.startswith("chatsync: records.dir is not set")
+
+
+@pytest.fixture
+def denied(job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """Two runs, of which this user may read the newer one only: client 1 was turned off by the older one."""
+    job.configure(records=RECORDS)
+    job.settle({1: 1, 2: 2})
+    for listed, modified in (([1], 1_700_000_000), ([1, 2], 1_700_001_000)):
+        job.list(listed, modified=modified)
+        assert job.chain("--force").code == 0
+    _, older = job.records()
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        """The administrator, who may run the tests, may read anything: nothing real would refuse."""
+        if path.stem == older["id"]:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    return job
+
+
+MAY_NOT = "records: 1 record may not be read by this user; run this as the user of the job\n"
+
+
+def test_another_user_is_shown_what_it_may_read_and_told_what_it_may_not(denied: Job) -> None:
+    result = denied.run("history")
+
+    assert result.code == 1
+    assert denied.records_folder.is_dir()
+    assert result.out.count("done") == 1
+    assert result.err == f"chatsync: {denied.folder}/{MAY_NOT}"
+
+
+def test_a_record_that_may_not_be_read_is_not_taken_for_no_change(denied: Job) -> None:
+    history, explain = denied.run("history", "--client", "1"), denied.run("explain", "1", "2")
+    status = denied.run("status")
+
+    assert (history.code, history.out) == (1, "")
+    assert history.err == f"chatsync: {denied.folder}/{MAY_NOT}"
+    first, second = explain.out.split("\n\n")
+    assert explain.code == 1
+    assert "what made it so is not known, as the records can't be read" in first
+    assert "this job turned it off at" in second
+    assert status.code == 1
+    assert status.out.count("done") == 1
