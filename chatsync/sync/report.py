@@ -27,6 +27,7 @@ from chatsync.core import (
 
 _REJECTED_SHOWN = 5
 _UNKNOWN_SHOWN = 5
+_VALUE_SHOWN = 40
 # Up to so many shards without a change are shown one by one.
 _IDLE_SHOWN = 8
 
@@ -130,7 +131,7 @@ def client_tables(plan: Plan, limit: int) -> Iterator[str]:
 def _left_out(plan: Plan) -> Iterator[str]:
     listed = plan.exclusions
     if listed.rejected_count:
-        rows = [(item.row, item.value, item.reason) for item in listed.rejected[:_REJECTED_SHOWN]]
+        rows = [(item.row, _short(item.value), item.reason) for item in listed.rejected[:_REJECTED_SHOWN]]
         table = tabulate(rows, headers=("row", "value", "rejected because"), tablefmt="simple", disable_numparse=True)
         more = listed.rejected_count - len(rows)
         hint = "`chatsync diff --left-out FILE.csv` writes all of them for the owners of the list"
@@ -139,6 +140,11 @@ def _left_out(plan: Plan) -> Iterator[str]:
         yield strays_line(plan)
     if plan.unknown:
         yield unknown_line(plan)
+
+
+def _short(value: str) -> str:
+    """Cut a cell, so that its row fits into 80 columns; JSON and --left-out have more of it."""
+    return value if len(value) <= _VALUE_SHOWN else f"{value[: _VALUE_SHOWN - 1]}…"
 
 
 def strays_line(plan: Plan) -> str:

@@ -47,6 +47,23 @@ def test_the_alerts_fire_when_they_should_and_not_before() -> None:
 
 
 @pytest.mark.programs
+def test_the_address_of_the_runbook_is_put_in_as_the_page_says(tmp_path: Path) -> None:
+    (command,) = re.findall(
+        r"^sed -i .+$", (MONITORING.parent / "docs" / "monitoring.md").read_text("utf-8"), re.MULTILINE
+    )
+    (tmp_path / ALERTS.name).write_text(ALERTS.read_text(encoding="utf-8"), encoding="utf-8")
+
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+
+    rules = (tmp_path / ALERTS.name).read_text(encoding="utf-8")
+    urls = re.findall(r"runbook_url: (\S+)", rules)
+    assert len(urls) == rules.count("- alert:")
+    assert all(url.startswith("https://wiki.example.com/chatsync/docs/runbook.md#what-if-") for url in urls)
+    assert "runbooks.example" not in rules
+    assert "SUCCESS" in promtool("check", "rules", tmp_path / ALERTS.name)
+
+
+@pytest.mark.programs
 def test_a_wrong_alert_is_found(tmp_path: Path) -> None:
     rules = ALERTS.read_text(encoding="utf-8")
     (tmp_path / TESTS.name).write_text(TESTS.read_text(encoding="utf-8"), encoding="utf-8")
