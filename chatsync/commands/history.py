@@ -8,7 +8,6 @@ from pyroaring import BitMap64
 from chatsync.commands.options import echo, format_option
 from chatsync.core import DEFAULT_LIMIT, MAX_LIST_ID
 from chatsync.diagnostics.history import Shown, client_changes, history_report, steps_report
-from chatsync.errors import IncompleteError
 from chatsync.invocation import Invocation
 from chatsync.sync.records import Records
 from chatsync.sync.step_log import StepLog
@@ -57,4 +56,4 @@ def history(
         report = history_report(runs, known=known, more=more, client=client, output_format=output_format)
         echo(report, output_format=output_format)
     if records.denied:
-        raise IncompleteError(str(records.denied))
+        raise records.denied

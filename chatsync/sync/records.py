@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from chatsync.config.settings import Records as Section
-from chatsync.core import counted
 from chatsync.errors import ConfigError, OutputError, RecordError, UnknownRunError
 from chatsync.files import remove_leftovers, write_whole
 from chatsync.sync import plan_file
@@ -32,7 +31,7 @@ class Records:
         """That records which `newest` came upon may not be read by this user; None if all could be."""
         if not self._denied:
             return None
-        what = f"{counted(self._denied, 'record')} may not be read by this user"
+        what = f"this user may not read {self._denied} of the records"
         return RecordError(what, where=str(self.folder), way_out="run this as the user of the job")
 
     @property

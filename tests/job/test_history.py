@@ -289,7 +289,7 @@ def denied(job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
     return job
 
 
-MAY_NOT = "records: 1 record may not be read by this user; run this as the user of the job\n"
+MAY_NOT = "records: this user may not read 1 of the records; run this as the user of the job\n"
 
 
 def test_another_user_is_shown_what_it_may_read_and_told_what_it_may_not(denied: Job) -> None:
