@@ -93,6 +93,8 @@ def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
     else:
         secret, file = Secret(fill_in_part(password)) if colon else None, None
     host, port, socket = _place(split["server"], str(options.pop(_SOCKET, "")), defaults)
+    options = {**(_tls_of(defaults) if host else {}), **options}
+    _check_login(options, is_local=not host)
     return DatabaseUrl(
         host=host,
         port=port,
@@ -102,8 +104,19 @@ def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
         password=secret,
         password_is_literal=bool(colon and VARIABLE.sub("", password)),
         option_file=file,
-        options={**(_tls_of(defaults) if host else {}), **options},
+        options=options,
     )
+
+
+def _check_login(options: Mapping[str, Option], *, is_local: bool) -> None:
+    """Refuse options that would send the login or the password without the TLS that is asked for."""
+    if "ssl_ca" in options:
+        for name, value in (("ssl_disabled", True), ("ssl_verify_cert", False)):
+            if options.get(name) is value:
+                raise ValueError(f"option {name}: ssl_ca asks for TLS with a server of this authority; remove one")
+    is_verified = "ssl_ca" in options and options.get("ssl_verify_identity") is not False
+    if options.get("auth_plugin") == "mysql_clear_password" and not (is_verified or is_local):
+        raise ValueError("option auth_plugin: mysql_clear_password sends the password as it is; add ssl_ca=FILE")
 
 
 def _place(server: str, socket: str, defaults: Mapping[str, str]) -> tuple[str, int, str]:

@@ -221,7 +221,7 @@ def describe(place: Place, server: Server) -> Iterator[Line]:
     if place.url.password and not place.url.password.is_hidden:
         yield warning(place.part, "the password is a word, a number or too short: only in URLs is it shown as ***")
     if place.url.options.get("ssl_verify_identity") is False:
-        yield warning(place.part, "ssl_verify_identity=false: the login goes to any host with such a certificate")
+        yield warning(place.part, "ssl_verify_identity=false: the login goes to any host, also without TLS; remove it")
 
 
 def _tables(place: Place, database: Database, unreadable: set[str]) -> Iterator[Line]:

@@ -128,6 +128,27 @@ def test_a_machine_in_the_middle_gets_no_login(tls_job: Job, server: Server, plu
         assert [packet for packet in rogue.received if b"chatsync" in packet or len(packet) > 36] == []
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "ssl_ca={ca}&ssl_disabled=true",
+        "ssl_ca={ca}&ssl_verify_cert=false",
+        "ssl_ca={ca}&ssl_verify_identity=false&ssl_verify_cert=false",
+        "auth_plugin=mysql_clear_password",
+        "ssl_ca={ca}&ssl_verify_identity=false&auth_plugin=mysql_clear_password",
+    ],
+)
+def test_no_option_gives_the_password_away(tls_job: Job, server: Server, options: str) -> None:
+    with RogueServer(plugin="mysql_clear_password") as rogue:
+        url = rogue.url("?" + options.format(ca=server.ca))
+        tls_job.configure(databases={"dict": url, "shards": {"1": url}}, run={"retry_timeout": "0.1s"})
+
+        result = tls_job.diff()
+
+        assert (result.code, rogue.received) == (2, [])
+        assert ": option " in result.err
+
+
 def test_a_server_that_asks_for_a_file_gets_none(tls_job: Job) -> None:
     """The answer to any statement may be: send me this file (LOAD DATA LOCAL)."""
     secret = tls_job.folder / "secret"
