@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -15,7 +15,7 @@ from pyroaring import BitMap64
 
 from chatsync.config.settings import Settings
 from chatsync.core import Action, Plan, ShardResult, Tally, format_time
-from chatsync.errors import ChatsyncError, ExitCode, OutputError, UnfinishedError
+from chatsync.errors import ChatsyncError, ExitCode, OutputError, RecordError, UnfinishedError
 from chatsync.redaction import without_secrets
 from chatsync.sync.guard import Guard
 from chatsync.sync.record import ActionRecord, Outcome, Record, ShardRecord, run_id
@@ -104,7 +104,7 @@ class Recorder:
             ended=format_time(now),
             shards={result.shard: _shard_record(result) for result in results},
         )
-        if any(record.touched(action) for action in Action) or _refused(record) - self._refused_before():
+        if any(record.touched(action) for action in Action) or self._is_news(_refused(record)):
             self._records.write(record)
             logger.info("record %s written", self._records.path(record.id), extra={"run": record.id})
         else:
@@ -115,14 +115,15 @@ class Recorder:
         except ChatsyncError as problem:
             logger.warning("old records stay: %s", problem)
 
-    def _refused_before(self) -> BitMap64:
-        """Return the clients that a server refused in the last recorded run on these databases."""
+    def _is_news(self, refused: BitMap64) -> bool:
+        """Tell whether the last recorded run on these databases does not name all these refused clients."""
         plan = self._record.plan
-        for record in self._records.newest():
-            same = (record.plan.target, record.plan.feature) == (plan.target, plan.feature)
-            if same and record.id != self._record.id:
-                return _refused(record)
-        return BitMap64()
+        with suppress(RecordError):  # where the records can't be read, this one is one more
+            for record in self._records.newest() if refused else ():
+                same = (record.plan.target, record.plan.feature) == (plan.target, plan.feature)
+                if same and record.id != self._record.id:
+                    return bool(refused - _refused(record))
+        return bool(refused)
 
 
 def _refused(record: Record) -> BitMap64:
