@@ -20,9 +20,9 @@ def read_traces(path: Path) -> Traces:
     """Read the sections that can be read; the others are as if they were not there."""
     try:
         raw = tomllib.loads(read_small(path))
-    except (OSError, ValueError, RecursionError):
-        raw = {}
-    base = path.absolute().parent
+        base = path.absolute().parent
+    except (OSError, ValueError, RecursionError):  # perhaps the working directory itself is gone
+        raw, base = {}, Path()
     records, metrics = _section(raw, "records", Records), _section(raw, "metrics", Metrics)
     return Traces(
         feature=_section(raw, "feature", Feature),

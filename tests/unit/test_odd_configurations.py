@@ -143,6 +143,17 @@ def test_a_file_without_an_end() -> None:
     assert not read_traces(Path("/dev/zero")).records.dir
 
 
+def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(ConfigError, match=r"configuration \.\./chatsync\.toml: No such file"):
+        load(Path("../chatsync.toml"))
+    assert not read_traces(Path("../chatsync.toml")).records.dir
+
+
 @pytest.mark.parametrize("text", DURATIONS)
 def test_durations(text: str) -> None:
     began = time.monotonic()
