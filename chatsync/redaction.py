@@ -99,7 +99,7 @@ def without_secrets(text: str) -> str:
     """Return a text with every known secret and every password of a URL replaced by `***`."""
     if _pattern is not None and any(spelling in text for spelling in _spelt):
         text = _pattern.sub(HIDDEN, text)
-    if _spelt and "…" in text:
+    if "…" in text and any(spelling[:_MIN_LENGTH] in text for spelling in _spelt):
         text = "…".join(_without_start(part) for part in text.split("…"))
     if "@" in text:
         text = _LOGIN.sub(rf"\1:{HIDDEN}@", text)
