@@ -54,13 +54,13 @@ def sentence(facts: ClientFacts, job: JobFacts) -> str:
         False: "the client is not on the exclusion list",
         None: "the exclusion list can't be read",
     }[facts.listed]
+    listed += "".join(f", but {row}" for row in _rejected(facts)[:1])
     if job.dict_error:
         return f"Client {facts.client}: its chat is UNKNOWN, as the dict database can't be read, and {listed}."
     if chat(facts, job) is Chat.UNKNOWN:
         return f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed}."
     linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "although"
-    rejected = "".join(f", but {row}" for row in _rejected(facts)[:1])
-    chat_is = f"the chat is {_state(facts).upper()}, {linked} {listed}{rejected}"
+    chat_is = f"the chat is {_state(facts).upper()}, {linked} {listed}"
     return f"Client {facts.client}: {chat_is}; {_cause(facts, job)}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -156,11 +157,34 @@ def test_two_shards_whose_urls_are_swapped(sound: Job) -> None:
     assert " clients found there live on shard 2 (" in line
 
 
-def test_two_numbers_for_one_database(sound: Job) -> None:
+def by_socket(url: str, server: Server) -> str:
+    """The same database by the server's socket in place of its port."""
+    return re.sub(r"@[^/]+/(\w+)", rf"@/\1?unix_socket={server.socket}", url)
+
+
+@pytest.mark.parametrize("way", ["name", "socket", "link to the socket"])
+def test_two_numbers_for_one_database(sound: Job, server: Server, way: str, tmp_path: Path) -> None:
     urls = dict(sound.databases.shard_urls)
-    sound.configure(databases={"shards": urls | {"3": urls["1"].replace("127.0.0.1", "localhost")}})
+    link = tmp_path / "mysqld.sock"
+    link.symlink_to(server.socket)
+    other = {
+        "name": urls["1"].replace("127.0.0.1", "localhost"),
+        "socket": by_socket(urls["1"], server),
+        "link to the socket": by_socket(urls["1"], server).replace(str(server.socket), str(link)),
+    }[way]
+    sound.configure(databases={"shards": urls | {"3": other}})
 
     assert any("databases.shards.3: the same database as shard 1" in line for line in complaints(sound))
+
+
+def test_two_servers_on_one_host_by_their_sockets(sound: Job, server: Server, second_server: Server) -> None:
+    """The schema has the same name on both, and each is reached by its socket alone: they are two all the same."""
+    create_world(second_server)
+    url = sound.databases.shard_urls["1"]
+    two = {"1": by_socket(url, server), "3": by_socket(url, second_server)}
+    sound.configure(databases={"shards": dict(sound.databases.shard_urls) | two})
+
+    assert [line for line in complaints(sound) if "the same database" in line] == []
 
 
 def test_a_dict_database_behind_a_proxy_that_deals_connections_out(
