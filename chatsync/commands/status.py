@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from chatsync.commands.options import echo, format_option
-from chatsync.diagnostics.status import Status
+from chatsync.diagnostics.status import Status, failed_parts
 from chatsync.diagnostics.status_report import status_report
 from chatsync.errors import IncompleteError
 from chatsync.invocation import Invocation
@@ -28,5 +28,5 @@ def status(invocation: Invocation, output_format: str) -> None:
         )
     if seen.errors:
         parts = ", ".join(seen.errors)
-        msg = f"not all could be seen: {parts}; " + "; ".join(str(error) for error in seen.errors.values())
+        msg = f"not all could be seen: {parts}; " + "; ".join(failed_parts(seen))
         raise IncompleteError(msg)

@@ -26,7 +26,7 @@ from chatsync.errors import RecordError
 from chatsync.sync.record import Outcome, Record
 from chatsync.sync.step_log import DIFF, Step, StepLog, failure_in_words, standing_failures, switched_by
 
-_LAST_RUNS = 5
+_LAST_RUNS = _PARTS_SHOWN = 5
 # As long as `check` waits before it warns.
 _LONG = timedelta(hours=2)
 
@@ -56,7 +56,7 @@ class Status(Survey):
 def warnings(status: Status, *, now: datetime) -> list[str]:
     """List what needs a person, the most serious first. `now` is this machine's clock, as that of the step log."""
     return [
-        *(str(error) for error in status.errors.values()),
+        *failed_parts(status),
         *_about_modtime(status, now),
         *(failure_in_words(failure, now=now) for failure in standing_failures(status.steps)),
         *_about_silence(status, now),
@@ -64,6 +64,13 @@ def warnings(status: Status, *, now: datetime) -> list[str]:
         *(_about_changes(status) if status.plan else _about_list_alone(status)),
         *_about_runs(status),
     ]
+
+
+def failed_parts(status: Status) -> list[str]:
+    """Say what could not be read and why; of very many, only the names of the later ones."""
+    more = list(status.errors)[_PARTS_SHOWN:]
+    names = [f"{counted(len(more), 'more part')} could not be read: {', '.join(more)}"] if more else []
+    return [*map(str, list(status.errors.values())[:_PARTS_SHOWN]), *names]
 
 
 def waiting(status: Status, *, now: datetime) -> str | None:

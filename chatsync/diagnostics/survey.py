@@ -124,7 +124,8 @@ class Survey:
     def _check_list_is_alive(self) -> None:
         if time.monotonic() - self._heard > _ANSWER_SECONDS:
             section = self.settings.exclusions
-            raise DeadlineError(_SILENT, where=section.file or f"{section.proxy}:{section.path}")
+            cluster = section.proxy.removeprefix("http://").removeprefix("https://").rstrip("/")
+            raise DeadlineError(_SILENT, where=section.file or f"{cluster}:{section.path}")
 
     def keep_rejected(self, row: Rejected) -> None:
         """Keep a rejected row that has the number of a client who was asked for, such as `client 8811606`."""

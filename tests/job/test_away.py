@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatsync.exclusions.file import ListFile
-from tests.harness.job import MODIFIED, RECORDS
+from tests.harness.job import MODIFIED, RECORDS, Job, SqliteFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from chatsync.core import ExclusionList
-    from tests.harness.job import Job, Result
+    from tests.harness.job import Result
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_explain_and_status_say_what_there_is(
 
     assert (told.code, seen.code) == (1, 1)
     explained(told, part)
-    named = {"list": f"http://{hole}://home/list", "dict": f"dict ({hole}/ppc)", "shard 3": f"shard 3 ({hole}/ppc)"}
+    named = {"list": f"{hole}://home/list", "dict": f"dict ({hole}/ppc)", "shard 3": f"shard 3 ({hole}/ppc)"}
     assert told.err == f"chatsync: {named[part]}: no answer within 4s\n"
     assert seen.err == f"chatsync: not all could be seen: {part}; {named[part]}: no answer within 4s\n"
     assert f"  ! {named[part]}: no answer within 4s" in seen.out
@@ -145,3 +146,19 @@ def test_ten_seconds_are_enough(known: Job, part: str, command: tuple[str, ...],
     seconds = time.monotonic() - began
     assert result.code in (1, 3)
     assert seconds < {"check": 12, "check --timeout 2s": 4}.get(" ".join(command), 10)  # the start included
+
+
+def test_of_very_many_parts_the_later_ones_are_named_alone(
+    tmp_path: Path, hole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred shards behind one switch that is down must not fill the screen."""
+    monkeypatch.setattr("chatsync.diagnostics.survey._ANSWER_SECONDS", 0.3)
+    job = Job(tmp_path, SqliteFiles(tmp_path, 12))
+    url = f"mysql://chatsync:secret-word@{hole}/ppc"
+    shards = {number: url + number if int(number) > 2 else own for number, own in job.databases.shard_urls.items()}
+    job.configure(databases={"shards": shards})
+
+    result = job.run("status")
+
+    assert result.out.count(": no answer within 4s") == 5
+    assert "  ! 5 more parts could not be read: shard 8, shard 9, shard 10, shard 11, shard 12" in result.out
