@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 FAST := --numprocesses auto --dist worksteal -m "not servers and not programs and not slow"
 
-.PHONY: help demo test test-mysql test-lowest test-newest soak lint docs deb image lock bench
+.PHONY: help demo test test-cluster test-mysql test-lowest test-newest soak lint docs deb image lock bench
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -19,6 +19,9 @@ test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pyte
 test-fast: .venv/installed-dev ## Run the tests that need no server, in less than a minute (ARGS: pytest's)
 	@$(BIN)/python -m pytest $(FAST) $(ARGS)
 	@echo "This was not everything: make test runs also the slow tests and those on MariaDB, promtool, curl and a browser, and measures coverage."
+
+test-cluster: .venv/installed-cluster ## Run the tests of the comparison on a clique, on a real ClickHouse (ARGS: pytest's)
+	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 
 test-mysql: .venv/installed-dev ## Run the tests on Oracle's MySQL, from Debian unstable (ARGS: pytest's)
 	@mysqld=$$(tests/fetch-mysql.sh) && export CHATSYNC_TEST_MYSQLD="$$mysqld" && \
@@ -66,6 +69,10 @@ install = $(BIN)/python -m pip install --quiet --require-hashes --requirement re
 .venv/installed-dev: pyproject.toml requirements/build.txt requirements/dev.txt | $(BIN)/python
 	$(call install,requirements/dev.txt)
 	@touch $@ .venv/installed
+
+.venv/installed-cluster: pyproject.toml requirements/build.txt requirements/cluster.txt | $(BIN)/python
+	$(call install,requirements/cluster.txt)
+	@touch $@ .venv/installed .venv/installed-dev
 
 # A virtual environment of its own, made again each time: what is left of another resolution would hide what is missing.
 fast-tests-on = $(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$(1) && \

@@ -57,6 +57,10 @@ class SourceAwayError(SourceError):
     """The place where the list is kept does not answer. This says nothing about the list itself."""
 
 
+class ChangedError(SourceError):
+    """What is compared must be one version: it is read again when it was written meanwhile."""
+
+
 class DatabaseError(ChatsyncError):
     """Every database must answer: a shard that does not answer is not a shard where no client is off."""
 

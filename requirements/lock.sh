@@ -12,3 +12,5 @@ build_requires='import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")
 compile "$1" --output-file requirements/run.txt pyproject.toml
 compile "$1" --output-file requirements/dev.txt --extra dev --constraint requirements/run.txt \
     --constraint requirements/build.txt pyproject.toml
+compile "$1" --output-file requirements/cluster.txt --extra dev --extra cluster --constraint requirements/dev.txt \
+    pyproject.toml

@@ -1,10 +1,11 @@
 """The section of an export: where the feature state can be read in YT, instead of on every shard."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from chatsync.config.durations import Wait
+from chatsync.config.durations import Seconds, Wait
 from chatsync.config.section import Section
 
 SHARD = "{shard}"
@@ -46,6 +47,16 @@ class Export(Section, frozen=True, kw_only=True):
         "the row of `ppc_properties` in which `apply` notes when it changed something; every configuration that "
         "writes this feature must name the same; default: `modtime.property` with `_LAST_APPLY_TIME` at its end",
     ] = ""
+
+    clique: Annotated[
+        str,
+        "the CHYT clique that compares list and export, instead of this machine; one of your own, not `ch_public`",
+    ] = ""
+    timeout: Annotated[Seconds, "the longest that the clique may take for it"] = Seconds.parse("10m")
+    settings: Annotated[
+        Mapping[str, str | int | float | bool],
+        "further ClickHouse settings of that query, such as `max_memory_usage`",
+    ] = {}
 
     def table_of(self, shard: int) -> str:
         """Return the path of a shard's table."""

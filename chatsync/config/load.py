@@ -190,12 +190,16 @@ def _export(section: Export, *, list_file: str, modtime_property: str) -> Export
             "one table with all shards"
         )
     check_table_path(section.table_of(1), key="export.path")
+    return msgspec.structs.replace(section, property=_property(section, modtime_property))
+
+
+def _property(section: Export, modtime_property: str) -> str:
     name = section.property or modtime_property.removesuffix(_MOD_TIME) + _LAST_APPLY
     if name == modtime_property:
         raise ValueError("export.property: it must be another property than modtime.property")
     if len(name) > _LONGEST_PROPERTY:
         raise ValueError(f"export.property: expected at most {_LONGEST_PROPERTY} characters, got {len(name)}")
-    return msgspec.structs.replace(section, property=name)
+    return name
 
 
 def _feedback(file: File) -> Feedback:

@@ -12,9 +12,12 @@ from chatsync.core.off_rows import OffRows
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A row of the list that holds no client id: its number, what it holds, and why that is no id."""
+    """A row of the list that holds no client id: its number, what it holds, and why that is no id.
 
-    row: int
+    There is no number where a clique has compared: it knows none.
+    """
+
+    row: int | None
     value: str
     reason: str
 

@@ -27,7 +27,8 @@ def form_of(rejected: Sequence[Rejected]) -> str:
         return "no row was kept to show why"
     first = rejected[0]
     found = Counter(_form(row) for row in rejected).most_common(1)[0][0]
-    return f"{found} (row {first.row}, {first.value!r}: {first.reason})"
+    where = "" if first.row is None else f"row {first.row}, "
+    return f"{found} ({where}{first.value!r}: {first.reason})"
 
 
 def _form(row: Rejected) -> str:

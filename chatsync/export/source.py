@@ -54,14 +54,15 @@ class ExportSource:
 
         Raises SourceError that names shard and table.
         """
-        self._settings = settings
+        self.settings = settings
+        self.cluster, self.scope = cluster, scope
         section = settings.export
         self._columns = [section.client, section.feature, section.enabled]
         if section.shard_column:
             self._columns.append(section.shard_column)
-        self._shards = list(settings.databases.shards)
+        self.shards = list(settings.databases.shards)
         self.tables: dict[tuple[int, ...], ExportTable] = {}
-        names = [tuple(self._shards)] if section.shard_column else [(shard,) for shard in self._shards]
+        names = [tuple(self.shards)] if section.shard_column else [(shard,) for shard in self.shards]
         for shards in names:
             path = section.table_of(shards[0])
             try:
@@ -76,7 +77,7 @@ class ExportSource:
         self.source = cluster.place(section.path)
 
     def _name(self, shards: Sequence[int], where: str) -> str:
-        return where if self._settings.export.shard_column else f"the export of shard {shards[0]}, {where}"
+        return where if self.settings.export.shard_column else f"the export of shard {shards[0]}, {where}"
 
     def _check_tables(self) -> None:
         """Raise SourceError for an empty table, and for one that stands for two shards."""
@@ -96,7 +97,7 @@ class ExportSource:
             as_of=format_time(self.as_of),
             revisions={shard: table.revision for shards, table in self.tables.items() for shard in shards},
             rows={},
-            compared_by=HERE,
+            compared_by=f"clique {clique}" if (clique := self.settings.export.clique) else HERE,
             last_apply=str(last_apply) if last_apply else None,
         )
 
@@ -109,7 +110,7 @@ class ExportSource:
         self.check_rows(count, ours, feature_id)
         everybody = union(off)
         return Comparison(
-            exclusions=list_part(listed.version, listed, self._settings.limits.must_contain),
+            exclusions=list_part(listed.version, listed, self.settings.limits.must_contain),
             turn_off=listed.ids - everybody,
             turn_on={shard: ids - listed.ids for shard, ids in off.items()},
             off_count=len(everybody),
@@ -118,7 +119,7 @@ class ExportSource:
 
     def check_rows(self, rows: Mapping[int, int], ours: Mapping[int, int], feature_id: int) -> None:
         """Raise SourceError for a shard without a row, and for an export without a row of the feature."""
-        empty = [shard for shard in self._shards if not rows.get(shard)]
+        empty = [shard for shard in self.shards if not rows.get(shard)]
         if empty:
             raise SourceError(f"it has no row of shard {empty[0]}; is it whole?", where=self.source)
         if not sum(ours.values()):

@@ -17,6 +17,7 @@ from chatsync.core import (
     DictState,
     ExclusionList,
     IdsByShard,
+    Keep,
     Plan,
     PlanExport,
     compute_diff,
@@ -37,12 +38,13 @@ logger = logging.getLogger(__name__)
 
 def plan_from_export(
     unread: Plan,
-    settings: Settings,
     scope: CancelScope,
-    *,
     state: DictState,
     cluster: Any,
     read_list: Callable[[], ExclusionList],
+    *,
+    settings: Settings,
+    keep: Keep | None,
 ) -> Plan:
     """Return the plan, or `unread` with the reason in it why the export is not used and the databases are to be read.
 
@@ -57,9 +59,17 @@ def plan_from_export(
             raise stale(why)
         logger.info("reading the databases: %s", why, extra={"export": part.source, "as_of": part.as_of})
         return msgspec.structs.replace(unread, export=msgspec.structs.replace(part, unused=why))
-    listed = read_list()
-    with progress_bar("reading the export", sum(table.row_count or 0 for table in export.tables.values())) as advance:
-        found = export.compare(listed, state.feature_id, advance)
+    if settings.export.clique:
+        from chatsync.export.on_clique import compare_on_clique  # late: only where a clique is configured
+
+        found = compare_on_clique(export, unread.exclusions, feature_id=state.feature_id)
+        if keep and found.exclusions.rejected_count:
+            read_list()  # a clique tells the first of them alone, and without their numbers
+    else:
+        listed = read_list()
+        rows = sum(table.row_count or 0 for table in export.tables.values())
+        with progress_bar("reading the export", rows) as advance:
+            found = export.compare(listed, state.feature_id, advance)
     part = msgspec.structs.replace(part, rows=found.rows)
     logger.info("%s: as of %s", part.source, short_time(export.as_of), extra={"as_of": part.as_of})
     homes = find_homes(settings, scope, found.turn_off | union(found.turn_on))

@@ -35,7 +35,7 @@ from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import read_homes
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
-from chatsync.errors import ChatsyncError, ConfigError
+from chatsync.errors import ChangedError, ChatsyncError, ConfigError
 from chatsync.exclusions import ListSource, open_list
 from chatsync.memory import return_large_blocks
 from chatsync.parallel import SideBySide
@@ -79,50 +79,54 @@ def make_plan(
     with DictDatabase(settings, scope) as dict_database:
         state = dict_database.state()
     shards = None if if_modified or from_export else _read_shards(settings, scope, state.feature_id)
+    make = partial(_make_once, settings, scope, state, shards=shards, from_export=from_export, keep=keep)
+    if from_export:  # a clique cannot be held to one version, only be seen to have read another one
+        again, attempt = _is_changed, partial(make, trace_id=trace_id, if_modified=if_modified)
+        plan = scope.retry(attempt, what="compare list and export", is_transient=again)
+    else:
+        plan = make(trace_id=trace_id, if_modified=if_modified)
+    _log(plan)
+    return Planned(plan=plan, state=state)
+
+
+def _is_changed(error: BaseException) -> bool:
+    return isinstance(error, ChangedError)
+
+
+def _make_once(
+    settings: Settings,
+    scope: CancelScope,
+    state: DictState,
+    *,
+    shards: SideBySide[int, ShardRows] | None,
+    from_export: bool,
+    trace_id: str,
+    if_modified: bool,
+    keep: Keep | None,
+) -> Plan:
     try:
         with open_list(settings, scope) as source:
             skip = _verdict_unread(source.version, state) if if_modified else None
             plan = _plan(settings, source.version, state, verdict=skip or Verdict.IN_SYNC, trace_id=trace_id)
             if skip is None and from_export:
-                plan = _from_export(plan, settings, scope, state=state, source=source, keep=keep)
-            if skip is None and plan.state_from is None:
-                export = plan.export
-                shards = shards or _read_shards(settings, scope, state.feature_id)
-                listed = _read_list(source, keep)
-                rows = shards.results(scope)
-                check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
-                off = {shard: there.off for shard, there in rows.items()}
-                found = {shard: there.place.clients for shard, there in rows.items()}
-                plan = compare(settings, scope, state, listed, off, found=found, trace_id=trace_id)
-                plan = msgspec.structs.replace(plan, export=export)
+                from chatsync.sync.from_export import plan_from_export  # late: only where an export is configured
+
+                read = partial(_read_list, source, keep)
+                plan = plan_from_export(plan, scope, state, source.cluster, read, settings=settings, keep=keep)
+            if skip is not None or plan.state_from is not None:
+                return plan
+            shards = shards or _read_shards(settings, scope, state.feature_id)
+            listed = _read_list(source, keep)
+            rows = shards.results(scope)
+            check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
+            off = {shard: there.off for shard, there in rows.items()}
+            found = {shard: there.place.clients for shard, there in rows.items()}
+            made = compare(settings, scope, state, listed, off, found=found, trace_id=trace_id)
+            return msgspec.structs.replace(made, export=plan.export)
     except ChatsyncError as error:
         if shards is not None:
             shards.cancel(scope, error)  # there will be no comparison
         raise
-    _log(plan)
-    return Planned(plan=plan, state=state)
-
-
-def _from_export(
-    unread: Plan,
-    settings: Settings,
-    scope: CancelScope,
-    *,
-    state: DictState,
-    source: ListSource,
-    keep: Keep | None,
-) -> Plan:
-    """Return the plan from the export, or `unread` with the reason in it why the export is not used."""
-    from chatsync.sync.from_export import plan_from_export  # late: only where an export is configured
-
-    return plan_from_export(
-        unread,
-        settings,
-        scope,
-        state=state,
-        cluster=source.cluster,
-        read_list=partial(_read_list, source, keep),
-    )
 
 
 def compare(

@@ -58,7 +58,7 @@ class ExportTable:
         self, cluster: Cluster, path: str, scope: CancelScope, *, columns: Sequence[str], time_attribute: str
     ) -> None:
         """Lock the table in the client's transaction. Raises SourceError."""
-        self._cluster, self._path, self._scope = cluster, path, scope
+        self._cluster, self.path, self._scope = cluster, path, scope
         self._columns = columns
         with explained(cluster, path, "export.path", scope):
             lock = partial(self._lock, time_attribute)
@@ -66,12 +66,12 @@ class ExportTable:
 
     def __str__(self) -> str:
         """Name the table as an error message does."""
-        return self._cluster.place(self._path)
+        return self._cluster.place(self.path)
 
     def _lock(self, time_attribute: str) -> None:
         client = self._cluster.client
         with understanding():
-            self.node = str(client.lock(self._path, mode="snapshot")["node_id"])
+            self.node = str(client.lock(self.path, mode="snapshot")["node_id"])
             about = client.get(f"#{self.node}/@", attributes=[*_ATTRIBUTES, time_attribute])
         self._check_kind(about, time_attribute)
         self.is_dynamic = bool(about.get("dynamic"))
@@ -80,6 +80,19 @@ class ExportTable:
         self.content_revision = about.get("content_revision")
         self.modified = time_of(about, time_attribute)
         self.kinds = {column: self._kind(about.get("schema"), column) for column in self._columns}
+
+    def is_still_the_same(self) -> bool:
+        """Tell whether the path still leads to the locked table, and its rows have not been written since."""
+        client = self._cluster.client
+
+        def look() -> Any:
+            # Outside of our transaction, which sees the locked version.
+            with understanding(), client.Transaction(transaction_id="0-0-0-0"):
+                return client.get(self.path + "/@", attributes=["id", "content_revision"])
+
+        with explained(self._cluster, self.path, "export.path", self._scope):
+            now = self._scope.retry(look, what=f"{self}: look again", is_transient=is_transient, describe=describe)
+        return str(now.get("id")) == self.node and now.get("content_revision") == self.content_revision
 
     def _check_kind(self, about: Any, time_attribute: str) -> None:
         if about.get("type", "table") != "table":
@@ -111,7 +124,7 @@ class ExportTable:
         A static table is read on from where a fault broke it off; a dynamic one from its start, with a new
         `begin`. Raises SourceError for a table that is not whole, and OddCellError for a cell that is no number.
         """
-        with explained(self._cluster, self._path, "export.path", self._scope):
+        with explained(self._cluster, self.path, "export.path", self._scope):
             rows = self._read(begin, progress)
         if self.row_count is not None and rows != self.row_count:
             raise SourceError(

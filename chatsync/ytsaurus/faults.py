@@ -118,9 +118,14 @@ def describe(error: BaseException) -> str:
     if not isinstance(error, YtError):
         return _one_line(_operating_system(error) or str(error) or type(error).__name__)
     # The client's own errors are wrapped around the one that the cluster sent.
-    sent = [one.get("message") for one in _errors_inside(error) if isinstance(one, dict)]
-    texts = [text for text in (*sent, error.message) if isinstance(text, str) and text.strip()]
+    texts = [text for text in (*messages(error), error.message) if isinstance(text, str) and text.strip()]
     return _one_line(texts[0] if texts else type(error).__name__)
+
+
+def messages(error: BaseException) -> list[str]:
+    """Return what the cluster said in an error and in those inside it, the outermost first."""
+    sent = [one.get("message") for one in _errors_inside(error) if isinstance(one, dict)]
+    return [_one_line(text) for text in sent if isinstance(text, str) and text.strip()]
 
 
 def _operating_system(error: BaseException) -> str:

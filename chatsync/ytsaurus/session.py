@@ -77,7 +77,7 @@ def _check(response: Any, *, holds: bool) -> None:
         _hold(response)
     if is_good and "text/html" in response.headers.get("Content-Type", ""):
         raise AnswerError(f"HTTP {status} with a web page in place of an answer; is it a login page, or a web proxy's?")
-    if not is_good and not _is_of_yt(response):
+    if not is_good and not _is_of_yt(response) and not _is_of_clickhouse(response):
         raise AnswerError(_about_status(status), is_passing=status in _PASSING)
 
 
@@ -100,6 +100,11 @@ def _is_of_yt(response: Any) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(error, dict) and isinstance(error.get("code"), int) and isinstance(error.get("message"), str)
+
+
+def _is_of_clickhouse(response: Any) -> bool:
+    """Tell whether a failure carries an error of ClickHouse, which is plain text."""
+    return "X-ClickHouse-Exception-Code" in response.headers or response.content.startswith(b"Code: ")
 
 
 def _about_status(status: int) -> str:

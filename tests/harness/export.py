@@ -39,12 +39,13 @@ class Exporter:
         self.columns: tuple[str, ...] = COLUMNS
         self.types: tuple[str | None, ...] = TYPES
         self.attributes: dict[str, Any] = {}
+        self.keys: dict[str, Any] = {}
         yt.write(TABLE, ids=[])
         job.keep_list_in(yt)
 
     def configure(self, sections: Mapping[str, Mapping[str, Any]] | None = None, **keys: Any) -> None:
         """Configure the export; other sections are given by name."""
-        export = {"path": PATH, "takes": "0s", **keys}
+        export = {"path": PATH, "takes": "0s", **self.keys, **keys}
         self.job.configure(export=export, records={"dir": "records"}, **(sections or {}))
 
     def rows(self, shard: int) -> Rows:

@@ -18,7 +18,7 @@ import traceback
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from yt import yson
 
@@ -164,6 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
             # Only a PUT has a body of its own: what is written (docs: a command with input is a PUT).
             ours = b"" if self.command == "PUT" else body
             return Seen(name, _parameters(headers, ours), headers, self.command, v4=parts[1] == "v4", body=body)
+        if parts[0] == "query":  # of a clique (http_proxy/clickhouse/handler.cpp)
+            settings = dict(parse_qsl(urlsplit(self.path).query))
+            return Seen("query", {**settings, "sql": body.decode()}, headers, self.command)
         version = parts[1] if len(parts) > 1 else None
         name = parts[-1] if parts[0] == "auth" else parts[0]
         return Seen(name, {"version": version}, headers, self.command, v4=version != "v3")

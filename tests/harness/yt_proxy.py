@@ -17,7 +17,7 @@ import sys
 import threading
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from yt import yson
@@ -29,7 +29,7 @@ from tests.harness.yt_tables import Cypress, IdRows, Row, Tx, YtFault
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 # name: (output_type, is_volatile, is_heavy). As /api/v4 lists them.
 COMMANDS = {
@@ -49,6 +49,12 @@ COMMANDS = {
 }
 INPUTS = {"set": "structured", "write_table": "tabular"}  # the others have none
 FOREVER = -1
+
+
+class Clique(Protocol):
+    """What answers for a clique: `tests.harness.clickhouse.ClickHouse`, or a stub."""
+
+    def answer(self, sql: str, settings: Mapping[str, str], resolve: Callable[[str], tables.Version]) -> Reply: ...
 
 
 @dataclasses.dataclass
@@ -72,6 +78,8 @@ class YtProxy:
         self.framing = True  # the proxy's default: yt/yt/server/http_proxy/config.cpp, TFramingConfig
         self.compression = True  # as the client accepts it
         self.heavy: list[str] | None = None  # what /hosts names; none: this one
+        self.cliques: dict[str, Clique] = {}
+        self.users_of_cliques: set[str] | None = None  # who has `use`; none: all
         self._port = port
         self._plans: list[Planned] = []
         self._lock = threading.Lock()
@@ -235,7 +243,24 @@ class YtProxy:
         user = self._user(seen)
         if seen.command == "whoami":
             return _json({"login": user})
-        return self._run(seen, user)
+        return self._query(seen, user) if seen.command == "query" else self._run(seen, user)
+
+    def _query(self, seen: Seen, user: str) -> Reply:
+        """A statement for a clique; the texts are those of http_proxy/clickhouse/handler.cpp."""
+        alias = seen.params.get("database", "").removeprefix("*")
+        if alias not in self.cliques:
+            inner = YtFault(1, f"Strawberry operation {alias} is not found")
+            raise YtFault(1, "Invalid clique specification", inner=inner)
+        if self.users_of_cliques is not None and user not in self.users_of_cliques:
+            inner = YtFault(tables.ACCESS_DENIED, f'Access denied for user "{user}"')
+            raise YtFault(1, f'User "{user}" has no access to clique {alias}', status=403, inner=inner)
+
+        def resolve(path: str) -> tables.Version:
+            version = self.cypress.find(path, None, user)[1]
+            assert version is not None
+            return version
+
+        return self.cliques[alias].answer(seen.params["sql"], seen.params, resolve)
 
     def _user(self, seen: Seen) -> str:
         """http_authenticator.cpp: no or wrong credentials are 401; error 900 around 110."""

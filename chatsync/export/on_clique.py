@@ -1,0 +1,133 @@
+"""The comparison on a clique: one statement, and every guard that its answer has to pass."""
+
+from collections.abc import Mapping, Sequence
+
+from chatsync.core import PlanExclusions, Rejected, counted
+from chatsync.errors import ChangedError, SourceError
+from chatsync.export.answer import Answer, Row, read_answer
+from chatsync.export.source import Comparison, ExportSource
+from chatsync.ytsaurus.clique import Clique
+from chatsync.ytsaurus.export_table import ExportTable
+from chatsync.ytsaurus.statement import BROKEN, DIFFERENT, OURS, Sides, statement
+
+_REJECTED_KEPT = 100
+_MOST_TABLES = 250
+_BROKEN, _DOUBLED = (f"an export with {what} is not used" for what in ("a broken row", "doubled rows"))
+
+
+def compare_on_clique(export: ExportSource, version: PlanExclusions, *, feature_id: int) -> Comparison:
+    """Compare the locked list and export on export.clique; `version` is what is known of the list.
+
+    Raises SourceError for an answer that is not whole or not true, and ChangedError for a table that was
+    written meanwhile: then it is not known which version the clique has read.
+    """
+    settings, scope = export.settings, export.scope
+    exclusions, section = settings.exclusions, settings.export
+    listed = ExportTable(
+        export.cluster, exclusions.path, scope, columns=[exclusions.column], time_attribute="modification_time"
+    )
+    sides = _sides(listed, export, feature_id)
+    clique = Clique(export.cluster, section.clique, scope, timeout=section.timeout, settings=section.settings)
+    answer: Answer = clique.ask(statement(sides), read_answer)
+    for table in (listed, *export.tables.values()):
+        if not table.is_still_the_same():
+            what = "the table was written while the clique read it, which happens all the time"
+            raise ChangedError(what, where=str(table), gave_up=scope.gave_up)
+    _check_rows(answer.list_rows, listed)
+    _check_export(answer.export, export, feature_id)
+    return Comparison(
+        exclusions=_list_part(answer, version, settings.limits.must_contain),
+        turn_off=answer.turn_off,
+        turn_on=answer.turn_on,
+        off_count=answer.off,
+        rows={shard: row.rows for shard, row in answer.export.items()},
+    )
+
+
+def _sides(listed: ExportTable, export: ExportSource, feature_id: int) -> Sides:
+    settings, tables = export.settings, list(export.tables.values())
+    return Sides(
+        list_path=settings.exclusions.path,
+        list_column=settings.exclusions.column,
+        list_kind=_kind(listed, settings.exclusions.column),
+        tables={shards[0]: table.path for shards, table in export.tables.items()},
+        columns=list(tables[0].kinds)[:3],
+        kinds=_kinds(tables, export.source),
+        shard_column=settings.export.shard_column,
+        feature_id=feature_id,
+        must_contain=settings.limits.must_contain,
+    )
+
+
+def _kinds(tables: Sequence[ExportTable], source: str) -> list[str]:
+    """Return the types of the columns, which must be those of all tables."""
+    if len(tables) > _MOST_TABLES:
+        what = f"{len(tables)} tables are more than the {_MOST_TABLES} that a clique reads together"
+        raise SourceError(what, where=source, way_out="leave out export.clique")
+    first, *others = ([_kind(table, column) for column in table.kinds] for table in tables)
+    for table, kinds in zip(tables[1:], others, strict=True):
+        if kinds != first:
+            where, way_out = str(table), "leave out export.clique, or have them written alike"
+            raise SourceError(f"its columns are of other types than those of {tables[0]}", where=where, way_out=way_out)
+    return first
+
+
+def _kind(table: ExportTable, column: str) -> str:
+    kind = table.kinds[column]
+    if kind is None or kind == "any":
+        way_out = "leave out export.clique, or have the column typed"
+        raise SourceError(f"a clique cannot read column {column!r} without a type", where=str(table), way_out=way_out)
+    return kind
+
+
+def _check_rows(count: int, table: ExportTable) -> None:
+    if table.row_count is not None and count != table.row_count:
+        what = f"the clique read {count} of {table.row_count} rows; a table that is not whole is not used"
+        raise SourceError(what, where=str(table))
+
+
+def _check_export(found: Mapping[int, Row], export: ExportSource, feature_id: int) -> None:
+    """Raise SourceError for the faults that a reading here tells row by row, here shard by shard."""
+    for shards, table in export.tables.items():
+        strange = [shard for shard in found if shard not in export.shards]
+        if strange:
+            rows = counted(found[strange[0]].rows, "row")
+            raise SourceError(f"{rows} of shard {strange[0]}, which databases.shards lacks", where=export.source)
+        _check_rows(sum(found[shard].rows for shard in shards if shard in found), table)
+    for shard, row in sorted(found.items()):
+        where, numbers = f"the export of shard {shard}, {export.source}", row.numbers
+        if numbers[BROKEN]:
+            what = f"{counted(numbers[BROKEN], 'row')} without a client id, a feature id, or 0 or 1; {_BROKEN}"
+            raise SourceError(what, where=where, way_out="tell its owners")
+        if numbers[OURS] != numbers[DIFFERENT]:
+            what = f"{numbers[OURS]} rows of the feature for {counted(numbers[DIFFERENT], 'client')}; {_DOUBLED}"
+            raise SourceError(what, where=where, way_out="tell its owners")
+    ours = {shard: row.numbers[OURS] for shard, row in found.items()}
+    export.check_rows({shard: row.rows for shard, row in found.items()}, ours, feature_id)
+
+
+def _list_part(answer: Answer, version: PlanExclusions, must_contain: tuple[int, ...]) -> PlanExclusions:
+    """Describe the list; the rows that hold no id have no numbers there, and the first of them are any."""
+    rejected = sum(answer.rejected.values())
+    duplicates = answer.list_rows - rejected - answer.listed
+    if duplicates < 0:
+        raise SourceError(f"{answer.listed} clients in {answer.list_rows} rows, of which {rejected} hold none")
+    shown = [Rejected(row=None, value=_printable(text), reason=reason) for reason, text in answer.samples]
+    return PlanExclusions(
+        source=version.source,
+        modification_time=version.modification_time,
+        revision=version.revision,
+        rows=answer.list_rows,
+        clients=answer.listed,
+        duplicates=duplicates,
+        rejected=tuple(shown[:_REJECTED_KEPT]),
+        rejected_count=rejected,
+        present=tuple(answer.present),
+        missing=tuple(sorted({client for client in must_contain if client not in answer.present})),
+    )
+
+
+def _printable(text: str) -> str:
+    """Show a cell as reading here does: on one line, at most 60 characters."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown if len(shown) <= 60 else shown[:60] + "…"  # noqa: PLR2004
