@@ -115,8 +115,9 @@ class Database:
                     return work(connection)  # autocommit: a COMMIT would be a round trip for nothing
                 with connection.begin():
                     return work(connection)
-            except BaseException:
-                if number == self._attempt_count:
+            except BaseException as error:
+                # After a refused row, which was rolled back, the connection is as it was before.
+                if number == self._attempt_count and not is_about_rows(error):
                     self.close()
                 raise
             finally:

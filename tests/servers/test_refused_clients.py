@@ -121,6 +121,18 @@ def test_each_part_asks_whether_it_may_be_committed(
     assert job.records()[0]["shards"]["1"]["turn_off"]["changed"] == [1, 2]
 
 
+def test_the_parts_are_written_over_one_connection(wired_job: Job, wired: Wired, refuse: Callable[[str], None]) -> None:
+    job = plan(wired_job)
+    refuse("trigger")
+    wired.wires["ppc1"].statements.clear()
+
+    assert job.apply().code == 1
+
+    sent = wired.wires["ppc1"].statements
+    assert len([statement for statement in sent if statement.startswith("SET SESSION group_concat")]) == 2
+    assert len([statement for statement in sent if statement.startswith("INSERT")]) > 5
+
+
 def test_a_part_that_is_in_doubt_takes_no_other_one_along(
     wired_job: Job, wired: Wired, refuse: Callable[[str], None]
 ) -> None:
