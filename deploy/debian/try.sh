@@ -36,6 +36,6 @@ inside zsh -f -c 'autoload -U compinit && compinit -u -D && test "$_comps[chatsy
 inside fish -c 'complete -C "chatsync set"' | grep set-modtime >/dev/null
 
 inside dpkg --purge chatsync
-left=$(inside find / -xdev -name "*chatsync*" -not -name chatsync.deb -not -path "/proc/*" -not -path "/var/lib/dpkg/*")
+left=$(inside find / -xdev -name "*chatsync*" -not -name chatsync.deb -not -path "/proc/*" -not -path "/var/cache/man/*" -not -path "/var/lib/dpkg/*")
 [[ -z $left ]] || { echo "left behind: $left" >&2; exit 1; }
 echo "installed, run and purged"
