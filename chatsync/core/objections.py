@@ -163,7 +163,7 @@ def _wrong_list(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterato
     if missing:
         what = f"the list lacks {counted(len(missing), 'client')} of limits.must_contain ({some(missing)})"
         yield _refusal(f"{what}: it is the wrong list", "must_contain", None, lifting)
-    if clients and _too_many(listed.rejected_count, limits.rejected_percent, rows, free=limits.free):
+    if clients and are_too_many_rejected(listed.rejected_count, rows, limits):
         yield _too_many_rejected(listed, rows, limits, lifting)
     if _too_many(len(plan.unknown), limits.unknown_percent, clients, free=limits.free):
         which = f"{len(plan.unknown)} of {counted(clients, 'listed client')} ({some(plan.unknown)})"
@@ -171,6 +171,11 @@ def _wrong_list(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterato
         yield _refusal(
             f"{what}, over limits.unknown_percent = {limits.unknown_percent:g}", "unknown_percent", FORCE, lifting
         )
+
+
+def are_too_many_rejected(count: int, rows: int, limits: Limits) -> bool:
+    """Whether so many rows without a client id, of all rows of a list, are over the limit."""
+    return _too_many(count, limits.rejected_percent, rows, free=limits.free)
 
 
 def _too_many_rejected(listed: PlanExclusions, rows: int, limits: Limits, lifting: Collection[str]) -> Objection:

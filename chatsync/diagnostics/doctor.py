@@ -15,6 +15,7 @@ from chatsync.core import (
     NEVER,
     ExclusionList,
     ModTimeState,
+    are_too_many_rejected,
     counted,
     modtime_meaning,
     modtime_state,
@@ -150,12 +151,13 @@ def _no_progress(_rows: int) -> None:
 
 def _check_rows(settings: Settings, listed: ExclusionList) -> Iterator[Line]:
     missing = [client for client in settings.limits.must_contain if client not in listed.ids]
-    found = f"{len(listed.ids)} clients, {listed.duplicates} duplicates, {listed.rejected_count} rejected rows"
+    clients, duplicates = counted(len(listed.ids), "client"), counted(listed.duplicates, "duplicate")
+    found = f"{clients}, {duplicates}, {counted(listed.rejected_count, 'rejected row')}"
     if missing:
         yield bad("list", f"{found}, and not client {missing[0]} of limits.must_contain: is it the right list?")
     elif not listed.ids:
         yield bad("list", f"{found}: apply refuses an empty list; check exclusions.column")
-    elif listed.rejected_count * 100 > settings.limits.rejected_percent * listed.rows:
+    elif are_too_many_rejected(listed.rejected_count, listed.rows, settings.limits):
         first = listed.rejected[0]
         limit = f"limits.rejected_percent = {settings.limits.rejected_percent:g}"
         yield bad("list", f"{found}, over {limit}; row {first.row}, {first.value!r}, is {first.reason}")

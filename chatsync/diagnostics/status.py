@@ -108,7 +108,8 @@ def _about_modtime(status: Status, now: datetime) -> Iterator[str]:
     if meaning is ModTimeState.LIST_IS_NEWER and status.version is not None:
         time = state.now - waiting_since(state, list_time=status.version.modified)
         if time >= _LONG:
-            yield f"the list has been waiting to be synced for {short_span(time)}: does the job run?"
+            question = "" if standing_failures(status.steps) else ": does the job run?"
+            yield f"the list has been waiting to be synced for {short_span(time)}{question}"
 
 
 def _about_silence(status: Status, now: datetime) -> Iterator[str]:
@@ -151,7 +152,10 @@ def _about_list_alone(status: Status) -> Iterator[str]:
 def _about_changes(status: Status) -> Iterator[str]:
     if (plan := status.plan) is None:
         return
+    told = " ".join(failure.last.message or "" for failure in standing_failures(status.steps))
     for objection in limit_objections(plan, status.settings.limits):
+        if objection.reason in told:
+            continue
         yield f"apply would refuse a plan made now: {objection.reason}"
     if plan.changes and status.meaning is ModTimeState.SYNCED:
         counts = f"{counted(total(plan.turn_off), 'client')} must be turned off and {total(plan.turn_on)} on"

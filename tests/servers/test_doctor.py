@@ -105,7 +105,7 @@ def test_a_world_that_is_well(sound_job: Job) -> None:
         f"✓ config     {sound_job.config}: every key is known, 4 shards",
         "✓ token      found in $YT_TOKEN",
         f"✓ list       127.0.0.1:…:{TABLE}: a static table with column client_id of type int64, 1 rows, modified …",
-        "✓ list       1 clients, 0 duplicates, 0 rejected rows",
+        "✓ list       1 client, 0 duplicates, 0 rejected rows",
         "✓ driver     mysql-connector-python … with its C extension",
         "✓ dict       " + place.format("dict"),
         f"✓ databases  {there} (5: dict, shard 1, shard 2, shard 3, shard 4)",
@@ -225,8 +225,8 @@ LISTS: dict[str, tuple[Callable[[YtProxy], object], str]] = {
         "0 clients, 0 duplicates, 0 rejected rows: apply refuses an empty",
     ),
     "text": (
-        lambda yt: yt.overwrite(TABLE, ids=[1, "n/a"], schema=[{"name": "client_id", "type": "any"}]),
-        "1 clients, 0 duplicates, 1 rejected rows, over limits.rejected_percent = 1; row 1, 'n/a', is not an integer",
+        lambda yt: yt.overwrite(TABLE, ids=[1, "n/a", "n/a"], schema=[{"name": "client_id", "type": "any"}]),
+        "1 client, 0 duplicates, 2 rejected rows, over limits.rejected_percent = 1; row 1, 'n/a', is not an integer",
     ),
 }
 
@@ -241,6 +241,13 @@ def test_a_list_that_cannot_be_used(sound_job: Job, yt: YtProxy, case: str) -> N
     assert line.startswith("list       ")
     assert text in line
     assert "tried again" not in line
+
+
+def test_a_few_rejected_rows_are_no_failure_here_as_they_are_none_for_the_job(sound_job: Job, yt: YtProxy) -> None:
+    """limits.free exempts them from the percentage."""
+    yt.overwrite(TABLE, ids=[1, 2, "n/a"], schema=[{"name": "client_id", "type": "any"}])
+
+    assert said(sound_job, "✗", code=0) == []
 
 
 def test_a_list_without_a_client_that_it_must_contain(sound_job: Job) -> None:
