@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 FAST := --numprocesses auto --dist worksteal -m "not servers and not programs and not slow"
 
-.PHONY: help demo test test-cluster test-mysql test-lowest test-newest soak lint docs deb image lock bench
+.PHONY: help demo test test-cluster test-mysql test-galera test-lowest test-newest soak lint docs deb image lock bench
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -26,6 +26,10 @@ test-cluster: .venv/installed-cluster ## Run the tests of the comparison on a cl
 test-mysql: .venv/installed-dev ## Run the tests on Oracle's MySQL, from Debian unstable (ARGS: pytest's)
 	@mysqld=$$(tests/fetch-mysql.sh) && export CHATSYNC_TEST_MYSQLD="$$mysqld" && \
 		tests/install-mariadb.sh && $(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)
+
+test-galera: .venv/installed-dev ## Run the tests on a Galera cluster of two nodes behind HAProxy (ARGS: pytest's)
+	@tests/install-mariadb.sh galera
+	@CHATSYNC_TEST_GALERA=1 $(BIN)/pytest tests/servers/test_galera.py $(ARGS)
 
 test-lowest: .venv/installed-dev ## Run the fast tests on the lowest versions that pyproject.toml allows
 	@$(call fast-tests-on,lowest-direct)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Python and isn't here yet: a MariaDB server, HAProxy, promtool, curl and chromium. The services that come
-# with them don't matter: the tests start servers of their own.
+# Installs what the tests need beside Python and isn't here yet: a MariaDB server, HAProxy, promtool, curl and chromium, and
+# with the argument `galera` also that library. The services that come with them don't matter: the tests start servers of
+# their own.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/local/sbin:/usr/libexec
 
@@ -17,6 +18,8 @@ found systemd-analyze || missing+=(systemd)
 found logrotate || missing+=(logrotate)
 found zsh || missing+=(zsh)
 found fish || missing+=(fish)
+[[ ${1:-} != galera || -e /usr/lib/galera/libgalera_smm.so ]] || missing+=(galera-4)
+[[ ${1:-} != galera ]] || found rsync || missing+=(rsync)
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 if ! found apt-get; then

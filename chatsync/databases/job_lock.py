@@ -34,9 +34,11 @@ _IDLE_SECONDS = 60
 _PING_SECONDS = 10.0
 # Enough to meet another server behind a proxy that deals connections out.
 _OTHER_CONNECTIONS = 2
+KEEPER = "keeper of the lock"
 
 _GET = sa.text("SELECT GET_LOCK(:name, 0)")
 _SEEN = sa.text("SELECT IS_USED_LOCK(:name)")
+_RELEASE = sa.text("DO RELEASE_LOCK(:name)")
 _PING = sa.text("DO 0")
 _HOLDER = sa.text("SELECT id, user, host, time FROM information_schema.processlist WHERE id = IS_USED_LOCK(:name)")
 
@@ -84,50 +86,63 @@ class ServerLock:
         if not got:
             raise BusyError(f"another apply is running: {self._holder()}; nothing was written")
         try:
-            self._check_is_seen()
+            for _ in range(_OTHER_CONNECTIONS):
+                self._check_is_seen()
         except BaseException:
             self._database.close()
             raise
         logger.info("lock taken: %s on %s", self._name, self._database)
-        threading.Thread(target=self._keep_alive, daemon=True).start()
+        threading.Thread(target=self._keep_alive, name=KEEPER, daemon=True).start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Free the lock by closing its connection; one that is stuck in a ping is closed with the process."""
+        """Free the lock and close its connection; one that is stuck in a ping is closed with the process.
+
+        The server frees it also when it sees that the connection has ended, but that may be too late for
+        the next step of the chain. A run that is to end now does not wait for a server.
+        """
         self._released.set()
-        if self._one_at_a_time.acquire(timeout=1):
-            with contextlib.closing(self._database):
-                self._one_at_a_time.release()
+        if not self._one_at_a_time.acquire(timeout=1):
+            return
+        self._one_at_a_time.release()
+        with contextlib.closing(self._database), contextlib.suppress(DatabaseError):
+            if not (self._lost or self._database.is_busy or self._scope.reason):
+                self._database.do_once(self._release, what="free the lock of the job")
 
     def check(self) -> DictState:
         """Ask the server over the very connection that holds the lock, and over no new one."""
+        reason: object = f"{self._database}: the lock of the job is not held any more"
         with self._one_at_a_time:
             try:
-                if self._lost is not None:
-                    raise self._lost
-                state = self._dict.state_if_locked(self._name)
-                reason = f"{self._database}: the lock of the job is not held any more"
+                state = None if self._lost else self._dict.state_if_locked(self._name)
             except DatabaseError as error:
-                state, reason = None, str(error)
+                state, reason = None, error
         if state is None:
-            raise LockLostError(f"{reason}; another apply may have begun since")
+            raise LockLostError(f"{self._lost or reason}; another apply may have begun since")
         return state
 
     def _check_is_seen(self) -> None:
-        """Raise ConfigError when other connections don't see the lock: they lead to another node of a cluster."""
-        for _ in range(_OTHER_CONNECTIONS):
-            with DictDatabase(self._settings, self._scope) as other:
-                ((holder,),) = other.database.rows(_SEEN, {"name": self._name}, what="look for the lock of the job")
-            if holder is None and self._dict.state_if_locked(self._name) is not None:
-                url = self._settings.databases.dict
-                raise ConfigError(
-                    f"databases.dict: connections to {url} lead to different servers, and the lock of the job "
-                    "(GET_LOCK) is known to one of them only; two applies could run at once",
-                    way_out="name one server there, the same on every machine that runs this job",
-                )
+        """Raise ConfigError when another connection doesn't see the lock: it leads to another node of a cluster."""
+        with DictDatabase(self._settings, self._scope) as other:
+            ((holder,),) = other.database.rows(_SEEN, {"name": self._name}, what="look for the lock of the job")
+        if holder is not None:
+            return
+        with self._one_at_a_time:
+            is_held = not self._released.is_set() and self._dict.state_if_locked(self._name) is not None
+        if is_held:
+            url = self._settings.databases.dict
+            raise ConfigError(
+                f"databases.dict: connections to {url} lead to different servers, and the lock of the job "
+                "(GET_LOCK) is known to one of them only; two applies could run at once",
+                way_out="name one server there, the same on every machine that runs this job",
+            )
 
     def _keep_alive(self) -> None:
-        """Ping until the lock is freed: servers and proxies end a connection that is idle, and free its lock."""
+        """Ping until the lock is freed: servers and proxies end a connection that is idle, and free its lock.
+
+        A proxy may also lead new connections to another server meanwhile, where another apply would find
+        the lock free; so each time a new connection has to see it.
+        """
         while not self._released.wait(_PING_SECONDS):
             with self._one_at_a_time:
                 if self._database.is_busy or self._released.is_set():  # busy: a thread was left behind in it
@@ -137,6 +152,16 @@ class ServerLock:
                 except ChatsyncError as error:
                     self._lost = error
                     return
+            try:
+                self._check_is_seen()
+            except ConfigError as error:
+                self._lost = error
+                return
+            except ChatsyncError as error:  # no new connection now: the lock is held all the same
+                logger.debug("cannot see whether other connections see the lock: %s", error)
+
+    def _release(self, connection: sa.Connection) -> None:
+        connection.execute(_RELEASE, {"name": self._name})
 
     def _holder(self) -> str:
         rows = self._database.rows(_HOLDER, {"name": self._name}, what="see who holds the lock of the job")

@@ -21,6 +21,9 @@ from chatsync.errors import ConfigError, DatabaseError
 # Comments with a number below are for MySQL alone, those with an M for MariaDB alone ("Executable Comment Syntax").
 # MariaDB has no @@server_uuid, so that two servers may say the same of themselves: see `_is_one_server`.
 _SERVER = "CONCAT_WS('/', @@hostname, @@port, @@datadir, @@server_id /*!50700 , @@server_uuid */)"
+# The nodes of a Galera cluster are servers of their own and hold the same rows: it is what tells databases apart there.
+_CLUSTER = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS
+    WHERE VARIABLE_NAME = 'WSREP_CLUSTER_STATE_UUID'), */ '')"""
 SCHEMA = "IF(@@lower_case_table_names, LOWER(DATABASE()), DATABASE())"
 # A number or a word, by version.
 READ_ONLY = "(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only)"
@@ -30,7 +33,7 @@ _REPLICATES = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GL
 _ENGINE = """(SELECT CONCAT(COALESCE(t.ENGINE, t.TABLE_TYPE), '/', COALESCE(e.TRANSACTIONS, 'NO'))
     FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
     WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME = 'clients_features')"""
-_COLUMNS = (_SERVER, SCHEMA, READ_ONLY, _REPLICATES, _ENGINE)
+_COLUMNS = (_SERVER, _CLUSTER, SCHEMA, READ_ONLY, _REPLICATES, _ENGINE)
 # Whatever the feature: before the first fill no client is off.
 _SOME_CLIENTS = """(SELECT GROUP_CONCAT(some_rows.ClientID) FROM
     (SELECT ClientID FROM clients_features LIMIT 100) AS some_rows)"""
@@ -43,11 +46,13 @@ _SEES_LOCK = sa.text("SELECT IS_USED_LOCK(:name) IS NOT NULL")
 class Place:
     """What a server says of itself and of the schema that a connection uses.
 
-    `engine` is that of clients_features, and `clients` are some of those that have a row in it.
+    `cluster` is that of Galera, empty where there is none; its nodes hold the same schemas. `engine` is that of
+    clients_features, and `clients` are some of those that have a row in it.
     """
 
     server: str
     schema: str
+    cluster: str = ""
     read_only: bool = False
     replicates: bool = False
     engine: str = ""
@@ -85,11 +90,12 @@ def place_of(database: Database, values: tuple[Any, ...]) -> Place:
     if database.is_sqlite:
         file = os.stat(database.url.database)  # noqa: PTH116  # the path is a text
         return Place(server="this machine", schema=f"{file.st_dev}:{file.st_ino}", clients=clients)
-    server, schema, read_only, replicates, engine = others
+    server, cluster, schema, read_only, replicates, engine = others
     name, _, transactions = str(engine or "").rpartition("/")
     return Place(
         server=str(server),
         schema=str(schema),
+        cluster=str(cluster),
         read_only=bool(int(read_only)),
         replicates=bool(int(replicates)),
         engine=name,
@@ -127,14 +133,14 @@ def check_are_different(settings: Settings, scope: CancelScope, places: Mapping[
     """Raise ConfigError where two shards are one database, whatever their URLs look like."""
     first: dict[tuple[str, str], int] = {}
     for shard, place in sorted(places.items()):
-        other = first.setdefault((place.server, place.schema), shard)
+        other = first.setdefault((place.cluster or place.server, place.schema), shard)
         if other == shard:
             continue
         urls = settings.databases.shards
-        if urls[shard].is_sqlite or _is_one_server(settings, scope, other, shard):
+        if urls[shard].is_sqlite or place.cluster or _is_one_server(settings, scope, other, shard):
             raise ConfigError(
                 f"databases.shards.{shard}: the same database as shard {other}, whatever their URLs look like: "
-                f"{urls[shard]} and {urls[other]} lead to schema {place.schema} on {place.server}",
+                f"{urls[shard]} and {urls[other]} lead to schema {place.schema} on {place.cluster or place.server}",
                 way_out="correct one of the two URLs",
             )
 

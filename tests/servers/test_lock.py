@@ -88,6 +88,16 @@ def test_two_at_once(planned: Job, server: Server) -> None:
         assert planned.off() == {1, 2, 3, 4, 5, 6}
 
 
+def test_the_lock_is_free_at_once_when_a_step_has_ended(wired_planned: Job, wired: Wired, server: Server) -> None:
+    """Not only when the server sees that its connection has ended: the next step of `sync` would be too early."""
+    wire = wired.wires["ppcdict"]
+    free = []
+    wire.after("RELEASE_LOCK", lambda: free.append(server.sql(f"SELECT IS_FREE_LOCK('{NAME}')")))
+
+    assert wired_planned.apply().code == 0
+    assert free == [[(1,)]]
+
+
 def test_the_lock_is_free_after_kill_9(planned: Job, server: Server) -> None:
     with stuck_apply(planned, server) as (process, _):
         process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from chatsync.databases import job_lock, shard_writer
 from tests.harness.haproxy import HaProxy
 from tests.harness.job import Job
 from tests.harness.schema import PASSWORD, USER, create_world
-from tests.harness.wire import COMMIT, Wired
+from tests.harness.wire import COMMIT, Wired, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,32 @@ def test_a_dict_database_that_was_switched_over_ends_the_run(
     assert second_world.sql("ppcdict", "SELECT value FROM ppc_properties")[0] == (DISABLED,)
     assert result.code == 1
     assert "the server became read-only, as after a switchover" in result.err
+    assert job.off() == {1, 2}
+
+
+def test_a_proxy_that_goes_over_to_another_server_while_the_old_one_still_writes(
+    wired: Wired, tmp_path: Path, server: Server, second_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As between two nodes of a Galera cluster: another apply would find the lock free there."""
+    monkeypatch.setattr(job_lock, "_PING_SECONDS", 0.05)
+    job = planned(Job(tmp_path, wired))
+    (second,) = second_world.servers
+    with HaProxy(server, second) as proxy:
+        url = proxy.url(server, server.url("ppcdict", USER, PASSWORD))
+        job.configure(apply={"batch_size": 2}, databases={"dict": url})
+        assert job.diff().code == 0
+        copy_dict(job, second_world)
+
+        def go_over() -> None:
+            proxy.switch()
+            wait_until(lambda: job_lock.KEEPER not in {thread.name for thread in threading.enumerate()})
+
+        wired.wires["ppc1"].after(COMMIT, go_over)
+        result = job.apply()
+
+    assert result.code == 1
+    assert "lead to different servers" in result.err
+    assert "another apply may have begun since" in result.err
     assert job.off() == {1, 2}
 
 
