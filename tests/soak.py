@@ -169,29 +169,37 @@ def schedules(seed: int) -> Iterator[Schedules]:
             yield Schedules(job, wired, world, forks, others, seed=seed)
 
 
-def cycle_all(cycles: int, seed: int) -> str:
-    """Run cycles, each with a fault or an outside action, and return what happened."""
+def cycle_all(cycles: int, seed: int, *, until: float) -> str:
+    """Run cycles, each with a fault or an outside action, as many as the time allows; return what happened."""
+    done = 0
     with faults(seed) as soak, schedules(seed) as stage:
         chance = soak.cycles.chance
         for number in range(1, cycles + 1):
+            if time.monotonic() > until:
+                break
             with named(f"in cycle {number} of seed {seed}"):
                 if chance.random() < 0.5:
                     soak.cycle()
                 else:
                     stage.run_somewhere(chance.choice(list(stage.actions)))
+            done = number
     return (
-        f"{cycles} cycles, {soak.rows} rows changed; faults: {told(soak.faults)}; chains ended with: "
+        f"{done} cycles, {soak.rows} rows changed; faults: {told(soak.faults)}; chains ended with: "
         f"{told(soak.exits)}; stopped half-way: {soak.half_way}; outside actions: {told(stage.outcomes)}"
     )
 
 
-def run_schedules(count: int, seed: int) -> str:
-    """Run each outside action in turn at random statements, and return what happened."""
+def run_schedules(count: int, seed: int, *, until: float) -> str:
+    """Run each outside action in turn at random statements, as many as the time allows; return what happened."""
+    done = 0
     with schedules(seed) as stage:
         for number, name in zip(range(count), itertools.cycle(stage.actions), strict=False):
+            if time.monotonic() > until:
+                break
             with named(f"in schedule {number + 1} of seed {seed}"):
                 stage.run_somewhere(name)
-    return f"{count} schedules at {stage.statements} statements: {told(stage.outcomes)}"
+            done = number + 1
+    return f"{done} schedules at {stage.statements} statements: {told(stage.outcomes)}"
 
 
 @contextlib.contextmanager
@@ -213,10 +221,11 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--schedules", type=int, help="run so many schedules, and no cycles")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after this time, whatever is left")
     arguments = parser.parse_args()
     began = time.monotonic()
     work, count = (run_schedules, arguments.schedules) if arguments.schedules else (cycle_all, arguments.cycles)
-    happened = work(count, arguments.seed)
+    happened = work(count, arguments.seed, until=began + arguments.seconds)
     seconds = f"{time.monotonic() - began:.0f} s"
     click.echo(f"soak: seed {arguments.seed}, {seconds}, {happened}; wrong or missing in the end: 0")
 

@@ -28,10 +28,11 @@ IDLE_SECONDS = 600
 IDLE_SECONDS_IN_TRANSACTION = 120
 
 # What could change an answer, or refuse a write, is set whatever the server's defaults are: a small sql_select_limit
-# cuts answers off without an error. In comments with a number for MySQL alone, with an M for MariaDB alone.
+# cuts answers off without an error. In comments with a number for MySQL alone, with an M for MariaDB alone. LEAST of
+# two kinds of integer is a decimal in MySQL, which refuses it here: so the CAST.
 _SET_SESSION = f"""SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, time_zone = '+00:00',
     sql_mode = 'STRICT_ALL_TABLES', sql_select_limit = 18446744073709551615, wait_timeout = {{idle_seconds}},
-    innodb_lock_wait_timeout = LEAST(@@global.innodb_lock_wait_timeout, 50)
+    innodb_lock_wait_timeout = CAST(LEAST(@@global.innodb_lock_wait_timeout, 50) AS UNSIGNED)
     /*!50720 , max_execution_time = 0, transaction_read_only = 0, transaction_isolation = 'READ-COMMITTED' */
     /*M! , max_statement_time = 0, tx_read_only = 0, tx_isolation = 'READ-COMMITTED' */"""
 
