@@ -144,21 +144,31 @@ class ServerLock:
         the lock free; so each time a new connection has to see it.
         """
         while not self._released.wait(_PING_SECONDS):
-            with self._one_at_a_time:
-                if self._database.is_busy or self._released.is_set():  # busy: a thread was left behind in it
-                    return
-                try:
-                    self._database.do_once(_ping, what="keep the lock of the job")
-                except ChatsyncError as error:
-                    self._lost = error
-                    return
-            try:
-                self._check_is_seen()
-            except ConfigError as error:
-                self._lost = error
+            if not self._ping() or not self._is_seen():
                 return
-            except ChatsyncError as error:  # no new connection now: the lock is held all the same
-                logger.debug("cannot see whether other connections see the lock: %s", error)
+
+    def _ping(self) -> bool:
+        """Tell whether the lock's connection is alive and still needed."""
+        with self._one_at_a_time:
+            if self._database.is_busy or self._released.is_set():  # busy: a thread was left behind in it
+                return False
+            try:
+                self._database.do_once(_ping, what="keep the lock of the job")
+            except ChatsyncError as error:
+                self._lost = error
+                return False
+        return True
+
+    def _is_seen(self) -> bool:
+        """Tell whether a new connection sees the lock. Without a new connection it is held all the same."""
+        try:
+            self._check_is_seen()
+        except ConfigError as error:
+            self._lost = error
+            return False
+        except ChatsyncError as error:
+            logger.debug("cannot see whether other connections see the lock: %s", error)
+        return True
 
     def _release(self, connection: sa.Connection) -> None:
         connection.execute(_RELEASE, {"name": self._name})

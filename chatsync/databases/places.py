@@ -88,8 +88,7 @@ def place_of(database: Database, values: tuple[Any, ...]) -> Place:
     ids, *others = values
     clients = BitMap64([int(client) for client in str(ids or "").split(",") if client.isdigit()])
     if database.is_sqlite:
-        file = os.stat(database.url.database)  # noqa: PTH116  # the path is a text
-        return Place(server="this machine", schema=f"{file.st_dev}:{file.st_ino}", clients=clients)
+        return Place(server="this machine", schema=_file(database.url.database), clients=clients)
     server, cluster, schema, read_only, replicates, engine = others
     name, _, transactions = str(engine or "").rpartition("/")
     return Place(
@@ -102,6 +101,11 @@ def place_of(database: Database, values: tuple[Any, ...]) -> Place:
         transactional=transactions == "YES" or not name,
         clients=clients,
     )
+
+
+def _file(path: str) -> str:
+    status = os.stat(path)  # noqa: PTH116  # the path is a text
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def read_place(connection: sa.Connection, database: Database) -> Place:
