@@ -30,6 +30,7 @@ _NOT_REACHED = frozenset({2002, 2003, 2005})
 _AWAY = _NOT_REACHED | {2006, 2013, 2055, 3024}
 _WRONG_LOGIN = frozenset({1045, 1698})
 _STATEMENT_BINLOG = frozenset({1665})
+_WRONG_TYPE = frozenset({1264, 1265, 1292, 1366, 1406})  # out of range, truncated, incorrect, too long
 _NO_GRANT = frozenset({1044, 1142, 1143})
 _NO_ADMIN_GRANT = frozenset({1227})
 _NO_SCHEMA = frozenset({1044, 1049})
@@ -49,6 +50,7 @@ _WAYS_OUT = (
     (_NO_GRANT, "the README lists the grants"),
     (_WRONG_SCHEMA, "check the schema in [databases]"),
     (_STATEMENT_BINLOG, "set binlog_format to ROW or MIXED on this server"),
+    (_WRONG_TYPE, "check the types of the table's columns"),
     (_NOT_REACHED, NOT_REACHED_HINT),
 )
 

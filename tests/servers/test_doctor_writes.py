@@ -143,6 +143,7 @@ def test_a_property_that_cannot_hold_a_time(sound: Job, altered: Callable[..., N
     lines = complaints(sound)
 
     assert any(line.startswith("dict ") and told in line for line in lines)
+    assert any("; check the types of the table's columns" in line for line in lines)
 
 
 def test_two_shards_whose_urls_are_swapped(sound: Job) -> None:
