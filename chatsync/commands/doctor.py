@@ -66,6 +66,10 @@ def _examine(invocation: Invocation) -> Iterator[Line]:
     if not settings.exclusions.file:
         yield from check_token(settings.exclusions)
     list_time = yield from check_list(settings, scope)
+    if settings.export.path:
+        from chatsync.diagnostics.doctor_export import check_export  # late: only where an export is configured
+
+        yield from check_export(settings, scope)
     yield from check_driver(settings)
     broken: set[str] = set()
     for line in folded(check_databases(settings, scope)):

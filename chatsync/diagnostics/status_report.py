@@ -37,6 +37,8 @@ def status_report(status: Status, settings: Settings, *, now: datetime, output_f
 
 def _heading(status: Status, settings: Settings, now: datetime) -> str:
     rows = [*_list_rows(status), ("feature", _feature(status, settings)), ("mod-time", _modtime(status))]
+    if settings.export.path:
+        rows.insert(-2, ("state", f"read from the databases; diff takes the export {settings.export.path}"))
     if status.steps:
         rows.append(("last run", _last_step(status.steps[0], now)))
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
@@ -162,6 +164,7 @@ def _document(status: Status, settings: Settings) -> dict[str, Any]:
             "meaning": _meaning(status),
             "set_at": format_time(state.last_change) if state.last_change else None,
         },
+        "state_from": "databases",
         "off": {str(shard): off.get(shard) for shard in settings.databases.shards},
         "off_now": sum(off.values()) if complete else None,
         "strays": {str(shard): count for shard, count in plan.stray_counts.items()} if plan else None,

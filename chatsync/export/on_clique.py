@@ -22,13 +22,12 @@ def compare_on_clique(export: ExportSource, version: PlanExclusions, *, feature_
     written meanwhile: then it is not known which version the clique has read.
     """
     settings, scope = export.settings, export.scope
-    exclusions, section = settings.exclusions, settings.export
+    exclusions = settings.exclusions
     listed = ExportTable(
         export.cluster, exclusions.path, scope, columns=[exclusions.column], time_attribute="modification_time"
     )
     sides = _sides(listed, export, feature_id)
-    clique = Clique(export.cluster, section.clique, scope, timeout=section.timeout, settings=section.settings)
-    answer: Answer = clique.ask(statement(sides), read_answer)
+    answer: Answer = clique_of(export).ask(statement(sides), read_answer)
     for table in (listed, *export.tables.values()):
         if not table.is_still_the_same():
             what = "the table was written while the clique read it, which happens all the time"
@@ -42,6 +41,12 @@ def compare_on_clique(export: ExportSource, version: PlanExclusions, *, feature_
         off_count=answer.off,
         rows={shard: row.rows for shard, row in answer.export.items()},
     )
+
+
+def clique_of(export: ExportSource) -> Clique:
+    """Return the clique of the configuration."""
+    section = export.settings.export
+    return Clique(export.cluster, section.clique, export.scope, timeout=section.timeout, settings=section.settings)
 
 
 def _sides(listed: ExportTable, export: ExportSource, feature_id: int) -> Sides:

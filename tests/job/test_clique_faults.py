@@ -172,6 +172,18 @@ def test_a_fault_that_passes_is_not_told(asking: Exporter) -> None:
     assert asking.yt.commands.count("query") == 2
 
 
+def test_the_doctor_asks_the_clique(asking: Exporter) -> None:
+    asking.yt.cliques["ch_public"] = Stub(Reply(200, b"[1]\n"))
+    asking.configure(clique="ch_public")
+
+    shown = asking.job.run("doctor").out
+
+    assert "✓ clique     ch_public answers" in shown
+    assert "! clique     ch_public is for trying things out: name one of your own in export.clique" in shown
+    asking.configure(clique="other")
+    assert "there is no clique other" in asking.job.run("doctor").out
+
+
 def test_live_asks_no_clique(asking: Exporter) -> None:
     assert asking.job.diff("--live").code == 0
     assert asking.yt.commands.count("query") == 0

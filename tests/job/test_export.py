@@ -585,6 +585,22 @@ def test_the_commands_say_where_the_state_came_from(exported: Exporter) -> None:
     assert "state     the databases, as the export is as of " in exported.job.diff().out
 
 
+def test_the_doctor_tells_the_age_of_the_export_and_status_where_it_reads(exported: Exporter) -> None:
+    shown = exported.job.run("doctor").out
+
+    place = f"{exported.yt.url.removeprefix('http://')}:{PATH}"
+    columns = "ClientID uint32, feature_id uint32, is_enabled int8"
+    assert f"✓ export     {place}: 4 tables, 24 rows, {columns}" in shown
+    assert "after the last apply: diff uses it" in shown
+    exported.note("9999-12-31")
+    assert "! export     diff does not use it now: the export is as of" in exported.job.run("doctor").out
+    exported.yt.remove(table(2))
+    assert "✗ export     the export of shard 2, " in exported.job.run("doctor").out
+    status = exported.job.run("status")
+    assert f"state     read from the databases; diff takes the export {PATH}" in status.out
+    assert exported.job.run("status", "--format", "json").json["state_from"] == "databases"
+
+
 def test_the_property_has_a_name_of_its_own_and_can_be_given_one(exported: Exporter) -> None:
     assert LAST_APPLY == "CHECKED_SUPPORT_CHAT_FEATURE_LAST_APPLY_TIME"
     exported.configure(property="NOTED")
