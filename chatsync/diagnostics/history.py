@@ -77,7 +77,7 @@ _NUMBERS = ("turned\noff", "turned\non", "failed", "took")
 # Left out of the table where no run has a value.
 _OPTIONAL = ("failed", "undo of")
 # So that a line of the table of steps fits into 80 columns.
-_LONGEST_TEXT = 34
+_TEXT_WIDTH, _TEXT_LINES = 34, 3
 _TO_THE_SECOND = len("20261123T103000")
 
 
@@ -160,7 +160,7 @@ def _what_came_of(step: Step) -> str:
     else:
         changed = step.counts.get("turned_off", 0) + step.counts.get("turned_on", 0)
         text = counted(changed, "change") if changed else step.verdict or "done"
-    return textwrap.shorten(f"{by}{text}", _LONGEST_TEXT, placeholder=" …")
+    return "\n".join(textwrap.wrap(f"{by}{text}", _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …"))
 
 
 def change_in_words(change: ClientChange) -> str:

@@ -234,11 +234,18 @@ def test_all_steps(recorded_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     result = recorded_job.run("history", "--all", "--limit", "5")
 
     _, _, *rows = result.out.splitlines()
-    told = [(row[25:38].strip(), row[38:44].strip(), row[46:]) for row in rows[:5]]
+    told: list[tuple[str, str, str]] = []
+    for row in rows[:-2]:
+        step, code, text = row[25:38].strip(), row[38:44].strip(), row[46:]
+        if step:
+            told.append((step, code, text))
+        else:  # a text goes on
+            told[-1] = (*told[-1][:2], f"{told[-1][2]} {text}")
     assert [step for step, *_ in told] == ["set-modtime", "apply", "diff", "set-modtime", "apply"]
     assert [code for _, code, _ in told] == ["0", "3", "0", "0", "0"]
-    assert re.match(r"by \S+: mod-time 9999-12-31", told[0][2])
-    assert told[1][2].startswith("refused, nothing was written: ")
+    assert re.match(r"by \S+: mod-time 9999-12-31: INC-7: the list is empty$", told[0][2])
+    assert told[1][2].startswith("refused, nothing was written: the exclusion list ")
+    assert told[1][2].endswith(" …")
     assert [text for *_, text in told[2:]] == ["changes", "changes", "1 change"]
     assert max(map(len, rows)) <= 80
     assert result.out.endswith("… and 4 more (--limit 9 shows all)\n")
