@@ -219,6 +219,17 @@ def test_readers_see_the_former_rows_until_all_are_there(told: Job, yt: YtProxy)
     assert yt.rows(FEEDBACK) == [{"row": 1, "value": "other", "reason": "not an integer"}]
 
 
+def test_a_table_that_somebody_else_has_created_is_enough(told: Job, yt: YtProxy) -> None:
+    """As docs/configuration.md says: `write` on the table alone, and none on the folder."""
+    yt.write(FEEDBACK, rows=[])
+    yt.deny(TABLE.rpartition("/")[0], "robot", "write")
+
+    assert told.diff().err == ""
+    assert told.diff().err == ""
+
+    assert len(yt.rows(FEEDBACK)) == 3
+
+
 def away(_: Job, yt: YtProxy) -> str:
     yt.fail_next("write_table", code=105, status=503, message="no data nodes", times=FOREVER)
     return "cannot write the table: no data nodes"
