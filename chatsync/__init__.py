@@ -1,3 +1,3 @@
-"""Keep a feature switched off for exactly the clients that an exclusion list names."""
+"""Keep a feature off for exactly the clients in an exclusion list."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Lets `python -m chatsync` do what the `chatsync` script does."""
+"""Entry point of `python -m chatsync`: the same as the `chatsync` script."""
 
 from chatsync.cli import main
 

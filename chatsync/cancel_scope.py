@@ -43,8 +43,8 @@ class CancelScope:
         self.deadline = deadline
         self.retry_timeout = retry_timeout
         self._end = time.monotonic() + deadline
-        # Holds an item once a stop was requested. An Event's own lock would deadlock with a signal
-        # that comes while the main thread holds it; this queue is made for that.
+        # Holds an item after a stop was requested. An Event would deadlock if a signal comes while the
+        # main thread holds the Event's lock; SimpleQueue is safe in signal handlers.
         self._stopping: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reason: ChatsyncError | None = None
         self._shielded = False
@@ -67,19 +67,19 @@ class CancelScope:
             raise self.reason
 
     def wait(self, seconds: float) -> None:
-        """Wait, but not past the deadline nor past a request to stop: those raise."""
+        """Wait, but only until the deadline or a request to stop, which raise."""
         with contextlib.suppress(queue.Empty):
             self._stopping.get(timeout=min(seconds, self.remaining))
             self._stopping.put(None)  # for the other threads that wait
         self.check()
 
     def cancel(self, reason: ChatsyncError) -> None:
-        """Request a stop: every thread ends at its next check."""
+        """Request a stop: every thread stops at its next check."""
         self._stop(reason)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Handle signals and the deadline inside the block; main thread only. What is ignored (nohup) stays ignored."""
+        """Handle signals and the deadline inside the block; main thread only. Ignored signals (nohup) stay ignored."""
         handled = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._on_signal) for number in (*handled, signal.SIGALRM)}
         hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
@@ -111,7 +111,7 @@ class CancelScope:
             self.check()
 
     def _raise_again(self, lost: "sys.UnraisableHookArgs") -> None:
-        """Repeat what a signal raised inside a destructor, where Python drops it."""
+        """Raise again what a signal handler raised inside a destructor, where Python drops exceptions."""
         if lost.exc_value is self._reason:
             signal.setitimer(signal.ITIMER_REAL, 0.001)
         else:
@@ -122,7 +122,7 @@ class CancelScope:
 
     @property
     def gave_up(self) -> str:
-        """The words for a fault that `retry` did not get past."""
+        """The text for an error that was retried until `run.retry_timeout`."""
         return f"gave up after {format_seconds(self.retry_timeout)} of retries (run.retry_timeout)"
 
     def _stop(self, reason: ChatsyncError) -> None:
@@ -138,14 +138,14 @@ class CancelScope:
         describe: Callable[[BaseException], str] = str,
         mark: Callable[[], object] = lambda: None,
     ) -> Value:
-        """Call `attempt` until it works, fails for good, or has kept failing for `run.retry_timeout`.
+        """Call `attempt` until it succeeds, fails with a permanent error, or has failed for `run.retry_timeout`.
 
-        That time counts from the first fault, not from the start of the attempt. It starts again when
-        `mark`, which tells how far the work has come, has changed since the last fault. The waits
-        between attempts are 0.2 s at first and 10 s at most, with jitter; each is a line in the log.
-        The last error is raised as it is; a DeadlineError says what was being waited for, and why.
+        That time counts from the first failure, not from the start of the attempt. It starts again if
+        `mark()`, the progress of the work, has changed since the last failure. The waits between
+        attempts grow from 0.2 s to 10 s, with jitter; each is logged. The last error is raised unchanged;
+        a DeadlineError says what was waited for, and with which error it failed last.
         """
-        import tenacity  # late: a run that has nothing to do retries nothing
+        import tenacity  # late: a run with nothing to do does not need it
 
         last, reached, failing_since = "", mark(), math.inf
 

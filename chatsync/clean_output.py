@@ -1,4 +1,4 @@
-"""Standard output and standard error while a command runs: without secrets, and harmless to a terminal."""
+"""Standard output and standard error of a command: secrets hidden, control characters escaped."""
 
 import contextlib
 import sys
@@ -9,10 +9,10 @@ from chatsync.redaction import escape_odd, without_secrets
 
 
 class CleanStream:
-    """A text stream that hides secrets and escapes control characters; else it is the stream behind it.
+    """A wrapper of a text stream that hides secrets and escapes control characters.
 
-    `may_fail`: what can't be written is dropped. A command ends as it would have ended, also when
-    nothing more can be said on standard error.
+    `may_fail`: text that can't be written is dropped, so that a closed standard error does not change
+    how a command ends.
     """
 
     def __init__(self, raw: TextIO, *, may_fail: bool) -> None:
@@ -21,7 +21,7 @@ class CleanStream:
         self._may_fail = may_fail
 
     def write(self, text: str) -> int:
-        """Write a text, cleaned."""
+        """Clean a text and write it."""
         if not isinstance(text, str):
             raise TypeError(f"expected a text, got {type(text).__name__}")
         with self._forgiving():
@@ -29,7 +29,7 @@ class CleanStream:
         return len(text)
 
     def flush(self) -> None:
-        """Hand over what was written."""
+        """Flush the stream."""
         with self._forgiving():
             self.raw.flush()
 
@@ -37,7 +37,7 @@ class CleanStream:
         return contextlib.suppress(OSError) if self._may_fail else contextlib.nullcontext()
 
     def __getattr__(self, name: str) -> Any:
-        """Pass on the attributes of the stream, except `buffer`: bytes written there would not be cleaned."""
+        """Return an attribute of the stream, except `buffer`: bytes written to it would not be cleaned."""
         if name in ("buffer", "raw"):
             raise AttributeError(name)
         return getattr(self.raw, name)
@@ -45,9 +45,9 @@ class CleanStream:
 
 @contextlib.contextmanager
 def clean_output() -> Iterator[None]:
-    """Clean whatever is written to standard output and standard error inside the block."""
+    """Clean everything that is written to standard output and standard error inside the block."""
     before = sys.stdout, sys.stderr
-    if sys.stdout is not None:  # as after `>&-`
+    if sys.stdout is not None:  # it is None after `>&-`
         sys.stdout = cast("TextIO", CleanStream(sys.stdout, may_fail=False))
     if sys.stderr is not None:
         sys.stderr = cast("TextIO", CleanStream(sys.stderr, may_fail=True))
@@ -58,5 +58,5 @@ def clean_output() -> Iterator[None]:
 
 
 def terminal(stream: TextIO) -> TextIO:
-    """Return the stream behind a clean one, for what moves the cursor on purpose."""
+    """Return the stream without cleaning, for output that contains control sequences on purpose."""
     return cast("TextIO", getattr(stream, "raw", stream))

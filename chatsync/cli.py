@@ -32,7 +32,7 @@ def cli(invocation: Invocation) -> None:
 
     The main job is `diff --plan P && apply --plan P && set-modtime --plan P`, or `sync`.
 
-    These options may also stand after the command.
+    These options can also be given after the command.
     """
     set_up_logs(invocation)
 
@@ -43,36 +43,36 @@ read_environment(cli, prefix="CHATSYNC_")
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit with the code that scripts rely on."""
-    # Commands are short: looking for garbage every 700 objects costs a twentieth of the start, for nothing.
+    # Commands are short: a garbage collection every 700 objects would take 5 % of the start time, without use.
     gc.set_threshold(50_000)
     if os.environ.get(COMPLETION):
         _complete()
     try:
         code = run(arguments)
-    except Exception as bug:  # noqa: BLE001  # told as Python tells it, but without secrets
+    except Exception as bug:  # noqa: BLE001  # shown as a traceback, but without secrets
         code = ExitCode.FAILED
         with clean_output():
             traceback.print_exception(bug)
-    # As Python ends, without freeing every module and object one by one: with the YT client and the
-    # SQL layer in memory that takes 0.15 s, and a thread that hangs in a driver may crash it.
-    atexit._run_exitfuncs()  # noqa: SLF001  # the only way to it
+    # Exit without freeing modules and objects one by one: with the YT client and SQLAlchemy in memory
+    # that takes 0.15 s, and it may crash while a thread hangs in a driver.
+    atexit._run_exitfuncs()  # noqa: SLF001  # there is no public way to call it
     os._exit(code)
 
 
 def _complete() -> NoReturn:
-    """Answer a shell that asks how a word may go on: names of commands, options and runs, and nothing else."""
+    """Print the completions of a word for a shell (commands, options, runs) and nothing else."""
     logging.disable()
     cli.main(prog_name="chatsync", complete_var=COMPLETION, obj=Invocation())
     raise SystemExit(ExitCode.FAILED)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and leave its metrics, whatever ended it."""
+    """Run one command and write its metrics, however it ended."""
     invocation = Invocation()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # better than to die of "✓" or "…" in an old encoding
-    code: int = ExitCode.FAILED  # that of a bug, whose traceback goes on from here
+            stream.reconfigure(errors="backslashreplace")  # so that "✓" and "…" don't fail in an old encoding
+    code: int = ExitCode.FAILED  # stays for a bug, whose exception passes through
     forget_secrets()
     with clean_output():
         try:
@@ -83,7 +83,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
-    """Run one command; turn whatever ends it into one line and an exit code."""
+    """Run one command; turn every error into one line and an exit code."""
     try:
         code = cli.main(arguments, prog_name="chatsync", standalone_mode=False, obj=invocation)
         if sys.stdout is not None:  # as after `>&-`
@@ -111,9 +111,9 @@ def _run(invocation: Invocation, arguments: Sequence[str] | None) -> int:
 
 
 def _abort(invocation: Invocation, abort: click.Abort) -> int:
-    if isinstance(abort.__cause__, KeyboardInterrupt):  # so early that signals are not handled yet
+    if isinstance(abort.__cause__, KeyboardInterrupt):  # before the signals are handled
         return _fail(invocation, "stopped by SIGINT", 128 + signal.SIGINT)
-    invocation.is_step = False  # the job has not failed: an operator decided against it
+    invocation.is_step = False  # not a failure of the job: an operator answered no
     return _fail(invocation, "not confirmed, nothing was written", ExitCode.FAILED)
 
 
@@ -126,7 +126,7 @@ def _usage(error: click.ClickException) -> str:
 def _fail(invocation: Invocation, message: str, code: int, *, error: ChatsyncError | None = None) -> int:
     invocation.note_failure(" ".join(message.split()), error)
     if invocation.method == CHECK:
-        code = CheckStatus.UNKNOWN  # where 1 and 2 say something else to monitoring
+        code = CheckStatus.UNKNOWN  # because 1 and 2 mean something else to monitoring
     line = "chatsync: " + " ".join(message.split())
     shown = sys.exception() if invocation.tracebacks else None
     if invocation.log_format == "json":

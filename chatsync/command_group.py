@@ -1,4 +1,4 @@
-"""The group of commands: each is imported when it is called, and takes the global options too."""
+"""The group of commands: each is imported when it is called, and also accepts the global options."""
 
 import importlib
 from pathlib import Path
@@ -10,13 +10,13 @@ from click.core import ParameterSource
 from chatsync import logs
 from chatsync.invocation import Invocation
 
-# Each command is imported when it is called: help is quick, and a run pays for what it uses.
+# Each command is imported when it is called, so help is fast and a run loads only what it uses.
 SECTIONS = {
     "The main job": {
         "diff": "Show what would change, or write it to a plan.",
         "apply": "Make the changes of a plan.",
         "set-modtime": "Mark a list as synced, or switch the job off and on.",
-        "sync": "Run these three, one after the other.",
+        "sync": "Run diff, apply and set-modtime, one after the other.",
     },
     "For people": {
         "show": "Print a plan and whether apply would take it.",
@@ -29,20 +29,20 @@ SECTIONS = {
     "For monitoring and set-up": {
         "check": "Tell monitoring whether the list is synced.",
         "doctor": "Check the configuration and everything that it names.",
-        "config": "Print an example of the configuration, or the one in force.",
-        "demo": "Write a small world into a folder and run the job on it.",
+        "config": "Print an example of the configuration, or the values in use.",
+        "demo": "Create an example in a folder and run the job on it.",
     },
 }
-_FIRST_STEP = {"sync": "diff"}  # it has no traces of its own: what ends it is the end of a step
-# What an operator has to say for this one command. A variable that is set somewhere must not say it for all.
+_FIRST_STEP = {"sync": "diff"}  # sync has no metrics and no step log line of its own: its steps have
+# Options that an operator must give on the command line: an environment variable would set them for every command.
 _NEVER_FROM_ENVIRONMENT = ("allow_empty", "config", "disable", "force", "reason", "reset", "undone", "version", "yes")
 
 
 class Commands(click.Group):
-    """The commands by section, each in a module named after it."""
+    """The commands by section; each is in the module of its name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in the order in which they are used."""
+        """List the names of the commands in the order of use."""
         del ctx
         return [name for commands in SECTIONS.values() for name in commands]
 
@@ -58,9 +58,9 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Note which command was asked for, before anything in its module can fail: a check ends in its own way."""
+        """Note the command before its module is imported, which may fail: `check` has its own exit codes."""
         name = args[0]
-        if ctx.resilient_parsing:  # a shell completes a command line: nothing is run
+        if ctx.resilient_parsing:  # shell completion: nothing runs
             return super().resolve_command(ctx, args)
         if name in self.list_commands(ctx):
             ctx.ensure_object(Invocation).method = _FIRST_STEP.get(name, name)
@@ -77,8 +77,8 @@ class Commands(click.Group):
 
 
 def complete_options(command: click.Command, *, prefix: str) -> None:
-    """Give a command, and those below it, the global options, and let its own be set in the environment."""
-    if any(option.name == "config" for option in command.params):  # a command is completed once
+    """Add the global options to a command and its subcommands, and let variables set its own options."""
+    if any(option.name == "config" for option in command.params):  # done already
         return
     read_environment(command, prefix=prefix)
     command.params.extend(global_options(hidden=True))
@@ -88,7 +88,7 @@ def complete_options(command: click.Command, *, prefix: str) -> None:
 
 
 def read_environment(command: click.Command, *, prefix: str) -> None:
-    """Let options be set by variables, CHATSYNC_OPTION or CHATSYNC_COMMAND_OPTION, and say so in the help."""
+    """Let environment variables set options (CHATSYNC_OPTION, CHATSYNC_COMMAND_OPTION) and name them in the help."""
     for option in command.params:
         if isinstance(option, click.Option) and option.name not in _NEVER_FROM_ENVIRONMENT:
             option.envvar = prefix + option.opts[-1].removeprefix("--").replace("-", "_").upper()
@@ -96,7 +96,7 @@ def read_environment(command: click.Command, *, prefix: str) -> None:
 
 
 def global_options(*, hidden: bool) -> list[click.Parameter]:
-    """Return the options that stand before a command or, `hidden` in its help, after it."""
+    """Return the options that are given before a command or after it; there they are `hidden` in its help."""
     shared: dict[str, Any] = {"expose_value": False, "callback": _keep, "hidden": hidden}
     return [
         click.Option(
@@ -114,13 +114,13 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
         ),
         click.Option(["-q", "--quiet"], is_flag=True, help="Log errors only.", **shared),
         click.Option(
-            ["--log-format"], type=click.Choice(["text", "json"]), default="text", help="How log lines look.", **shared
+            ["--log-format"], type=click.Choice(["text", "json"]), default="text", help="Format of log lines.", **shared
         ),
     ]
 
 
 def _keep(ctx: click.Context, option: click.Parameter, value: object) -> None:
-    """Keep a global option as soon as it is read: a wrong command name is told in the right format already."""
+    """Keep a global option as soon as it is read, so that an error in the command name has the right format."""
     name = str(option.name)
     if ctx.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
         invocation = ctx.ensure_object(Invocation)
@@ -130,8 +130,8 @@ def _keep(ctx: click.Context, option: click.Parameter, value: object) -> None:
 
 
 def set_up_logs(invocation: Invocation) -> None:
-    """Log as the global options say, those before and those after the command."""
+    """Set up logging from the global options before and after the command."""
     if invocation.verbose and invocation.quiet:
-        raise click.UsageError("--verbose and --quiet exclude each other")
+        raise click.UsageError("give only one of --verbose and --quiet")
     verbosity = -1 if invocation.quiet else invocation.verbose
     logs.set_up(invocation, verbosity=verbosity, output_format=invocation.log_format)

@@ -1,4 +1,4 @@
-"""The demo's world: a dict database, four shards and an exclusion list, small but believable."""
+"""The example of `chatsync demo`: a dict database, four shards and an exclusion list."""
 
 import os
 import random
@@ -54,9 +54,9 @@ dir = "records"
 
 
 def write_world(folder: Path) -> Path:
-    """Write the world into a new or empty folder and return the path of its configuration.
+    """Write the example into a new or empty folder and return the path of its configuration.
 
-    The same world every time. Raises OutputError when the folder holds anything already.
+    The content is always the same. Raises OutputError if the folder is not empty.
     """
     chance = random.Random(2026)  # noqa: S311  # a demo, not a secret
     try:
@@ -120,7 +120,7 @@ def _write_databases(folder: Path, homes: dict[int, int], off: set[int], chance:
 
 @contextmanager
 def _create(path: Path, tables: sa.MetaData) -> Iterator[sa.Connection]:
-    """Make an SQLite file with these tables, open for one transaction."""
+    """Create an SQLite file with these tables; the block is one transaction."""
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
     with engine.begin() as connection:
         tables.create_all(connection)

@@ -1,4 +1,4 @@
-"""Every way in which a command may end, and the exit code that goes with it."""
+"""Every way in which a command can end, and its exit code."""
 
 import enum
 import signal
@@ -29,14 +29,14 @@ class CheckStatus(enum.IntEnum):
 class ChatsyncError(Exception):
     """An expected failure. As text it is one line: `where: what; gave_up; way_out`, without the empty parts.
 
-    `where` is the file, cluster or database, `what` says what failed and why, `gave_up` for how long it was
-    retried, and `way_out` what to do about it.
+    `where` is the file, cluster or database; `what` says what failed and why; `gave_up` says for how long
+    it was retried; `way_out` says what to do.
     """
 
     exit_code: int = ExitCode.FAILED
 
     def __init__(self, what: str, *, where: str = "", gave_up: str = "", way_out: str = "") -> None:
-        """Keep the parts, so that another place can be named or another advice given."""
+        """Keep the parts separately, so that callers can replace the place or the advice."""
         super().__init__(what)
         self.what = what
         self.where = where
@@ -65,8 +65,8 @@ class DatabaseError(ChatsyncError):
     """Every database must answer: a shard that does not answer is not a shard where no client is off."""
 
     database: str = ""  # the name of the database that failed: "dict" or "shard 2"
-    may_pass: bool = False  # whether a retry may help, where the server did not say so by an error of its own
-    is_about_rows: bool = False  # whether the server refused a row for what it holds, so that others may be written
+    may_pass: bool = False  # whether a retry may help (for errors that chatsync raises, not the server)
+    is_about_rows: bool = False  # whether the server refused a row for its content, so that other rows may be written
 
 
 class PropertyError(ChatsyncError):
@@ -74,25 +74,25 @@ class PropertyError(ChatsyncError):
 
 
 class IncompleteError(ChatsyncError):
-    """A report that lacks a part shows the others, names the missing one, and has failed."""
+    """A report with a missing part shows the other parts, names the missing one, and exits with an error."""
 
 
 class OutputError(ChatsyncError):
-    """Everything that a command writes (plan, record, output) is written whole, or the command has failed."""
+    """Everything that a command writes (plan, record, output) must be written completely, or the command fails."""
 
 
 class RecordError(ChatsyncError):
-    """A run record is used whole, as the run wrote it, or not at all."""
+    """A run record is used only if it is complete and exactly as the run wrote it."""
 
     is_denied: bool = False  # whether another user, such as that of the job, could read it
 
 
 class PushError(ChatsyncError):
-    """A check whose result did not reach monitoring has failed."""
+    """A check fails if its result could not be sent to monitoring."""
 
 
 class DeadlineError(ChatsyncError):
-    """A command ends within `[run] deadline`, retries and waits included."""
+    """A command must end within `[run] deadline`, including retries and waits."""
 
 
 class LockLostError(ChatsyncError):
@@ -100,13 +100,13 @@ class LockLostError(ChatsyncError):
 
 
 class UnfinishedError(ChatsyncError):
-    """An apply with changes that are missing has failed, though a shard that fails does not stop the others.
+    """An apply with missing changes has failed, although the other shards were written.
 
-    `reason` is what stopped all shards, and gives the exit code; None when they went on to the end.
+    `reason` is the error that stopped all shards, and gives the exit code; None if they were not stopped.
     """
 
     def __init__(self, what: str, *, reason: ChatsyncError | None) -> None:
-        """Keep the reason, and take its exit code."""
+        """Keep the reason and use its exit code."""
         super().__init__(what)
         self.reason = reason
         if reason is not None:
@@ -137,7 +137,7 @@ class OutOfDateError(ChatsyncError):
     exit_code = ExitCode.OUT_OF_DATE
 
     def __init__(self, reason: str, *, way_out: str = "run `chatsync diff` again") -> None:
-        """Take the reason why the plan is not true any more, and the way out, which is nearly always the same."""
+        """Set why the plan is out of date, and the way out, which is nearly always the same."""
         super().__init__(f"the plan is out of date: {reason}", way_out=way_out)
 
 
@@ -163,6 +163,6 @@ class StoppedError(ChatsyncError):
     """A signal ends a command after the current batch, with exit code 128 + the signal's number."""
 
     def __init__(self, signum: int) -> None:
-        """Make text and exit code of the signal."""
+        """Set the message and the exit code from the signal's number."""
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.exit_code = 128 + signum

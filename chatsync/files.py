@@ -1,4 +1,4 @@
-"""Files that other programs read while we write them: whole or absent, never half."""
+"""Writing files that other programs may read at the same time: they see the whole file or none."""
 
 import contextlib
 import glob
@@ -19,16 +19,16 @@ _RANDOM = "????????"  # of mkstemp
 
 
 def write_whole(path: Path, content: str | Iterable[str], *, mode: int = 0o600) -> None:
-    """Write a text, without the secrets in it, beside `path` and rename it to `path` once it is on the disk.
+    """Write a text, with secrets hidden, to a temporary file and rename it to `path` after it is on the disk.
 
-    A long text may come in pieces of whole lines. Raises OutputError that names the path when this fails; an
-    older file then stays.
+    A long text may be given in pieces of whole lines. Raises OutputError that names the path if this fails; an
+    older file is then unchanged.
     """
     temporary = None
     try:
         if path.exists() and not path.is_file():
-            # The rename would replace a device or a pipe, even /dev/stdout and /dev/null.
-            raise OutputError(f"cannot write {path}: it exists and is no regular file", way_out="name another one")
+            # The rename would replace a device or a pipe with a file, even /dev/null.
+            raise OutputError(f"cannot write {path}: it exists and is not a regular file", way_out="name another one")
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
@@ -49,17 +49,17 @@ def write_whole(path: Path, content: str | Iterable[str], *, mode: int = 0o600) 
 class Spool:
     """Lines in a temporary file without a name, until they are read.
 
-    What can't be written is told only to those who read: that the lines are kept must not stop what produces them.
+    An error of writing is raised when the lines are read, so that it does not stop the code that adds them.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """Keep them in `folder`, else in $TMPDIR; the file is made with the first line."""
+        """Keep the lines in `folder`, or in $TMPDIR; the file is created with the first line."""
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._error: OSError | None = None
 
     def add(self, line: str) -> None:
-        """Add a line, without the secrets in it."""
+        """Add a line, with secrets hidden."""
         if self._error is not None:
             return
         try:
@@ -70,7 +70,7 @@ class Spool:
             self._error = error
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the lines from the first on. Raises OutputError if one could not be kept."""
+        """Yield the lines from the first one. Raises OutputError if one could not be written."""
         try:
             if self._error is not None:
                 raise self._error
@@ -84,12 +84,12 @@ class Spool:
     def close(self) -> None:
         """Remove the file."""
         if self._file is not None:
-            with contextlib.suppress(OSError):  # lines that did not fit on the disk: told to those who read
+            with contextlib.suppress(OSError):  # a full disk: reading the lines raises that
                 self._file.close()
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove temporary files that `write_whole` left beside files of this pattern when its command was killed."""
+    """Remove the temporary files of `write_whole` for this pattern whose command was killed."""
     for path in folder.glob(f".{pattern}.{_RANDOM}"):
         with contextlib.suppress(OSError):
             status = path.lstat()

@@ -1,4 +1,4 @@
-"""One invocation of the program: its global options, its configuration, its deadline, and what it leaves behind."""
+"""One invocation of the program: global options, configuration, deadline, metrics and the line in the step log."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Invocation:
-    """What the commands share: where the configuration is, and what log lines say of the command.
+    """What the commands share: the path of the configuration, and the fields of log lines about the command.
 
-    `trace_id` is that of the chain: `diff` makes it, the others take it from the plan. `method` is
-    the command's name, `span_id` is its own. A command of the chain that an operator runs for other
-    ends (an undo, a mod-time set by hand) is no step of it: `is_step` is false then. `log_service` and
-    `log_method` are what the configuration calls the job in log lines.
+    `trace_id` identifies the chain: `diff` makes it, the other commands take it from the plan. `method`
+    is the name of the command, and `span_id` identifies this invocation. `is_step` is false if an operator
+    uses a command of the chain for something else (an undo, a mod-time set by hand). `log_service` and
+    `log_method` are the names of the job in log lines, from the configuration.
     """
 
     config: Path | None = None
@@ -52,12 +52,12 @@ class Invocation:
 
     @property
     def tracebacks(self) -> bool:
-        """Whether an expected error is shown with its traceback."""
+        """Whether expected errors are shown with a traceback."""
         return self.verbose > 1
 
     @property
     def settings(self) -> Settings:
-        """The configuration, loaded when it is first asked for: help works without. Raises ConfigError."""
+        """The configuration, loaded at the first use, so that help works without it. Raises ConfigError."""
         if self._settings is None:
             from chatsync.config import load, places  # late, so that help is quick
 
@@ -67,16 +67,16 @@ class Invocation:
 
     @property
     def scope(self) -> CancelScope:
-        """The deadline that `begin` has started."""
+        """The cancel scope (deadline and stop request) that `begin` has started."""
         if self._scope is None:
             raise RuntimeError("no deadline before begin()")
         return self._scope
 
     @contextmanager
     def begin(self, *, retry_timeout: float | None = None) -> Iterator[tuple[Settings, CancelScope]]:
-        """Load the configuration and start the deadline; inside the block signals stop the command.
+        """Load the configuration and start the deadline; inside the block, signals stop the command.
 
-        `retry_timeout` in seconds stands in for `run.retry_timeout`.
+        `retry_timeout`, in seconds, replaces `run.retry_timeout`.
         """
         from chatsync.cancel_scope import CancelScope  # late, as above
 
@@ -88,7 +88,7 @@ class Invocation:
             yield self.settings, self._scope
 
     def next_step(self, method: str) -> None:
-        """End a step of the chain that went well, and begin the next one in the same process."""
+        """End a successful step of the chain and begin the next one in the same process."""
         if method != self.method:
             self.end(ExitCode.OK)
         self.method, self.span_id = method, os.urandom(8).hex()
@@ -96,11 +96,11 @@ class Invocation:
         self._began = time.monotonic()
 
     def take_up(self, plan: Plan) -> None:
-        """Work on this plan from now on: log lines bear its trace id, the step log its verdict and counts."""
+        """Set the current plan: its trace id goes into log lines, its verdict and counts into the step log."""
         self.trace_id, self._plan = plan.trace_id, plan
 
     def note(self, facts: Facts) -> None:
-        """Keep what the command learnt, for the metrics."""
+        """Keep facts for the metrics."""
         self._facts.append(facts)
 
     def note_modtime(self, modtime: datetime, *, reason: str | None) -> None:
@@ -108,11 +108,11 @@ class Invocation:
         self._by_hand = modtime, reason
 
     def note_failure(self, message: str, error: ChatsyncError | None = None) -> None:
-        """Keep what ends the command."""
+        """Keep the error that ends the command."""
         self._message, self._failure = message, error
 
     def end(self, code: int) -> None:
-        """Leave the traces of a command of the chain, however it ended: metrics and a line in the step log."""
+        """Write the metrics and the line in the step log, however the command ended."""
         if self._settings is None and not code:  # only help was asked for
             return
         from chatsync.monitoring.traces import Ending, leave_traces  # late, so that help is quick

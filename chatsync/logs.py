@@ -1,7 +1,7 @@
 """Logging: short aligned lines for people, or one JSON object a line for machines.
 
-Every line names the chain (trace id, carried in the plan), so that a search for it tells the
-story of `diff`, `apply` and `set-modtime`, whichever machine they ran on.
+Every line has the trace id of the chain (it is stored in the plan), so that a search for it finds the
+lines of `diff`, `apply` and `set-modtime`, even from different machines.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 ROOT = "chatsync"
 
 _SHORT_ID = 8
-# What every record has; the rest came with `extra=` and is a field of the event.
+# The attributes of every log record; all others came with `extra=` and are fields of the event.
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-# Libraries that have something to say: by themselves they would write beside our format. Below
-# a warning they tell of rows and requests, so they are kept to warnings, with -vv too.
+# Libraries that log: without this they would not use our format. Below warnings they log rows and
+# requests, so only their warnings are logged, also with -vv.
 _OTHERS = ("mysql.connector", "sqlalchemy", "yt.packages.urllib3")
 
 
 class Invocation(Protocol):
-    """What a line says about the command that it comes from; all but `method` may change on the way.
+    """The fields of a log line about its command; all except `method` may change while it runs.
 
-    `log_service` and `log_method` are what the configuration calls the job; without it, `method` is the command.
+    `log_service` and `log_method` are the names of the job in the configuration; the default is `method`.
     """
 
     method: str
@@ -45,7 +45,7 @@ class Invocation(Protocol):
 def set_up(invocation: Invocation, *, verbosity: int, output_format: str) -> None:
     """Send log records to standard error.
 
-    `verbosity`: -1 errors only, 0 warnings, 1 one line a step and every retry, 2 all there is.
+    `verbosity`: -1 errors only, 0 also warnings, 1 also each step and each retry, 2 everything.
     """
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
@@ -59,7 +59,7 @@ def set_up(invocation: Invocation, *, verbosity: int, output_format: str) -> Non
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out where a library was when a signal or the deadline stopped it: the last line says that it did."""
+    """Drop a library's log of our own signal or deadline error: the last line of the command says it already."""
     error = record.exc_info[1] if record.exc_info else None
     return record.name.partition(".")[0] == ROOT or not isinstance(error, ChatsyncError)
 
@@ -67,7 +67,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 def failure(
     line: str, invocation: Invocation, *, error: BaseException | None, exit_code: int, output_format: str
 ) -> str:
-    """Return a command's last words as a line of the log; `error` brings its traceback along."""
+    """Format a command's error as a log line; `error` adds its traceback."""
     record = logging.makeLogRecord({
         "name": f"{ROOT}.cli",
         "levelno": logging.ERROR,
@@ -80,7 +80,7 @@ def failure(
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-23T10:30:00Z INFO    3f2a9c1d shard 1: …`: when, how bad, which chain, what."""
+    """Text lines: time, level, chain, message, as in `2026-11-23T10:30:00Z INFO    3f2a9c1d shard 1: …`."""
 
     def __init__(self, invocation: Invocation) -> None:
         """Take the ids from `invocation` at the time of each line."""
@@ -88,14 +88,14 @@ class TextFormatter(logging.Formatter):
         self._invocation = invocation
 
     def format(self, record: logging.LogRecord) -> str:
-        """Lay out one record."""
+        """Format one record."""
         trace = self._invocation.trace_id[:_SHORT_ID]
         line = f"{_utc(record.created)}Z {record.levelname:<7} {trace} {one_line(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: the fixed fields first, then those of the event."""
+    """JSON lines: one object on each line, first the fixed fields, then those of the event."""
 
     def __init__(self, invocation: Invocation) -> None:
         """Take the ids from `invocation` at the time of each line."""
@@ -104,8 +104,8 @@ class JsonFormatter(logging.Formatter):
         self._host = os.uname().nodename
 
     def format(self, record: logging.LogRecord) -> str:
-        """Turn one record into an object; a field of the event can't stand in for a fixed one."""
-        import json  # late: text lines, and so help, need none of it
+        """Format one record as an object; a field of the event can't replace a fixed one."""
+        import json  # late: text lines and help do not need it
 
         fixed = self._fixed(record)
         event = {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in fixed}

@@ -15,7 +15,7 @@ from chatsync.errors import ChatsyncError, DeadlineError
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
-# After the deadline a current batch may still end well. After this time it is left to the server,
+# Seconds after the deadline in which a current batch may still end. After that it is left to the server,
 # which rolls it back when the connection ends.
 _GRACE_SECONDS = 5.0
 
@@ -42,10 +42,10 @@ def _ended(task: Callable[[], Value]) -> Ended[Value]:
 
 
 def _start(work: Callable[[], None]) -> None:
-    """Start a thread that can't keep the process alive.
+    """Start a daemon thread, which does not keep the process alive.
 
-    Signals wait meanwhile, and never reach the new thread: an error that a handler raises inside start()
-    would break the bookkeeping of `threading` and be lost.
+    Signals are blocked meanwhile and in the new thread: an exception that a handler raises inside start()
+    would be lost and would damage the state of `threading`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
     try:
@@ -58,11 +58,11 @@ def _start(work: Callable[[], None]) -> None:
 
 
 def off_main_thread(task: Callable[[], Value]) -> Value:
-    """Run a task that may hang in a driver so that the main thread can still handle signals.
+    """Run a task that may hang in a driver, so that the main thread can still handle signals.
 
-    Python handles signals, and with them the deadline, in the main thread only, and never inside a
-    driver's C code. So a call from the main thread runs the task in a thread of its own, which is
-    left behind when a signal raises; a call from any other thread just runs it.
+    Python handles signals (and so the deadline) only in the main thread, and never inside a driver's C
+    code. So a call from the main thread runs the task in another thread, which is abandoned when a signal
+    raises. A call from any other thread just runs the task.
     """
     if threading.current_thread() is not threading.main_thread():
         return task()
@@ -74,9 +74,9 @@ def off_main_thread(task: Callable[[], Value]) -> Value:
 def while_alive(
     task: Callable[[], Value], *, check: Callable[[], None], every: float, give_up: Callable[[], None]
 ) -> Value:
-    """Run a task in a thread of its own, and call `check` in another one after each `every` seconds of waiting.
+    """Run a task in a new thread, and call `check` in another thread after each `every` seconds of waiting.
 
-    If `check` raises, the task is left behind, `give_up` is called, and the error is raised here.
+    If `check` raises, the task is abandoned, `give_up` is called, and the error is raised here.
     """
     done: queue.SimpleQueue[tuple[bool, Ended[Any]]] = queue.SimpleQueue()
     _start(lambda: done.put((True, _ended(task))))
@@ -111,7 +111,7 @@ class SideBySide(Generic[Key, Value]):
             except ChatsyncError as error:
                 if not number:
                     self._fail_all(error)
-                break  # those that run do the work of all
+                break  # the threads that were started run all tasks
 
     def _work(self) -> None:
         while True:
@@ -126,9 +126,9 @@ class SideBySide(Generic[Key, Value]):
             self._done.put((self._waiting.popleft()[0], Ended(error=error)))
 
     def outcomes(self, scope: CancelScope, *, within: float | None = None) -> Iterator[tuple[Key, Ended[Value]]]:
-        """Yield each task's outcome as it ends.
+        """Yield the outcome of each task when it ends.
 
-        A task that hangs past the deadline, or for longer than `within` seconds, yields a DeadlineError in its place.
+        A task that hangs past the deadline, or for more than `within` seconds, has a DeadlineError as its outcome.
         """
         late = f"the deadline passed (run.deadline = {format_seconds(scope.deadline)}) without an answer"
         end = time.monotonic() + scope.remaining + _GRACE_SECONDS
@@ -146,7 +146,7 @@ class SideBySide(Generic[Key, Value]):
             yield key, Ended(error=DeadlineError(late))
 
     def results(self, scope: CancelScope) -> dict[Key, Value]:
-        """Return the value of every task; the first error is raised and stops the others."""
+        """Return the value of every task; the first error is raised and stops the other tasks."""
         values = {}
         for key, outcome in self.outcomes(scope):
             if isinstance(outcome.error, ChatsyncError):
@@ -155,6 +155,6 @@ class SideBySide(Generic[Key, Value]):
         return values
 
     def cancel(self, scope: CancelScope, reason: ChatsyncError) -> None:
-        """Start no other task, and stop the running ones at their next check; nothing waits for them any more."""
+        """Start no more tasks and stop the running ones at their next check, without waiting for them."""
         self._waiting.clear()
         scope.cancel(reason)

@@ -12,13 +12,13 @@ from chatsync.clean_output import terminal
 Advance = Callable[[int], None]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
-# Below this many rows or changes the work is done before a bar can be read.
+# With fewer rows or changes the work ends before anybody can read the bar.
 _WORTH_A_BAR = 50_000
 
 
 @contextmanager
 def progress_bar(label: str, length: int) -> Iterator[Advance]:
-    """Show how far along `length` a piece of work is; the yielded function may be called by any thread."""
+    """Show the progress of `length` steps; the yielded function may be called in any thread."""
     # There is no standard error after `2>&-`.
     if sys.stderr is None or not sys.stderr.isatty() or length < _WORTH_A_BAR:
         yield _say_nothing

@@ -1,7 +1,7 @@
-"""What leaves the program is cleaned here: secrets become `***`, and what a terminal acts on is escaped.
+"""Cleaning of everything that the program writes: secrets become `***`, control characters are escaped.
 
-Standard output and standard error, logs and tracebacks among them, are written through the streams of
-`clean_output`; files and requests pass `without_secrets`. Whatever learns a secret registers it.
+Standard output and standard error, including logs and tracebacks, go through the streams of
+`clean_output`; files and requests go through `without_secrets`. Code that reads a secret registers it.
 """
 
 import re
@@ -10,16 +10,16 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 
-# As html.escape spells them, whose module takes longer to import than all of this one.
+# The replacements of html.escape, whose module takes longer to import than this one.
 _IN_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
-# Shorter texts stand in too many words and numbers; they are still hidden inside a URL.
+# Shorter texts occur in too many words and numbers; they are still hidden inside a URL.
 _MIN_LENGTH = 4
-# Up to this length letters of one case are taken for a word, which is hidden only where a password stands: a password
-# "changes" or "feature" must not turn what the program says, its JSON or its plans into stars.
+# Letters of one case, up to this length, count as a word. A word is hidden only in the place of a password: a password
+# such as "changes" or "feature" must not hide that word in messages, in JSON and in plans.
 _LONGEST_WORD = 10
 _WORD = re.compile(r"[A-Za-z]?(?:[a-z]+|[A-Z]+)")
-# Up to this length letters and digits are hidden only where they stand alone: "abc1" is no secret in "fabc12".
+# Letters and digits, up to this length, are hidden only as a whole word: "abc1" is not hidden in "fabc12".
 _LONGEST_ALONE = 7
 # After the user in a URL, after "=", as a literal after "=", or percent-encoded; never as a value or a key of JSON.
 _IN_PLACE = r"(?:(?<=[^\"]:)|(?<==)|(?<==[\"'])|(?<=%[0-9A-Fa-f]{2}))"
@@ -27,11 +27,11 @@ _IN_PLACE = r"(?:(?<=[^\"]:)|(?<==)|(?<==[\"'])|(?<=%[0-9A-Fa-f]{2}))"
 # `//user:password@`, also with one slash, as a path library writes it. A password may hold "@".
 _LOGIN = re.compile(r"(?<=[:/]/)([^\s:/@\"']*):(?!PASSWORD@)(?:[^\s\"\\]|\\.)*@")  # except our own USER:PASSWORD@
 # The same where a message cut the URL short before its "@"; a number there is a port.
-_PORT = r"\d{1,5}(?:[\s/?#\"'\\…]|[,;).]?(?:\s|$))"
+_PORT = r"\d{1,5}(?:://|[\s/?#\"'\\…]|[,;:).]?(?:\s|$))"
 _LOGIN_CUT = re.compile(rf"(?<=//)([^\s:/@\"'\[]*):(?!/|{_PORT})[^\s\"'@\\…]+(?=[\s\"'\\…]|$)")
 
-# Controls except tab and line end, what changes the direction of a text or can't be seen, and
-# surrogates, which stand for bytes that are no valid UTF-8.
+# Control characters except tab and line end, invisible characters, those that change the direction of
+# a text, and surrogates, which represent bytes that are not valid UTF-8.
 _ODD = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -43,10 +43,10 @@ _pattern: re.Pattern[str] | None = None
 
 
 def keep_secret(text: str) -> bool:
-    """Register a secret: from now on it is hidden in whatever leaves the program.
+    """Register a secret: from now on it is hidden in everything that the program writes.
 
-    Returns False for one that can't be told from ordinary text, a word, a number or less than 4 characters:
-    it is hidden only where a password stands, as in a URL.
+    Returns False if it looks like ordinary text (a word, a number, or fewer than 4 characters): then it is
+    hidden only in the place of a password, as in a URL.
     """
     global _pattern, _spelt  # noqa: PLW0603  # one registry for the process, as a secret is one for all its threads
     if len(text) < _MIN_LENGTH:
@@ -60,15 +60,15 @@ def keep_secret(text: str) -> bool:
 
 
 def forget_secrets() -> None:
-    """Start with no secret known, as a new command does."""
+    """Forget all secrets, at the start of a command."""
     global _pattern, _spelt  # see keep_secret
     _known.clear()
     _pattern, _spelt = None, frozenset()
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return the forms in which a secret turns up: in a URL, in JSON, in HTML, in a Python literal, on one line."""
-    import json  # late: help needs no secret
+    """Return the ways to write a secret: in a URL, in JSON, in HTML, in a Python literal, on one line."""
+    import json  # late: help does not need it
 
     in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     in_url = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
@@ -78,12 +78,12 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _is_ordinary(text: str) -> bool:
-    """Tell whether a secret is a word or a number, as messages, JSON keys, ids and counts are."""
+    """Decide whether a secret is a word or a number, like those in messages, JSON keys, ids and counts."""
     return text.isdigit() or (len(text) <= _LONGEST_WORD and _WORD.fullmatch(text) is not None)
 
 
 def _alone(spelling: str) -> str:
-    """Return the pattern of a secret; a short one counts only where it stands alone."""
+    """Return the pattern of a secret; a short one matches only as a whole word."""
     pattern = re.escape(spelling)
     if spelling.isdigit():
         # Bare numbers are ids and counts, and JSON must stay JSON.
@@ -129,12 +129,12 @@ def values_without_secrets(value: Any) -> Any:
 
 
 def escape_odd(text: str) -> str:
-    r"""Return a text with control characters and the like as `\u001b`, which JSON reads as the same character."""
+    r"""Return a text with control characters and the like escaped as `\u001b`, as JSON does."""
     return _ODD.sub(_escaped, text)
 
 
 def one_line(text: str) -> str:
-    r"""Return a text that can't pass for more than one line: its line ends as `\n`."""
+    r"""Return a text as one line: its line ends are written as `\n`."""
     return text.replace("\n", "\\n") if "\n" in text else text
 
 

@@ -1,1 +1,1 @@
-"""The subcommands: options, then a recipe. One file a subcommand."""
+"""The subcommands, each in one file: its options, then a recipe of a few calls."""

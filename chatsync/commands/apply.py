@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def _complete_run(ctx: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
-    """Return the ids of recorded runs that a shell may put after --undo; none where the records can't be read."""
+    """Return the ids of recorded runs for shell completion of --undo; none if the records can't be read."""
     invocation = ctx.find_object(Invocation) or Invocation()
     try:
         runs = Records(invocation.settings.records).runs()
@@ -65,16 +65,16 @@ def apply(
 ) -> None:
     """Make the changes of a plan in clients_features, batch by batch on all shards.
 
-    Refuses a plan that is over a limit or no longer true. Ends with what was done on each shard,
-    also when something failed.
+    Refuses a plan that is over a limit or out of date. Prints what was done on each shard, also
+    when something failed.
 
     --undo changes only clients that are still as RUN left them, and lists the others. The limits on
     changes hold for it as well; those on the list do not, as an undo reads no list.
     """
     if plan_file and undone is not None:
-        raise click.UsageError("--undo makes a plan of its own; give one of --plan and --undo")
+        raise click.UsageError("--undo makes its own plan; give only one of --plan and --undo")
     if live and (plan_file or undone is not None):
-        raise click.UsageError("--live is for an apply that makes a diff of its own; give it to `chatsync diff`")
+        raise click.UsageError("--live does not go with --plan; use it when you make the plan: `chatsync diff --live`")
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
     with invocation.begin() as (settings, _):
         if plan_file:
@@ -91,7 +91,7 @@ def apply(
 
 
 def _ask(invocation: Invocation) -> None:
-    """Ask whether to go on; a log in JSON gets the question as an event. Raises Abort unless the answer is yes."""
+    """Ask for confirmation; a JSON log gets the question as an event. Raises Abort unless the answer is yes."""
     if invocation.log_format != "json":
         click.confirm("Apply these changes?", abort=True, err=True)
         return
@@ -104,13 +104,13 @@ def _apply(plan: Plan, invocation: Invocation, *, lifting: Collection[str], outp
     """Apply the plan and show what was done, also when something failed."""
     if plan.verdict is Verdict.NOT_MODIFIED:
         results = [nothing_done(plan, shard) for shard in invocation.settings.databases.shards]
-        # Nothing else is noted: what an earlier plan was refused, or left undone, still is.
+        # No facts for the metrics: an earlier plan that was refused or failed still counts.
         invocation.note(metrics.of_changes(results))
         logger.info("apply: nothing to do, the list was not modified since the last sync")
         if output_format != "table" or not logs_to_a_file(click.get_current_context()):
             click.echo(results_report(results, output_format=output_format))
         return
-    from chatsync.sync.applier import apply_plan  # late: a run with nothing to do needs no driver
+    from chatsync.sync.applier import apply_plan  # late: a run with nothing to do does not need the driver
 
     results = []
     try:

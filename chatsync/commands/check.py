@@ -36,7 +36,7 @@ class Duration(click.ParamType[timedelta]):
 
 def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str | None:
     if url is not None and (not url.startswith(("http://", "https://")) or "@" in url):
-        # Not repeated: what stands before an "@" is a password.
+        # The URL is not shown: the text before an "@" is a password.
         msg = "expected an http:// or https:// address without user and password"
         raise click.BadParameter(msg)
     return url
@@ -47,15 +47,15 @@ def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str
 @click.option(
     "--critical", type=Duration(), default="24h", show_default=True, metavar="TIME", help="Critical after waiting."
 )
-@click.option("--drift", is_flag=True, help="Make the real diff: changes left although synced are critical.")
-@click.option("--live", is_flag=True, help="With --drift, read the databases also where [export] is configured.")
+@click.option("--drift", is_flag=True, help="Make a real diff: changes left in a synced state are critical.")
+@click.option("--live", is_flag=True, help="With --drift, read the databases even if [export] is configured.")
 @click.option(
     "--format",
     "output_format",
     type=click.Choice(["nagios", "json", "juggler", "monrun"]),
     default="nagios",
     show_default=True,
-    help="How to print.",
+    help="Output format.",
 )
 @click.option(
     "--timeout",
@@ -63,7 +63,7 @@ def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str
     default="10s",
     show_default=True,
     metavar="TIME",
-    help="Wait no longer for the list, the mod-time and the shards to answer.",
+    help="Longest wait for the list, the mod-time and the shards.",
 )
 @click.option("--push", "push_url", callback=_http, metavar="URL", help="Post the Juggler event to the agent there.")
 @click.pass_context
@@ -78,11 +78,11 @@ def check(
     live: bool,
     timeout: timedelta,
 ) -> None:
-    """Tell monitoring whether the list reaches the databases, however the job is run.
+    """Tell monitoring whether the list is synced to the databases, however the job is run.
 
     OK while the list is synced or has waited for less than --warning; then WARNING and CRITICAL. How
-    long a list has waited counts from when it was last written, unless monitoring.state_file is set:
-    then from the first version that was not synced. The step log, if it may be read, says why it waits.
+    long a list has waited is counted from its last write; with monitoring.state_file, from the first
+    version that was not synced. The step log, if it is readable, says why the list waits.
     WARNING while the job is disabled, and for a list older than the one that was synced.
     CRITICAL when the list or the mod-time can't be read.
     UNKNOWN when databases or cluster don't answer, and for a wrong configuration or command line.
@@ -94,14 +94,14 @@ def check(
         msg = "--warning is longer than --critical"
         raise click.UsageError(msg)
     if live and not drift:
-        msg = "--live says where --drift reads the feature state; give both"
+        msg = "--live needs --drift"
         raise click.UsageError(msg)
     finding, section, thresholds = _look(
         ctx.obj, warning=warning, critical=critical, drift=drift, live=live, timeout=timeout
     )
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
-        # With a deadline of its own, as that of the command may have passed.
+        # With a new deadline, because that of the command may have passed.
         scope = CancelScope(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
         juggler.push(juggler.batch(finding, section), push_url, scope)
     ctx.exit(finding.status)
@@ -110,7 +110,7 @@ def check(
 def _look(
     invocation: Invocation, *, warning: timedelta, critical: timedelta, drift: bool, live: bool, timeout: timedelta
 ) -> tuple[Finding, Monitoring, Thresholds]:
-    """Look and judge. An error that prevents that is a finding, too."""
+    """Return the finding of the check. An error that prevents the check is a finding, too."""
     section = Monitoring()
     thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
     try:

@@ -1,4 +1,4 @@
-"""`chatsync config`: print an example of the configuration, or the one in force."""
+"""`chatsync config`: print an example of the configuration, or the values in use."""
 
 import click
 
@@ -8,7 +8,7 @@ from chatsync.invocation import Invocation
 
 @click.group()
 def config() -> None:
-    """Print an example of the configuration, or the one in force."""
+    """Print an example of the configuration, or the values in use."""
 
 
 @config.command("example")
@@ -23,5 +23,5 @@ def print_example() -> None:
 @config.command("show")
 @click.pass_obj
 def print_settings(invocation: Invocation) -> None:
-    """Print the values in force: with defaults and variables filled in, paths absolute, secrets as ***."""
+    """Print the values in use: defaults and variables filled in, paths absolute, secrets as ***."""
     click.echo(in_force(invocation.settings), nl=False)

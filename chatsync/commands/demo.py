@@ -1,4 +1,4 @@
-"""`chatsync demo`: write a small world into a folder and run the job on it."""
+"""`chatsync demo`: create an example in a folder and run the job on it."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from chatsync.demo_world import UNLISTED_CLIENT, write_world
 from chatsync.errors import ChatsyncError
 
 _NEXT = """\
-That was the main job: the list and the databases agree, and the mod-time says so. Try next:
+That was the main job: the feature state agrees with the list, and the list is marked as synced. Try next:
 
   {chatsync} status
   {chatsync} history
@@ -29,14 +29,14 @@ That was the main job: the list and the databases agree, and the mod-time says s
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
 def demo(folder: Path) -> None:
-    """Write a small world into DIR (SQLite, a list as CSV, a configuration) and run the job on it.
+    """Create an example in DIR (SQLite databases, a list as CSV, a configuration) and run the job on it.
 
-    Everything runs as it would in cron: the demo takes no path of its own.
+    The commands run as they would in cron: there is no special code for the demo.
     """
     config = write_world(folder)
     plan = folder / "plan.json"
     base = ["chatsync", "-c", str(config)]
-    click.echo(f"A world with 4 shards is in {folder}: see {config} and {folder / 'exclusions.csv'}.")
+    click.echo(f"An example with 4 shards is in {folder}: see {config} and {folder / 'exclusions.csv'}.")
     _show_and_run([*base, "diff", "--plan", str(plan), "--limit", "3"])
     _show_and_run([*base, "apply", "--plan", str(plan)])
     _show_and_run([*base, "set-modtime", "--plan", str(plan)])
@@ -47,7 +47,7 @@ def demo(folder: Path) -> None:
 
 
 def _this_program() -> list[str]:
-    """Return the start of a command line that runs this program from the user's shell."""
+    """Return the words with which the user's shell runs this program."""
     if shutil.which("chatsync"):
         return ["chatsync"]
     return [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) else [sys.executable, "-m", "chatsync"]

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--plan",
     "plan_file",
-    type=click.Path(path_type=Path, readable=False),  # it is replaced: its folder decides
+    type=click.Path(path_type=Path, readable=False),  # the file is replaced, so the permissions of its folder count
     metavar="FILE",
     help="Write the plan to FILE.",
 )
@@ -59,7 +59,7 @@ def diff(
 ) -> None:
     """Compare the exclusion list with the feature state and print the difference.
 
-    Writes nothing but the files that are named, and the table feedback.path. Also says what `apply` will answer.
+    Writes only the named files and the table feedback.path. Also says whether `apply` would accept the plan.
     """
     invocation: Invocation = ctx.obj
     with invocation.begin() as (settings, scope), LeftOut(settings, left_out_file) as left_out:

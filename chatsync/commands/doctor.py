@@ -23,7 +23,7 @@ from chatsync.diagnostics.doctor_writes import check_folders, check_lock, check_
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.invocation import Invocation
 
-# A person waits for the answer: only a short fault of the network is tried again.
+# A person waits for the answer, so only short network failures are retried.
 _RETRY_SECONDS = 1.0
 
 
@@ -32,10 +32,10 @@ _RETRY_SECONDS = 1.0
 def doctor(invocation: Invocation) -> None:
     """Check the configuration and everything that it names. Changes nothing.
 
-    A write is tried in each database, and rolled back.
+    It tries a write in each database and rolls it back.
 
 
-    One line for each check: ✓ is good, ! is a warning, ✗ is a failure and says what to do. The last
+    Prints one line for each check: ✓ is good, ! is a warning, ✗ is a failure with what to do. The last
     line counts them. Exits with 0 only if there is no ✗, and with 2 if the configuration itself is wrong.
     """
     lines: list[Line] = []
@@ -51,12 +51,12 @@ def doctor(invocation: Invocation) -> None:
 
 
 def _load(invocation: Invocation) -> None:
-    """Load the configuration; one that is wrong is a line like the others, and the end."""
+    """Load the configuration; if it is wrong, that is printed as the only check."""
     try:
         _ = invocation.settings
     except ConfigError as error:
         echo(str(bad("config", str(error))))
-        msg = "the configuration is bad, so nothing else was checked"
+        msg = "the configuration is wrong, so nothing else was checked"
         raise ConfigError(msg) from error
 
 

@@ -23,10 +23,10 @@ from chatsync.invocation import Invocation
 def explain(invocation: Invocation, client_ids: tuple[str, ...], language: str | None, output_format: str) -> None:
     """Show whether clients have the chat, and why.
 
-    For each CLIENT_ID one sentence, then the facts: the list, the databases, which run changed it
-    and what the next one will do; last, a sentence for the reply, in --language. `-`, or no CLIENT_ID with something
-    piped in, reads ids from standard input. Reads only, whether or not the job is running,
-    refused or disabled.
+    Prints for each CLIENT_ID one sentence, then the facts (the list, the databases, which run changed
+    it and what the next one will do), and at the end a sentence for the reply, in --language. With `-`,
+    or without CLIENT_ID in a pipe, it reads ids from standard input. It writes nothing, so it can be
+    used at any time, also while the job is running or disabled.
     """
     asked = _asked(client_ids)
     with invocation.begin() as (settings, scope):
@@ -39,7 +39,7 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], language: str |
 
 
 def _asked(arguments: tuple[str, ...]) -> list[int]:
-    """Read the ids, each once, in the order in which they were asked for."""
+    """Return the given ids without duplicates, in the given order."""
     words = list(arguments)
     if not words and not sys.stdin.isatty():
         words = ["-"]
@@ -52,6 +52,6 @@ def _asked(arguments: tuple[str, ...]) -> list[int]:
         msg = f"not a client id: {', '.join(wrong[:5])}"
         raise click.UsageError(msg)
     if not asked:
-        msg = "name a client, or several; `-` reads them from standard input"
+        msg = "give one or more client ids; `-` reads them from standard input"
         raise click.UsageError(msg)
     return [number for number in dict.fromkeys(asked.values()) if isinstance(number, int)]

@@ -20,7 +20,7 @@ from chatsync.sync.step_log import StepLog
 @click.option(
     "--client", type=click.IntRange(1, MAX_LIST_ID), metavar="ID", help="Only runs that changed this client, and how."
 )
-@click.option("--all", "all_steps", is_flag=True, help="All steps that ended, also refused, failed and idle ones.")
+@click.option("--all", "all_steps", is_flag=True, help="All ended steps, including refused, failed and idle ones.")
 @format_option("table", "json", "csv")
 @click.pass_obj
 def history(
@@ -28,15 +28,15 @@ def history(
 ) -> None:
     """List what earlier applies changed.
 
-    Reads the run records in records.dir, the newest first, and nothing else. With --all, it reads the
-    step log there instead: every diff, apply and set-modtime that ended, and how.
+    Reads only the run records in records.dir; the newest run is first. With --all, it reads the step
+    log there instead: every diff, apply and set-modtime, and how it ended.
     """
     settings = invocation.settings
     records = Records(settings.records)
     if all_steps:
         if client is not None:
-            raise click.UsageError("--client is about runs that changed something; give one of --all and --client")
-        _ = records.folder  # where none is configured, that is the error
+            raise click.UsageError("--client lists runs that changed something; give only one of --all and --client")
+        _ = records.folder  # raises the error if no folder is configured
         steps = StepLog(settings.records).newest(feature=settings.feature.name)
         first = steps[: DEFAULT_LIMIT if limit is None and output_format == "table" else limit]
         report = steps_report(first, more=len(steps) - len(first), output_format=output_format)
@@ -46,7 +46,7 @@ def history(
     shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
     if client is None:
         runs: list[Shown] = [(record, None) for record in islice(records.newest(), shown)]
-        more = len(known) - len(runs) if len(runs) == shown else 0  # fewer: the others can't be read
+        more = len(known) - len(runs) if len(runs) == shown else 0  # if fewer: the rest can't be read
     else:
         done = client_changes(records.newest(), BitMap64([client])).get(client, [])
         found: list[Shown] = [(change.record, change) for change in done]

@@ -1,4 +1,4 @@
-"""`--language`, apart from the other options: only commands that answer people load the sentences."""
+"""`--language`, separate from the other options, so that only the commands that use it load the sentences."""
 
 import click
 

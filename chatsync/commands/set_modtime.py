@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
     "plan_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Mark the list of this plan as synced, if all of the plan is in the databases.",
+    help="Mark the list of this plan as synced, if all its changes are in the databases.",
 )
 @click.option("--disable", is_flag=True, help="Disable the job: 9999-12-31.")
 @click.option("--reset", is_flag=True, help="Let the next run sync again: 1970-01-01.")
-@click.option("--reason", metavar="TEXT", help="Why: kept in the step log and shown by `status` and `check`.")
+@click.option("--reason", metavar="TEXT", help="Why you do this: kept in the step log, shown by `status` and `check`.")
 @click.pass_obj
 def set_modtime(
     invocation: Invocation,
@@ -49,12 +49,12 @@ def set_modtime(
 ) -> None:
     """Set the mod-time: the modification time of the list that was last synced in full.
 
-    TIME is ISO 8601, a date alone is its midnight, and without an offset it is in
+    TIME is in ISO 8601; a date alone means midnight. A TIME without an offset is in
     modtime.timezone. A TIME in the future switches the job off until then.
     """
     invocation.is_step = plan_file is not None
     if sum((time is not None, plan_file is not None, disable, reset)) != 1:
-        raise click.UsageError("give one of TIME, --plan, --disable and --reset")
+        raise click.UsageError("give exactly one of TIME, --plan, --disable and --reset")
     if plan_file and reason:
         raise click.UsageError("--reason is for a mod-time that is set by hand")
     with invocation.begin() as (settings, scope):
@@ -63,7 +63,7 @@ def set_modtime(
             _tell_idle()
             return
         value = plan.list_time if plan else _operators_time(time, settings.timezone, disable=disable)
-        from chatsync.sync.mark_synced import mark_synced, set_by_hand  # late: a run with nothing to do needs no driver
+        from chatsync.sync.mark_synced import mark_synced, set_by_hand  # late: nothing to do, no driver
 
         if plan:
             moved = mark_synced(plan, settings, scope)
@@ -87,7 +87,7 @@ def _operators_time(text: str | None, timezone: tzinfo, *, disable: bool) -> dat
 
 
 def _taken(plan_file: Path, invocation: Invocation) -> Plan:
-    """Load a plan and raise what speaks against it."""
+    """Load a plan and raise the first objection to it."""
     plan = load(plan_file)
     invocation.take_up(plan)
     raise_first(plan_objections(plan, invocation.settings, now=datetime.now(UTC)))

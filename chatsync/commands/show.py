@@ -18,9 +18,9 @@ from chatsync.sync.report import diff_report
 @limit_option
 @click.pass_obj
 def show(invocation: Invocation, plan_file: Path, output_format: str, limit: int | None) -> None:
-    """Print a plan FILE as `diff` would, and whether `apply` would take it now.
+    """Print a plan FILE as `diff` would, and whether `apply` would accept it now.
 
-    Judges by the plan's age and content and the configuration's limits; reads nothing else.
+    Checks the plan's age and content against the configured limits; reads no list and no database.
     """
     settings = invocation.settings
     plan = load(plan_file)

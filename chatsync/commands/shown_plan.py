@@ -1,4 +1,4 @@
-"""The plan of an `apply` without a plan file: made now, and shown before it is applied."""
+"""The plan for an `apply` without a plan file: it is made now and shown before it is applied."""
 
 import logging
 from collections.abc import Collection
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def make_shown_plan(undone: str | None, invocation: Invocation, *, lifting: Collection[str], live: bool) -> Plan:
-    """Make the plan of this moment, or of the undo of a recorded run, and raise what speaks against it.
+    """Make a new plan, or the plan of an undo, show it, and raise the first objection to it.
 
-    An empty name is an unknown run, and must not mean a whole sync.
+    `undone` is the run to undo; None means a new plan. An empty name is an unknown run, not a new plan.
     """
     if undone is None:
         return _plan_of_now(invocation, lifting=lifting, live=live)
@@ -30,7 +30,7 @@ def make_shown_plan(undone: str | None, invocation: Invocation, *, lifting: Coll
 
 
 def _plan_of_now(invocation: Invocation, *, lifting: Collection[str], live: bool) -> Plan:
-    """Make a plan and show it on standard error: standard output is for what was done."""
+    """Make a new plan and show it on standard error, because standard output is for the result of the apply."""
     settings, scope, trace_id = invocation.settings, invocation.scope, invocation.trace_id
     with LeftOut(settings) as left_out:
         made = make_plan(settings, scope, trace_id=trace_id, if_modified=False, live=live, keep=left_out.keep)
@@ -57,7 +57,7 @@ def _plan_of_undo(undone: str, invocation: Invocation, *, lifting: Collection[st
 
 
 def _show(report: str, invocation: Invocation) -> None:
-    """Show what is to be applied on standard error; where that is a log in JSON, as a field of one event."""
+    """Show the planned changes on standard error; in a JSON log, as a field of one event."""
     if invocation.log_format == "json":
         logger.info("the changes to apply", extra={"report": report})
     else:

@@ -15,10 +15,10 @@ from chatsync.invocation import Invocation
 @format_option("table", "json")
 @click.pass_obj
 def status(invocation: Invocation, output_format: str) -> None:
-    """Show how things stand, and what needs a person.
+    """Show the state of the job, and what needs a person.
 
-    Reads the list and the shards and compares them as `diff` does; writes nothing. Shows what it can
-    when a part is down, and then ends with 1 and says which part.
+    Reads the list and the shards and compares them as `diff` does; writes nothing. If a part can't be
+    read, it shows the others, names that part, and exits with 1.
     """
     with invocation.begin() as (settings, scope):
         seen = Status(settings=settings, scope=scope, trace_id=invocation.trace_id).gather()

@@ -12,7 +12,7 @@ from chatsync.errors import OutputError
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="Compare also if the list is already synced: this repairs drift.")
+@click.option("--full", is_flag=True, help="Compare even if the list is already synced; this repairs drift.")
 @click.option(
     "--plan",
     "plan_file",
@@ -24,10 +24,10 @@ from chatsync.errors import OutputError
 @dry_run_option
 @click.pass_context
 def sync(ctx: click.Context, plan_file: Path | None, *, full: bool, live: bool) -> None:
-    """Run diff --if-modified, apply and set-modtime, each only if the one before it went well.
+    """Run diff --if-modified, apply and set-modtime, each only if the one before it succeeded.
 
-    Rules, output, log lines, metrics, records and exit codes are those of the three commands, and
-    `run.deadline` holds for each of them.
+    Rules, output, log lines, metrics, records and exit codes are those of the three commands;
+    `run.deadline` is for each of them.
     """
     with _plan_file(plan_file) as file:
         _step(ctx, "diff", plan_file=file, if_modified=not full, live=live)
@@ -36,7 +36,7 @@ def sync(ctx: click.Context, plan_file: Path | None, *, full: bool, live: bool) 
 
 
 def _step(ctx: click.Context, name: str, **options: object) -> None:
-    """Run one command as the command line does, without its options."""
+    """Run one command as the command line does, with these options."""
     root = ctx.find_root()
     command = root.command.get_command(root, name) if isinstance(root.command, click.Group) else None
     if command is None:
@@ -47,13 +47,13 @@ def _step(ctx: click.Context, name: str, **options: object) -> None:
 
 @contextmanager
 def _plan_file(named: Path | None) -> Iterator[Path]:
-    """Return where the plan goes: the named file, or one in a folder that only this user can enter."""
+    """Yield the path of the plan: the named file, or one in a temporary folder that only this user can enter."""
     if named:
         yield named
         return
     try:
         folder = tempfile.TemporaryDirectory(prefix="chatsync-")
     except OSError as error:
-        raise OutputError(f"no folder for the plan: {error.strerror}; name a file with --plan") from None
+        raise OutputError(f"no temporary folder for the plan: {error.strerror}; name a file with --plan") from None
     with folder as path:
         yield Path(path) / "plan.json"

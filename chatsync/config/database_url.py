@@ -1,4 +1,4 @@
-"""Where a database is, as the configuration says it. A password prints as `***`."""
+"""The address of a database, from the configuration. A password prints as `***`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ Option = str | int | bool | list[str]
 
 
 class Secret:
-    """A text that prints as `***`; only code that passes it to a driver calls `reveal()`."""
+    """A text that prints as `***`; `reveal()` is called only to pass it to a driver."""
 
     def __init__(self, value: str) -> None:
-        """Hide `value`, here and in whatever leaves the program."""
-        self.is_hidden = keep_secret(value)  # in all that leaves the program, not only in URLs
+        """Hide `value` here, and in everything that the program writes."""
+        self.is_hidden = keep_secret(value)  # everywhere, not only in URLs
         self._value = value
 
     def reveal(self) -> str:
@@ -32,7 +32,7 @@ class Secret:
 class DatabaseUrl:
     """Where a database is: a MySQL-protocol server, at a host and port or at a local socket, or an SQLite file.
 
-    `option_file` is where the password comes from, if not from the URL.
+    `option_file` is the file that the password comes from, if it is not in the URL.
     """
 
     database: str

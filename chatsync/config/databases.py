@@ -25,7 +25,7 @@ def read_databases(section: DatabaseUrls, *, base: Path) -> Databases:
 
 
 def _refuse_doubles(shards: Mapping[int, DatabaseUrl]) -> None:
-    """Raise ValueError for two shards with one URL, an error of copy and paste: one shard would never be read."""
+    """Raise ValueError for two shards with the same URL (a copy-and-paste error): one shard would never be read."""
     first: dict[str, int] = {}
     for shard, url in shards.items():
         other = first.setdefault(str(url), shard)
@@ -37,7 +37,7 @@ def _shard_urls(table: Mapping[str, str], key: str, *, base: Path) -> dict[int, 
     urls = {}
     for name, url in table.items():
         if name not in map(str, range(_MAX_SHARD + 1)):
-            raise ValueError(f"{key}.{name}: a shard is named by its number in shard_client_id, 0 to {_MAX_SHARD}")
+            raise ValueError(f"{key}.{name}: the name of a shard is its number in shard_client_id, 0 to {_MAX_SHARD}")
         urls[int(name)] = _url(url, f"{key}.{name}", base=base)
     return dict(sorted(urls.items()))
 
@@ -50,7 +50,7 @@ def _url(url: str, key: str, *, base: Path) -> DatabaseUrl:
 
 
 def exposed_files(settings: Settings) -> list[Path]:
-    """Return the files that hold a password and that users other than their owner may read."""
+    """Return the files that hold a password and are readable by users other than their owner."""
     urls = [settings.databases.dict, *settings.databases.shards.values(), *settings.databases.replicas.values()]
     holders = {url.option_file for url in urls if url.option_file}
     if any(url.password_is_literal for url in urls):

@@ -1,4 +1,4 @@
-"""Durations as the configuration and options write them."""
+"""Durations as they are written in the configuration and in options."""
 
 import re
 from typing import Self
@@ -14,7 +14,7 @@ class Seconds(float):
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        """Read a duration. Raises ValueError for anything else, and for no time at all."""
+        """Read a duration. Raises ValueError for anything else, and for a duration of 0."""
         seconds = _seconds(text)
         if not seconds:
             raise ValueError("a duration must be longer than 0")

@@ -1,4 +1,4 @@
-"""The section of an export: where the feature state can be read in YT, instead of on every shard."""
+"""The section `export`: where the feature state can be read in YT instead of on every shard."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal

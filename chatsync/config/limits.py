@@ -1,4 +1,4 @@
-"""The section of the limits: what a plan may do, and how old and how odd its sources may be."""
+"""The section `limits`: what a plan may do, how old its sources may be, and how many bad rows they may have."""
 
 from typing import Annotated
 
@@ -40,14 +40,14 @@ class Limits(Section, frozen=True, kw_only=True):
     must_contain: Annotated[
         tuple[ClientId, ...], "client ids that the right list always contains; a list without them is the wrong list"
     ] = ()
-    plan_max_age: Annotated[Seconds, "how old a plan may be when `apply` or `set-modtime` gets it"] = Seconds.parse(
+    plan_max_age: Annotated[Seconds, "how old a plan may be when `apply` or `set-modtime` reads it"] = Seconds.parse(
         "1h"
     )
     export_max_age: Annotated[
-        Seconds, "how old an export may be, for `diff` and again for `apply`; no option lifts this"
+        Seconds, "how old an export may be, for `diff` and again for `apply`; no option overrides this"
     ] = Seconds.parse("36h")
     contradicted_percent: Annotated[
         Percent,
         "most differences between list and export that the databases contradict, in percent of the differences; up "
-        "to `free` of them are exempt; no option lifts this",
+        "to `free` of them are exempt; no option overrides this",
     ] = 50

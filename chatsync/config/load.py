@@ -1,6 +1,6 @@
-"""The configuration file: found, read once, checked as a whole, frozen.
+"""The configuration file: read once, checked as a whole, then immutable.
 
-Unknown keys, wrong types and values out of range are refused here, by name, and nowhere else.
+Unknown keys, wrong types and values out of range are refused here and nowhere else, with the name of the key.
 """
 
 import difflib
@@ -80,7 +80,7 @@ def fill_in_all(value: Any, key: str) -> Any:
     if isinstance(value, Mapping):
         return {name: fill_in_all(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
-        # TOML knows nan, and no comparison with nan is true: a limit of nan would limit nothing.
+        # TOML allows nan, and no comparison with nan is true: a limit of nan would never be exceeded.
         raise ValueError(f"{key}: expected a number, got {value}")
     if isinstance(value, list):
         return [fill_in_all(item, key) for item in value]
@@ -93,11 +93,11 @@ def fill_in_all(value: Any, key: str) -> Any:
 
 
 def _refuse_unknown_keys(table: Mapping[str, Any], kind: type[Section], where: str = "") -> None:
-    """Raise ValueError for an unknown key; it names the known key that was probably meant."""
+    """Raise ValueError for an unknown key; the message names the most similar known key."""
     known = get_type_hints(kind)
     for key, value in table.items():
         if key not in known:
-            key = _shortened(key, _MAX_KEY)  # noqa: PLW2901  # the nearest key to a very long one would take minutes
+            key = _shortened(key, _MAX_KEY)  # noqa: PLW2901  # comparing a very long key would take minutes
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise ValueError(f"unknown key {where}{key}; did you mean {where}{nearest}?")
         section = known[key]
@@ -106,7 +106,7 @@ def _refuse_unknown_keys(table: Mapping[str, Any], kind: type[Section], where: s
 
 
 def _shortened(text: str, length: int = _MAX_MESSAGE) -> str:
-    """Return a text that fits on a line. It is cleaned first, as a half of a secret is not recognised any more."""
+    """Return a text cut to one line. Secrets are removed before, because half a secret would not be recognised."""
     text = " ".join(without_secrets(text).split())
     return text if len(text) <= length else f"{text[:length]}…"
 
@@ -147,12 +147,12 @@ def _settings(file: File, *, path: Path) -> Settings:
 
 def _notify(file: File) -> Notify:
     if file.notify.command and not file.records.dir:
-        raise ValueError("notify.command: needs records.dir, as the step log there tells when the state changes")
+        raise ValueError("notify.command: needs records.dir: the step log there shows when the state changes")
     return file.notify
 
 
 def _modtime(section: Modtime, *, feature: str) -> Modtime:
-    """Fill in the default property, which belongs to one feature: two that shared it would lose changes unseen."""
+    """Fill in the default property, for its own feature only: two features with one property would miss changes."""
     if section.property:
         return section
     if feature == Feature().name:
@@ -165,7 +165,7 @@ def _exclusions(section: Exclusions, *, base: Path) -> Exclusions:
     """Check that there is exactly one source; the proxy may come from $YT_PROXY, or later from the YT client."""
     if section.file:
         if section.path or section.proxy:
-            raise ValueError("exclusions: file is used instead of proxy and path; give only one of the two")
+            raise ValueError("exclusions: give either file, or proxy and path, not both")
         return msgspec.structs.replace(section, file=str(base / section.file))
     if not section.path:
         raise ValueError("missing key exclusions.path (or exclusions.file)")
@@ -183,7 +183,7 @@ def _export(section: Export, *, list_file: str, modtime_property: str) -> Export
             raise ValueError("missing key export.path")
         return section
     if list_file:
-        raise ValueError("export.path: list and export are read in one cluster, so the list must be exclusions.path")
+        raise ValueError("export.path: list and export must be in one cluster, so the list must be exclusions.path")
     if (SHARD in section.path) == bool(section.shard_column):
         raise ValueError(
             f"export.path: expected either {SHARD} in the path of a table for each shard, or export.shard_column for "
@@ -196,7 +196,7 @@ def _export(section: Export, *, list_file: str, modtime_property: str) -> Export
 def _property(section: Export, modtime_property: str) -> str:
     name = section.property or modtime_property.removesuffix(_MOD_TIME) + _LAST_APPLY
     if name == modtime_property:
-        raise ValueError("export.property: it must be another property than modtime.property")
+        raise ValueError("export.property: it must differ from modtime.property")
     if len(name) > _LONGEST_PROPERTY:
         raise ValueError(f"export.property: expected at most {_LONGEST_PROPERTY} characters, got {len(name)}")
     return name
@@ -215,12 +215,12 @@ def _feedback(file: File) -> Feedback:
 
 
 def absolute(text: str, *, base: Path) -> str:
-    """Return a path from the file as an absolute one; an empty one stays empty."""
+    """Return an absolute path for a path in the file; an empty one stays empty."""
     return str((base / text).absolute()) if text else ""
 
 
 def _timezone(name: str) -> tzinfo:
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # an absolute path, a folder, and a name not found
+    except (OSError, ValueError, KeyError):  # for an absolute path, a folder, and an unknown name
         raise ValueError(f"modtime.timezone: no time zone {name!r}; expected a name such as Europe/Moscow") from None

@@ -1,4 +1,4 @@
-"""The option file of MySQL's and MariaDB's own clients, such as ~/.my.cnf: the login and TLS that it holds."""
+"""The option file of MySQL's and MariaDB's own command line tools, such as ~/.my.cnf: login and TLS options."""
 
 import re
 from pathlib import Path
@@ -13,9 +13,9 @@ _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "s": " "}
 
 
 def read_option_file(path: Path) -> dict[str, str]:
-    """Return the options in the client's groups, "-" in their names as "_". Raises ValueError.
+    """Return the options of the `client` groups, with "-" in their names replaced by "_". Raises ValueError.
 
-    No message repeats what is in the file. `!include` is not followed.
+    Messages never repeat the content of the file. `!include` is not followed.
     """
     try:
         lines = read_small(path).splitlines()

@@ -10,18 +10,18 @@ _FILE = Path("chatsync.toml")
 
 
 def default_places() -> tuple[Path, ...]:
-    """Return where the configuration is looked for: here, among the user's files, among the system's."""
+    """Return the default paths of the configuration: in this folder, the user's, and the system's."""
     return _FILE, _users_folder() / "chatsync" / _FILE, Path("/etc/chatsync") / _FILE
 
 
 def _users_folder() -> Path:
-    """Return the folder of the user's configurations (XDG Base Directory Specification); a relative one is ignored."""
+    """Return the user's configuration folder (XDG Base Directory Specification); a relative path is ignored."""
     folder = os.environ.get("XDG_CONFIG_HOME", "")
     return Path(folder if os.path.isabs(folder) else os.path.expanduser("~/.config"))  # noqa: PTH111, PTH117  # never raise
 
 
 def find_config(option: Path | None) -> Path:
-    """Return the file to read: the option, $CHATSYNC_CONFIG, or the first default place where there is one."""
+    """Return the file to read: from the option, from $CHATSYNC_CONFIG, or the first default path that exists."""
     named = option or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
     if named:
         return named
@@ -37,6 +37,6 @@ def find_config(option: Path | None) -> Path:
             raise ConfigError(f"configuration {place}: {error.strerror}") from None
         return place
     raise ConfigError(
-        f"no configuration: there is none of {', '.join(map(str, places))}; "
+        f"no configuration file: none of {', '.join(map(str, places))} exists; "
         f"name one with -c FILE or ${ENVIRONMENT_VARIABLE}, or start from `chatsync config example`"
     )

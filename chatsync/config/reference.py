@@ -1,4 +1,4 @@
-"""All keys with their defaults and descriptions from settings.py, an example made of them, and the values in force."""
+"""All keys with defaults and descriptions (from settings.py), an example file made from them, and the values in use."""
 
 import textwrap
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from chatsync.config.settings import Databases, File, Section, Settings
 
 REQUIRED = object()
 
-# What stands in the example in place of a default: what a file needs, and what is rarely left out.
+# Values for the example that are not defaults: required keys, and keys that are rarely left out.
 _EXAMPLES = {
     "exclusions.proxy": '"hahn"',
     "exclusions.path": '"//home/oobp/public/clients_chat_exclusion"',
@@ -41,13 +41,13 @@ def keys(section: type[Section]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _description(hint: Any) -> str:
-    """Return the text that settings.py has about a key; an empty one where it is missing."""
+    """Return the description of a key in settings.py; empty if it has none."""
     texts = [extra for extra in get_args(hint)[1:] if isinstance(extra, str)] if get_origin(hint) is Annotated else []
     return " ".join(texts)
 
 
 def in_toml(value: Any) -> str:
-    """Format a value as it is written in the file; one that is not set is empty."""
+    """Format a value as it is written in the file; empty if it is not set."""
     if value is None or value == "" or value is REQUIRED:
         return ""
     if isinstance(value, Seconds):
@@ -62,7 +62,7 @@ def in_toml(value: Any) -> str:
 
 
 def duration(value: Seconds) -> str:
-    """Format a duration in the largest unit that holds it without a rest."""
+    """Format a duration in the largest unit that divides it."""
     for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60)):
         if value >= seconds and not value % seconds:
             return f"{value / seconds:.0f}{unit}"
@@ -70,10 +70,10 @@ def duration(value: Seconds) -> str:
 
 
 def example() -> str:
-    """Return a configuration with all keys. What need not be set is commented out."""
+    """Return an example configuration with all keys. Keys that need not be set are commented out."""
     lines = [
-        "# The configuration of chatsync: all keys. Those that are commented out have the default that is shown, or",
-        "# are not set. `chatsync config show` prints the values in force, `chatsync doctor` checks them.",
+        "# The configuration of chatsync: all keys. A key that is commented out has the default that is shown, or is",
+        "# not set. `chatsync config show` prints the values in use, `chatsync doctor` checks them.",
     ]
     for name, section in sections().items():
         lines += ["", *_comment(section.__doc__ or ""), f"[{name}]"]
@@ -98,7 +98,7 @@ def _comment(text: str) -> list[str]:
 
 
 def in_force(settings: Settings) -> str:
-    """Return the configuration as it is used: defaults and variables filled in, paths absolute, secrets hidden."""
+    """Return the configuration in use: defaults and variables filled in, paths absolute, secrets hidden."""
     lines = [f"# {settings.path.absolute()}"]
     for name, section in sections().items():
         lines += ["", f"[{name}]"]

@@ -1,4 +1,4 @@
-"""What every section of the configuration file is, and the kinds of values that several of them hold."""
+"""The base class of the sections of the configuration file, and types of values that several sections use."""
 
 from typing import Annotated
 

@@ -1,6 +1,6 @@
-"""Every key of the configuration, with its type, its bounds, its default and one line about it.
+"""Every key of the configuration with its type, limits, default and description.
 
-This file is the reference: what is not a field here is an unknown key. The text in each `Annotated`
+This file is the reference: every key that is not a field here is unknown. The text in each `Annotated`
 describes the key for users; docs/configuration.md is generated from it (`make docs`).
 """
 
@@ -35,7 +35,7 @@ class Exclusions(Section, frozen=True, kw_only=True):
     ] = ""
     use_hosts: Annotated[
         bool | None,
-        "whether rows are read through the heavy proxies that the cluster names; `false` where only `proxy` can be "
+        "whether to read rows through the heavy proxies that the cluster names; `false` if only `proxy` can be "
         "reached; default: `$YT_USE_HOSTS`, else true",
     ] = None
     file: Annotated[
@@ -70,13 +70,13 @@ class Modtime(Section, frozen=True, kw_only=True):
     property: Annotated[
         Name,
         "the row of `ppc_properties` that holds the mod-time; default for the feature `checked_support_chat` only: "
-        f"`{DEFAULT_PROPERTY}`; another feature needs one of its own",
+        f"`{DEFAULT_PROPERTY}`; another feature needs its own property",
     ] = ""
     timezone: Annotated[str, "time zone of stored and given times that have no UTC offset"] = "UTC"
 
 
 class Apply(Section, frozen=True, kw_only=True):
-    """The pace of writing."""
+    """How fast the changes are written."""
 
     batch_size: Annotated[int, Meta(ge=1, le=30_000), "rows in one transaction, 1 to 30000"] = 1000
     pause: Annotated[Wait, "how long to wait between two batches on a shard"] = Wait.parse("0s")
@@ -100,7 +100,7 @@ class Run(Section, frozen=True, kw_only=True):
 class Records(Section, frozen=True, kw_only=True):
     """Where the records of applied changes are kept, for `history`, `explain` and `apply --undo`."""
 
-    dir: Annotated[str, "folder of the records; no records are kept without it"] = ""
+    dir: Annotated[str, "folder of the records; without it, no records are kept"] = ""
     keep: Annotated[Seconds, "how long a record is kept"] = Seconds.parse("90d")
 
 
@@ -113,27 +113,27 @@ class Metrics(Section, frozen=True, kw_only=True):
 
 
 class Monitoring(Section, frozen=True, kw_only=True):
-    """What `chatsync check` reports, and what it tolerates."""
+    """What `chatsync check` reports, and which drift it accepts."""
 
     host: Annotated[str, "the host in events of `check --format juggler`; default: the name of this machine"] = ""
     service: Annotated[Name, "the service in those events"] = "jobs.CheckedSupportChatSyncJob.working.production"
-    drift_tolerance: Annotated[Count, "with `check --drift`: so many outstanding changes are still OK"] = 0
+    drift_tolerance: Annotated[Count, "with `check --drift`: up to this many outstanding changes are OK"] = 0
     state_file: Annotated[
         str,
-        "file where `check` remembers since when the list waits; without it, only the last write of the list counts, "
-        "so a list that is written every hour never looks late",
+        "file in which `check` keeps since when the list has been waiting; without it, the waiting time starts again "
+        "at each write of the list, so a list that is written every hour never looks late",
     ] = ""
 
 
 class Logs(Section, frozen=True, kw_only=True):
-    """How JSON log lines name the job, so that a saved search finds them."""
+    """The names of the job in JSON log lines, so that saved searches find them."""
 
     service: Annotated[Name, "the field `service` of JSON log lines"] = "chatsync"
     method: Annotated[str, "the field `method` of JSON log lines; default: the name of the command"] = ""
 
 
 class Notify(Section, frozen=True, kw_only=True):
-    """A command that is run when the state of the job changes, and not on every run."""
+    """A command that runs when the state of the job changes (not on every run)."""
 
     command: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
@@ -146,7 +146,7 @@ class Notify(Section, frozen=True, kw_only=True):
 
 
 class People(Section, frozen=True, kw_only=True):
-    """How people outside the team are answered."""
+    """Sentences for people outside the team."""
 
     language: Annotated[
         str,
@@ -159,9 +159,9 @@ class DatabaseUrls(Section, frozen=True, kw_only=True):
     """The URLs of the databases: `mysql://user:password@host:port/schema`, or `sqlite:///FILE`."""
 
     dict: Annotated[str, "the database `ppcdict`"]
-    shards: Annotated[Mapping[str, str], "each shard of `ppc`, by its number in `shard_client_id`; all of them"]
+    shards: Annotated[Mapping[str, str], "each shard of `ppc`, by its number in `shard_client_id`; name all shards"]
     replicas: Annotated[
-        Mapping[str, str], "a replica of a shard, by the shard's number: its lag counts for `apply.max_lag`"
+        Mapping[str, str], "the URL of a replica of a shard, by the shard's number: `apply.max_lag` is about its lag"
     ] = {}
 
 
@@ -186,7 +186,7 @@ class File(Section, frozen=True, kw_only=True):
 
 
 class Databases(Section, frozen=True, kw_only=True):
-    """The databases: the dictionary, each shard, and a replica of a shard where lag matters."""
+    """The databases: the dict database, each shard, and replicas whose lag is watched."""
 
     dict: DatabaseUrl
     shards: Mapping[int, DatabaseUrl]
@@ -194,7 +194,7 @@ class Databases(Section, frozen=True, kw_only=True):
 
 
 class Traces(Section, frozen=True, kw_only=True):
-    """What says where a command leaves its traces, and for which feature."""
+    """The sections that say where a command writes logs, records and metrics, and for which feature."""
 
     feature: Feature
     records: Records
@@ -203,7 +203,7 @@ class Traces(Section, frozen=True, kw_only=True):
 
 
 class Settings(Traces, frozen=True, kw_only=True):
-    """The configuration, checked. Relative paths have become absolute, variables are filled in."""
+    """The checked configuration: relative paths made absolute, variables filled in."""
 
     path: Path
     exclusions: Exclusions

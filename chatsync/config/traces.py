@@ -1,6 +1,6 @@
-"""What says where a command leaves its traces, read also from a file that is wrong elsewhere.
+"""The sections about logs, records and metrics, read even if other sections of the file are wrong.
 
-So that a run which ends with a wrong configuration is seen in the metrics and the step log too.
+So a run that ends because of a wrong configuration is still visible in the metrics and the step log.
 """
 
 import tomllib
@@ -17,7 +17,7 @@ Kind = TypeVar("Kind", bound=Section)
 
 
 def read_traces(path: Path) -> Traces:
-    """Read the sections that can be read; the others are as if they were not there."""
+    """Read the sections that can be read; the others get their defaults."""
     try:
         raw = tomllib.loads(read_small(path))
         base = path.absolute().parent

@@ -1,4 +1,4 @@
-"""URLs of databases: how they are parsed, without ever showing a secret."""
+"""Parsing the URLs of databases without ever showing a secret."""
 
 import re
 from collections.abc import Mapping
@@ -12,32 +12,32 @@ from chatsync.redaction import keep_secret
 
 _RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
 _LOGIN_IN_FILE = re.compile(r":/{1,3}[^\s:/@\"']*:(.+)@")
-# A password may hold an "@", a "/" or a "?" as well. What follows it may not, except the values of the query.
+# A password may contain "@", "/" and "?". The parts after it may not, except the values of the query.
 _ADDRESS = re.compile(
     r"(?:(?P<login>.*?)@)?(?P<server>[^@/?]+)/(?P<schema>[^@/?]+)(?:\?(?P<query>(?:\w+=.*)?))?", re.DOTALL
 )
-# Without a server, the query has to name what leads to one: a socket, or a file of options.
+# A URL without a server must name a socket or an option file in its query.
 _LOCAL_ADDRESS = re.compile(r"(?:(?P<login>.*?)@)?(?P<server>)/(?P<schema>[^@/?]+)\?(?P<query>\w+=.*)", re.DOTALL)
 _OPTION_FILE = "read_default_file"
 _SOCKET = "unix_socket"
 _TLS_FILES = ("ssl_ca", "ssl_cert", "ssl_key")
 _FILES = (*_TLS_FILES, _OPTION_FILE)
 _LIST_OPTIONS = ("tls_versions", "tls_ciphersuites")
-# Beside the URL's own parts these would lead to another database, or open as another user, than the URL shows.
+# These options would lead to another database or user than the URL shows.
 _ADDRESS_OPTIONS = frozenset({
     "host", "port", "user", "password", "passwd", "password1", "password2", "password3",
     "database", "db", "dsn", "dns_srv", "failover", "option_files", "option_groups",
 })  # fmt: skip
-# With these the driver returns something else than numbers and texts, or connections that were used before.
+# With these options the driver returns other values than numbers and texts, or connections that were used before.
 _ROW_OPTIONS = frozenset({
     "raw", "use_unicode", "converter_class", "client_flags", "pool_name", "pool_size", "pool_reset_session",
 })  # fmt: skip
-# With these a server could ask for files of this machine.
+# With these options a server could read files of this machine.
 _FILE_OPTIONS = frozenset({"allow_local_infile", "allow_local_infile_in_path"})
 _REFUSED_OPTIONS = {
     **dict.fromkeys(_ADDRESS_OPTIONS, "write it into the URL itself: mysql://USER:PASSWORD@HOST:PORT/SCHEMA"),
-    **dict.fromkeys(_ROW_OPTIONS, "this program sets how rows are read; remove the option"),
-    **dict.fromkeys(_FILE_OPTIONS, "this program sends no files; remove the option"),
+    **dict.fromkeys(_ROW_OPTIONS, "chatsync sets how rows are read; remove the option"),
+    **dict.fromkeys(_FILE_OPTIONS, "chatsync sends no files; remove the option"),
 }
 _MYSQL = ("mysql", "mysql+mysqlconnector", "mariadb", "mariadb+mysqlconnector")
 _SQLITE = "sqlite"
@@ -45,11 +45,11 @@ _MYSQL_PORT = 3306
 _MAX_PORT = 65535
 
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
-_LONGEST_HOST = 253  # of a name in DNS
+_LONGEST_HOST = 253  # the limit of DNS
 
 
 def keep_secrets_in(text: str) -> None:
-    """Register the passwords of all URLs in the text of a configuration, wherever in it they stand."""
+    """Register the passwords of all URLs in the text of a configuration file, in any key."""
     for line in text.splitlines():
         for password in _LOGIN_IN_FILE.findall(line):
             if not VARIABLE.search(password):
@@ -60,8 +60,8 @@ def keep_secrets_in(text: str) -> None:
 def parse_url(url: str, *, base: Path) -> DatabaseUrl:
     """Split `url`, and only then fill in variables, so that a password may hold any character.
 
-    `base` is the folder that relative paths start from. Raises ValueError; its text never
-    repeats the URL, which may hold a password.
+    `base` is the folder that relative paths start from. Raises ValueError; its message never
+    repeats the URL, which may contain a password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in (*_MYSQL, _SQLITE):
@@ -83,8 +83,8 @@ def _mysql(rest: str, *, base: Path) -> DatabaseUrl:
     if split is None:
         raise ValueError("a mysql:// URL needs a host and a schema: mysql://USER:PASSWORD@HOST:PORT/SCHEMA")
     user, colon, password = (split["login"] or "").partition(":")
-    if not colon and "/" in user:  # not repeated: what follows is the password
-        raise ValueError("a mysql:// URL parts user and password by a colon: mysql://USER:PASSWORD@HOST:PORT/SCHEMA")
+    if not colon and "/" in user:  # the URL is not shown: it contains the password
+        raise ValueError("a mysql:// URL needs a colon after the user: mysql://USER:PASSWORD@HOST:PORT/SCHEMA")
     options = _options(split["query"] or "", base=base)
     file = Path(str(options.pop(_OPTION_FILE))) if _OPTION_FILE in options else None
     defaults = read_option_file(file) if file else {}
@@ -120,7 +120,7 @@ def _check_login(options: Mapping[str, Option], *, is_local: bool) -> None:
 
 
 def _place(server: str, socket: str, defaults: Mapping[str, str]) -> tuple[str, int, str]:
-    """Return host, port and socket; those of an option file count only where the URL names none."""
+    """Return host, port and socket; those of an option file are used only if the URL has none."""
     if server and socket:
         raise ValueError(f"option {_SOCKET}: a socket takes the place of the host: mysql:///SCHEMA?{_SOCKET}=FILE")
     if not server and not socket:
@@ -135,7 +135,7 @@ def _place(server: str, socket: str, defaults: Mapping[str, str]) -> tuple[str, 
 
 
 def _tls_of(defaults: Mapping[str, str]) -> dict[str, Option]:
-    """Return what an option file says of TLS, in the driver's words; other options are for other programs."""
+    """Return the TLS options of an option file under the driver's names; other options are for other programs."""
     return {name: str(Path(defaults[name]).expanduser()) for name in _TLS_FILES if defaults.get(name)}
 
 
@@ -156,12 +156,12 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
         value = _option(name, raw)
         if name in _REFUSED_OPTIONS:
             raise ValueError(f"option {name}: {_REFUSED_OPTIONS[name]}")
-        if name == _SOCKET:  # may be missing: its server is down
+        if name == _SOCKET:  # the file may be missing while its server is down
             options[name] = str((base / value).absolute())
         elif name in _FILES:
             path = (base / Path(value).expanduser()).absolute()
-            if not path.is_file():  # the driver would go on without it
-                shown = path if value == raw else raw  # what a variable holds may be a secret
+            if not path.is_file():  # the driver would ignore that
+                shown = path if value == raw else raw  # the value of a variable may be a secret
                 raise ValueError(f"option {name}: there is no file {shown}")
             options[name] = str(path)
         elif name in _LIST_OPTIONS:
@@ -174,7 +174,7 @@ def _options(query: str, *, base: Path) -> dict[str, Option]:
 
 
 def _option(name: str, raw: str) -> str:
-    """Fill in one option's value. What came from a variable, and any password, is never shown."""
+    """Fill in one option's value. Values of variables and passwords are never shown."""
     value = valid_text(fill_in(raw))
     if value != raw or "pass" in name:
         keep_secret(value)
@@ -184,9 +184,9 @@ def _option(name: str, raw: str) -> str:
 
 
 def check_cluster(proxy: str) -> None:
-    """Check how a YT cluster is named: a name, `host:port`, or an http(s) URL with nothing else in it; empty is fine.
+    """Check the address of a YT cluster: a name, `host:port`, or an http(s) URL without other parts; empty is valid.
 
-    Raises ValueError, which does not repeat what may be a password.
+    Raises ValueError; its message does not repeat what may be a password.
     """
     expected = "expected a cluster's name or the http(s) URL of its proxy"
     if "@" in proxy:
@@ -203,6 +203,6 @@ def check_cluster(proxy: str) -> None:
 
 
 def check_table_path(path: str, *, key: str) -> None:
-    """Raise ValueError for more than a path: the lock is on the whole table, and so are the row count and the read."""
+    """Raise ValueError for more than a path: lock, row count and read are about the whole table."""
     if _RICH_PATH.search(path):
-        raise ValueError(f"{key}: expected the path of a table alone, without attributes, columns or ranges of rows")
+        raise ValueError(f"{key}: expected only the path of a table, without attributes, columns or row ranges")

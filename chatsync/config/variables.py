@@ -1,4 +1,4 @@
-"""The value of each `${…}` in the configuration: an environment variable, or the content of a file."""
+"""Values of `${…}` in the configuration: environment variables, or the content of a file."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def read_small(path: Path, *, encoding: str = "utf-8-sig") -> str:
 def value_of(name: str) -> str:
     """Return the value of `${NAME}` or `${file:/PATH}`. Raises ValueError that names what is missing.
 
-    The last line end of a file is not part of its value: an editor adds it.
+    The line end at the end of a file is not part of the value, because editors add it.
     """
     if name.startswith(_FILE):
         return _content(Path(name.removeprefix(_FILE)))
@@ -45,15 +45,15 @@ def _content(path: Path) -> str:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(f"{where}: cannot read the file: {error.strerror}") from None
-    except RuntimeError:  # a "~" of an unknown user
+    except RuntimeError:  # "~" with an unknown user
         raise ValueError(f"{where}: there is no such home directory") from None
     if len(content) > _MAX_BYTES:
         raise ValueError(f"{where}: the file is longer than {_MAX_BYTES} bytes")
     try:
         value = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:  # not repeated: it holds part of the file
+    except UnicodeDecodeError:  # its text is not shown, because it contains part of the file
         raise ValueError(f"{where}: expected text in UTF-8") from None
-    keep_secret(value)  # what has a file of its own is one
+    keep_secret(value)  # a value in its own file is a secret
     return value
 
 
@@ -63,13 +63,13 @@ def fill_in(text: str) -> str:
 
 
 def fill_in_part(text: str) -> str:
-    """Decode one part of a split URL: percent-escapes in the configuration count, those in a value don't."""
+    """Fill in one part of a split URL; percent escapes are decoded in the URL, but not in filled-in values."""
     pieces = VARIABLE.split(text)
     return valid_text("".join(value_of(piece) if at % 2 else unquote(piece) for at, piece in enumerate(pieces)))
 
 
 def valid_text(text: str) -> str:
-    """Return a text that files, databases and the cluster can take. Raises ValueError for any other."""
+    """Return the text if files, databases and the cluster can store it. Raises ValueError if not."""
     if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode("utf-8")):
         raise ValueError("expected a text without NUL in valid UTF-8")
     return text

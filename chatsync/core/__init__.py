@@ -1,4 +1,4 @@
-"""The rules of the job, and the values they are about. Pure: no I/O, no clock, no driver.
+"""The rules of the job and the values that they work on. Pure: no I/O, no clock, no driver.
 
 Other folders import these names from here; the modules inside import each other.
 """

@@ -1,4 +1,4 @@
-"""Sets of client ids: made of numbers by the million, of all shards, cut into pieces, counted and named in messages."""
+"""Sets of client ids: making them from millions of numbers, joining, splitting, counting, and naming in messages."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MAX_CLIENT_ID = 2**32 - 1  # clients_features.ClientID is INT UNSIGNED
 
 MAX_LIST_ID = 2**63 - 1
 
-DEFAULT_LIMIT = 20  # clients that a table for people lists
+DEFAULT_LIMIT = 20  # how many clients a table for people lists
 
-# A 64-bit bitmap in the portable format is a list of 32-bit ones; this begins one with the single
-# entry of key 0 (RoaringFormatSpec, "Extension for 64-bit implementations").
+# A 64-bit bitmap in the portable format is a list of 32-bit bitmaps. This is the start of a list with one
+# entry, for key 0 (RoaringFormatSpec, "Extension for 64-bit implementations").
 _ONE_BITMAP = struct.pack("<QI", 1, 0)
 
 # How many numbers are gathered at most, 64 MB, and how many of them become a set at once.
@@ -54,20 +54,20 @@ def total(sets: Mapping[int, BitMap64]) -> int:
 
 
 def storable(ids: BitMap64) -> BitMap64:
-    """Keep the ids that the databases' columns can hold; only these ever reach a statement."""
+    """Return the ids that fit the databases' columns; no other id is used in a statement."""
     kept = BitMap64(ids)
     kept.remove_range(MAX_CLIENT_ID + 1, MAX_LIST_ID + 1)
     return kept
 
 
 def chunks(ids: BitMap64, size: int) -> Iterator[BitMap64]:
-    """Cut a set into ascending pieces of at most `size` ids."""
+    """Split a set into pieces of at most `size` ids, in ascending order."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]
 
 
 def some(ids: BitMap64, count: int = 3) -> str:
-    """Name a few clients of a set, for messages."""
+    """Format the first few ids of a set for a message."""
     first = ", ".join(str(number) for number in ids[:count])
     return f"{first}, …" if len(ids) > count else first
 
@@ -114,8 +114,8 @@ class IdGatherer:
 def parse_lines(lines: bytes) -> npt.NDArray[np.int64] | None:
     r"""Read whole lines of one id each, all ended by `\n`, in their order and with doubles.
 
-    Returns None when any line is something else than an id below 2^63 - 1: numpy alone would accept
-    signs, spaces and empty lines, and make 2^63 - 1 of what is larger.
+    Returns None when any line is not an id below 2^63 - 1. Numpy alone would accept signs, spaces and
+    empty lines, and would turn larger numbers into 2^63 - 1.
     """
     if lines.translate(None, b"0123456789\n"):
         return None
@@ -127,7 +127,7 @@ def parse_lines(lines: bytes) -> npt.NDArray[np.int64] | None:
 
 
 def bitmap_of(numbers: npt.NDArray[np.integer[Any]]) -> BitMap64:
-    """Make a set of numbers: ascending ones go in several times faster, and so do those of 32 bits."""
+    """Make a set from numbers; sorted numbers and 32-bit numbers are added several times faster."""
     is_small = not len(numbers) or bool(numbers.max() <= MAX_CLIENT_ID)
     numbers = numbers.astype("u4" if is_small else "u8", copy=False)
     if not (numbers[1:] >= numbers[:-1]).all():

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from chatsync.core.client_sets import IdsByShard
     from chatsync.core.numbers import Ids
 
-# A client that moves leaves its row behind: a few clients of other shards are normal on any shard. It takes so many
-# to speak of a wrong shard, where none of the clients found there live there, and where only the smaller part does.
+# When a client moves, its row stays on the old shard, so a few clients of other shards are normal on any shard. These
+# are the smallest numbers that show a wrong shard: if no client found there lives there, and if less than half do.
 _ALL = 5
 _MOST = 20
 

@@ -28,9 +28,9 @@ Keep = Callable[[Rejected], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ListVersion:
-    """One version of the exclusion list, as known before a row of it is read.
+    """One version of the exclusion list: what is known before its rows are read.
 
-    `rows` is None for a file, whose rows are not counted by then.
+    `rows` is None for a file, because its rows are not counted yet.
     """
 
     source: str
@@ -41,9 +41,9 @@ class ListVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class ExclusionList:
-    """One version of the exclusion list, read whole.
+    """One version of the exclusion list, read completely.
 
-    `rows` = `len(ids)` + `duplicates` + `rejected_count`; `rejected` holds the first of them.
+    `rows` = `len(ids)` + `duplicates` + `rejected_count`; `rejected` holds the first rejected rows.
     """
 
     version: ListVersion
@@ -56,9 +56,9 @@ class ExclusionList:
 
 @dataclass(frozen=True, kw_only=True)
 class Diff:
-    """Which clients are to be turned off and on, each on the shard where it lives, and what counts for nothing.
+    """The clients to turn off and on, each on the shard where it lives, and the clients and rows that are ignored.
 
-    `unknown` are listed clients that live on no shard. `strays` are, by shard, the rows that say off of
+    `unknown` are listed clients that live on no shard. `strays` are, for each shard, the off rows of
     clients that do not live there. `off_before` are all off rows of each shard.
     """
 
@@ -70,11 +70,11 @@ class Diff:
 
     @property
     def off_now(self) -> int:
-        """How many clients are off: their row on the shard where they live says so."""
+        """How many clients are off: only the row on the shard where a client lives counts."""
         return sum(rows.count for rows in self.off_before.values()) - sum(rows.count for rows in self.strays.values())
 
 
 def strays_of(off: IdsByShard, homes: IdsByShard) -> dict[int, OffRows]:
-    """Return the off rows on each shard of clients that do not live there, where there are any."""
+    """Return, for each shard that has any, the off rows of clients that do not live there."""
     strays = {shard: ids - homes.get(shard, BitMap64()) for shard, ids in off.items()}
     return {shard: OffRows.of(ids) for shard, ids in sorted(strays.items()) if ids}

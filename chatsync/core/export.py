@@ -1,7 +1,8 @@
-"""What holds for a feature state that comes from an export: when it may be used, and what refuses a plan of it. Pure.
+"""The rules for a feature state from an export: when the export may be used, and when a plan from it is refused. Pure.
 
-A stale export causes no wrong change, since the list alone decides both ways. It makes a diff miss changes that
-`apply` made after it: so the last of these must be older than the export. `apply` notes its time in a property.
+A stale export never causes a wrong change, because every difference is confirmed in the databases. But a diff would
+miss what `apply` changed after the export was made, so the last apply must be older than the export. `apply` writes
+its time into a property.
 """
 
 import re
@@ -20,21 +21,21 @@ _LIVE = "`chatsync diff --live` reads the databases instead"
 
 @dataclass(frozen=True, kw_only=True)
 class LastApply:
-    """What `apply` notes: until when it may have committed, and the trace id of its plan.
+    """The time of the last apply, after which it committed nothing, and the trace id of its plan.
 
-    While it is under way that is the latest time at which it can, and later the time of its end.
+    While the apply runs, this is the latest time at which it can commit; at its end, it becomes the end time.
     """
 
     time: datetime
     trace_id: str = ""
 
     def __str__(self) -> str:
-        """Write it as it stands in the property."""
+        """Format the value for the property."""
         return f"{format_time(self.time)} {self.trace_id}".strip()
 
 
 def parse_last_apply(raw: str | None, *, name: str, where: str, timezone: tzinfo) -> LastApply:
-    """Read the property. Raises PropertyError when it holds no time: that is not "nothing was ever applied"."""
+    """Read the property. Raises PropertyError when it is not a time, as that does not mean "nothing was applied"."""
     parts = (raw or "").strip().split(" ")
     trace_id = parts.pop() if _TRACE_ID.fullmatch(parts[-1]) else ""
     moment = " ".join(parts)
@@ -43,20 +44,19 @@ def parse_last_apply(raw: str | None, *, name: str, where: str, timezone: tzinfo
     except ValueError:
         shown = "NULL" if raw is None else repr(raw[:60])
         raise PropertyError(
-            f"property {name} in {where} holds {shown}, which is not the time of the last apply, so that no export "
-            "can be used",
+            f"property {name} in {where} holds {shown}, which is not a time of an apply, so no export can be used",
             way_out=f"{_LIVE}, and the next apply writes the property again",
         ) from None
 
 
 def why_unusable(as_of: datetime, *, last_apply: LastApply | None, now: datetime, limits: Limits) -> str:
-    """Return why an export must not be used; empty where it may. `now` is the dict database's clock."""
+    """Return why an export must not be used; empty if it may be used. `now` is the dict database's clock."""
     if age := _too_old(as_of, now=now, limits=limits):
         return age
     if as_of > now:
-        return f"{_as_of(as_of)}, ahead of the clock of the dict database, {short_time(now)}"
+        return f"{_as_of(as_of)}, later than the clock of the dict database, {short_time(now)}"
     if last_apply is None:
-        return "no apply has noted its time yet, so that changes may be younger than the export"
+        return "no apply has written its time yet, so there may be changes later than the export"
     if as_of <= last_apply.time:
         return f"{_as_of(as_of)}, not after the last apply, {short_time(last_apply.time)}"
     return ""
@@ -74,22 +74,22 @@ def _too_old(as_of: datetime, *, now: datetime, limits: Limits) -> str:
 
 
 def stale(why: str) -> RefusedError:
-    """Return the error for an export that may not be used where nothing else may be either."""
+    """Return the error for an export that may not be used when export.when_stale is "refuse"."""
     return RefusedError(why, way_out=f'{_LIVE}; export.when_stale = "refuse" forbids it without that option')
 
 
 def export_objections(plan: Plan, *, now: datetime, limits: Limits) -> Iterator[ChatsyncError]:
-    """List what speaks against a plan from an export: its age by now, and how much of it was not true."""
+    """List the objections to a plan from an export: the export's age, and too many contradicted differences."""
     if (export := plan.state_from) is None:
         return
     if age := _too_old(export.time, now=now, limits=limits):
         yield RefusedError(age, way_out=_LIVE)
     if contradicted := _contradicted(export, limits):
-        yield RefusedError(contradicted, way_out=f"{_LIVE}; no option lifts this")
+        yield RefusedError(contradicted, way_out=f"{_LIVE}; no option overrides it")
 
 
 def _contradicted(export: PlanExport, limits: Limits) -> str:
-    """Return that the databases contradict too much: an export of another feature, an old one, or a part of one."""
+    """Return the message for too many contradictions (wrong feature, old or incomplete export); else empty."""
     count, differences = export.contradicted, export.confirmed + export.contradicted
     if count <= limits.free or count * 100 <= limits.contradicted_percent * differences:
         return ""
@@ -101,11 +101,11 @@ def _contradicted(export: PlanExport, limits: Limits) -> str:
 
 
 def check_last_apply(plan: Plan, last_apply: LastApply | None) -> None:
-    """Refuse a plan from an export once anything else was applied since its `diff`. Raises OutOfDateError."""
+    """Refuse a plan from an export if anything else was applied after its `diff`. Raises OutOfDateError."""
     if (export := plan.state_from) is None:
         return
     if last_apply is None:
-        raise OutOfDateError("the time of the last apply, which its `diff` saw, is gone")
+        raise OutOfDateError("the time of the last apply, which its `diff` saw, is no longer in the property")
     if str(last_apply) != export.last_apply and last_apply.trace_id != plan.trace_id:
         since = f"another apply wrote at {short_time(last_apply.time)}"
-        raise OutOfDateError(f"{since}, and the export that it was made from is as of {short_time(export.time)}")
+        raise OutOfDateError(f"{since}, and the plan was made from an export as of {short_time(export.time)}")

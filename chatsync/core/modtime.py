@@ -1,4 +1,4 @@
-"""The mod-time: what it means for a list at a given moment, and the words for that. Pure."""
+"""The mod-time: what it means for a list at a given moment, and the messages about it. Pure."""
 
 import enum
 from dataclasses import dataclass
@@ -36,10 +36,10 @@ def is_disabled(modtime: datetime | None, *, now: datetime) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredModTime:
-    """The mod-time as the dict database holds it, with that database's clock, both of one moment.
+    """The mod-time in the dict database and that database's clock, read in one statement.
 
-    `last_change` is the second in which the value was written. It is None where there is no value, or
-    where the time of writing is unknown.
+    `last_change` is the second in which the value was written. It is None if there is no value, or
+    if the time of writing is unknown.
     """
 
     modtime: datetime | None
@@ -53,7 +53,7 @@ class StoredModTime:
 
     @property
     def is_expired_switch(self) -> bool:
-        """Whether the value disabled the job when it was written and does so no longer.
+        """Whether the value disabled the job when it was written, and no longer does.
 
         Such a value says nothing about what was synced. The job itself never writes a time ahead of
         the database's clock, so a value a whole second later than `last_change` is an operator's.
@@ -65,7 +65,7 @@ class StoredModTime:
 
 @dataclass(frozen=True, kw_only=True)
 class DictState(StoredModTime):
-    """What the dict database says in one statement: the feature, the mod-time and its own clock."""
+    """The feature, the mod-time and the clock of the dict database, read in one statement."""
 
     feature_id: int
 
@@ -101,7 +101,7 @@ def modtime_state(stored: StoredModTime, *, list_time: datetime) -> ModTimeState
 
 
 def waiting_since(stored: StoredModTime, *, list_time: datetime) -> datetime:
-    """Return since when a list that is newer waits: since it was modified, or since the switch-off expired."""
+    """Return since when a newer list has been waiting: since it was modified, or since the switch-off expired."""
     if stored.modtime is not None and stored.is_expired_switch:
         return max(list_time, stored.modtime)
     return list_time
@@ -113,7 +113,7 @@ def until(modtime: datetime) -> str:
 
 
 def modtime_meaning(stored: StoredModTime, *, list_time: datetime) -> str:
-    """Return in a few words what the mod-time means for a list."""
+    """Return a short text about what the mod-time means for a list."""
     state, modtime = modtime_state(stored, list_time=list_time), stored.modtime
     if modtime is None:
         return "not set: no list was ever synced"
@@ -129,19 +129,19 @@ def modtime_meaning(stored: StoredModTime, *, list_time: datetime) -> str:
 
 
 def effect(modtime: datetime, *, now: datetime) -> str:
-    """Return what a mod-time that an operator has set does to the job."""
+    """Return the effect on the job of a mod-time that an operator has set."""
     if is_disabled(modtime, now=now):
         return f"the job is off {until(modtime)}"
     if modtime == NEVER:
         return "the job is on: the next run syncs the list, whatever its time"
     return (
         f"the job is ON, as this time is {short_span(now - modtime)} ago: the next run syncs a list that was modified "
-        "after it, and takes one of exactly this time as synced"
+        "after it; a list of exactly this time counts as synced"
     )
 
 
 def disabled_message(modtime: datetime) -> str:
-    """Return that the job is disabled, until when, and how to enable it."""
+    """Return the message that the job is disabled, until when, and how to enable it."""
     return (
         f"the job is disabled {until(modtime)} by its mod-time, {format_time(modtime)}; "
         "`chatsync set-modtime --reset` switches it on again"
@@ -149,7 +149,7 @@ def disabled_message(modtime: datetime) -> str:
 
 
 def older_message(stored: StoredModTime, *, list_time: datetime) -> str:
-    """Return what happens with a list older than the one that was synced, and the way out."""
+    """Return the message about a list that is older than the synced one: what happens, and the way out."""
     synced = format_time(stored.modtime) if stored.modtime else "not set"
     return (
         f"the list of {format_time(list_time)} is older than the one that was synced, mod-time {synced}: "
@@ -164,10 +164,10 @@ def check_enabled(stored: StoredModTime) -> None:
 
 
 def check_modtime(*, seen: datetime | None, state: StoredModTime, list_time: datetime) -> None:
-    """Let a run go on only while the mod-time is what its `diff` saw and no later list was synced.
+    """Check that the mod-time is still the one that `diff` saw, and that no later list was synced.
 
-    Raises DisabledError for a time in the future of the dict database's clock, and OutOfDateError for
-    a mod-time that has moved since or that is later than the plan's list.
+    Raises DisabledError for a mod-time later than the dict database's clock, and OutOfDateError for
+    one that has changed since `diff` or is later than the plan's list.
     """
     check_enabled(state)
     if state.modtime != seen:
@@ -176,6 +176,6 @@ def check_modtime(*, seen: datetime | None, state: StoredModTime, list_time: dat
     if state.modtime and modtime_state(state, list_time=list_time) is ModTimeState.LIST_IS_OLDER:
         listed, synced = format_time(list_time), format_time(state.modtime)
         raise OutOfDateError(
-            f"its list is of {listed}, and by the mod-time one of {synced} is synced",
+            f"its list is of {listed}, but a later one, of {synced}, was synced already",
             way_out=f"if the older list is the right one, {_RESET}",
         )

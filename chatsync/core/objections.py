@@ -1,4 +1,4 @@
-"""Everything that speaks against a plan, in the one order in which `apply` asks. Pure."""
+"""All reasons to refuse a plan, in the one order in which `apply` checks them. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ _FEW_OFF = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Objection:
-    """One reason why a plan is refused: the error that says so, and the option that lifts it (None: none does).
+    """One reason to refuse a plan: the error, and the option that overrides it (None if no option does).
 
-    `is_lifted`: that option was given, so the plan is accepted all the same. `limit` is the key of the limit
-    that is broken, without its section, or `empty` or `no_ids`; empty where it is no limit.
+    `is_lifted`: that option was given, so this objection does not refuse the plan. `limit` is the key of the
+    exceeded limit in its section, or `empty` or `no_ids`; empty if it is not about a limit.
     """
 
     error: ChatsyncError
@@ -53,10 +53,10 @@ class Objection:
 def objections_to(
     plan: Plan, settings: Settings, *, now: datetime, state: DictState | None = None, lifting: Collection[str] = ()
 ) -> list[Objection]:
-    """List what speaks against applying the plan now; the first that stands is what `apply` ends with.
+    """List the objections to applying the plan now; `apply` ends with the first that no given option overrides.
 
-    `now` is this machine's clock; `state` is None where the databases are not asked; `lifting` are the
-    options given that lift limits.
+    `now` is this machine's clock. `state` is None if the databases are not asked. `lifting` are the
+    given options that override limits.
     """
     return [
         *plan_objections(plan, settings, now=now),
@@ -66,7 +66,7 @@ def objections_to(
 
 
 def raise_first(found: Iterable[Objection]) -> None:
-    """Raise the first objection that is not lifted. Limits are told together: all that stand in one error."""
+    """Raise the first objection that is not overridden. All exceeded limits are named in one error."""
     standing = [objection for objection in found if not objection.is_lifted]
     if not standing:
         return
@@ -77,7 +77,7 @@ def raise_first(found: Iterable[Objection]) -> None:
 
 
 def plan_objections(plan: Plan, settings: Settings, *, now: datetime) -> list[Objection]:
-    """List what the plan itself shows: made for something else, too old, or that the job is disabled."""
+    """List the objections found in the plan itself: another feature or databases, its age, a disabled job."""
     max_age = timedelta(seconds=settings.limits.plan_max_age)
     errors = (
         *_wrong_target(plan, feature=settings.feature.name, databases=settings.databases),
@@ -89,9 +89,9 @@ def plan_objections(plan: Plan, settings: Settings, *, now: datetime) -> list[Ob
 
 
 def state_objections(plan: Plan, state: DictState) -> list[Objection]:
-    """List what the dict database shows: another feature id, the kill switch, a mod-time that has moved.
+    """List the objections found in the dict database: another feature id, the kill switch, a changed mod-time.
 
-    A plan whose sides were not read changes nothing, so nothing speaks against it.
+    A plan made without reading both sides changes nothing, so there is no objection to it.
     """
     if not plan.was_read:
         return []
@@ -104,18 +104,18 @@ def state_objections(plan: Plan, state: DictState) -> list[Objection]:
 
 
 def feature_objections(plan: Plan, state: DictState) -> list[Objection]:
-    """List that the feature has another id by now: then its rows are not those that count."""
+    """Return an objection if the feature now has another id: then the plan is about other rows."""
     if plan.feature.id == state.feature_id:
         return []
-    ids = f"feature {plan.feature.name} has id {state.feature_id}, in the plan {plan.feature.id}"
+    ids = f"feature {plan.feature.name} has id {state.feature_id}, but the plan says {plan.feature.id}"
     return [Objection(error=OutOfDateError(ids))]
 
 
 def _wrong_target(plan: Plan, *, feature: str, databases: Databases) -> Iterator[ChatsyncError]:
     if plan.feature.name != feature:
-        yield OutOfDateError(f"it is for feature {plan.feature.name}, the configuration for {feature}")
+        yield OutOfDateError(f"it is for feature {plan.feature.name}, but the configuration is for {feature}")
     if plan.target != fingerprint(databases) or not {*plan.turn_off, *plan.turn_on} <= set(databases.shards):
-        yield OutOfDateError("it is for other databases than [databases] names: shards, hosts or schemas differ")
+        yield OutOfDateError("it is not for the databases in [databases]: shards, hosts or schemas differ")
 
 
 def _wrong_age(age: timedelta, *, max_age: timedelta) -> Iterator[ChatsyncError]:
@@ -132,8 +132,8 @@ def _disabled(plan: Plan) -> Iterator[ChatsyncError]:
 def limit_objections(plan: Plan, limits: Limits, *, lifting: Collection[str] = ()) -> Sequence[Objection]:
     """List every limit that the plan breaks, in the order of the configuration.
 
-    A plan whose sides were not read has no changes and breaks none. An undo comes from a record and
-    not from a list, so only the limits on changes hold for it.
+    A plan made without reading both sides has no changes and breaks no limit. An undo comes from a
+    record and not from a list, so only the limits on changes apply to it.
     """
     if not plan.was_read:
         return []
@@ -142,13 +142,13 @@ def limit_objections(plan: Plan, limits: Limits, *, lifting: Collection[str] = (
 
 
 def _refusal(what: str, limit: str, lifted_by: str | None, lifting: Collection[str]) -> Objection:
-    way_out = f"{lifted_by} lifts it" if lifted_by else "no option lifts this"
+    way_out = f"{lifted_by} overrides it" if lifted_by else "no option overrides it"
     error = RefusedError(f"{what}; {way_out}")
     return Objection(error=error, limit=limit, lifted_by=lifted_by, is_lifted=lifted_by in lifting)
 
 
 def _wrong_list(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterator[Objection]:
-    """Find signs that this is the wrong list: empty, without a known client, full of other things."""
+    """Find signs that this is the wrong list: it is empty, or lacks a known client, or most rows are no client ids."""
     listed = plan.exclusions
     clients, rows = listed.clients or 0, listed.rows or 0
     if not rows:
@@ -179,7 +179,7 @@ def are_too_many_rejected(count: int, rows: int, limits: Limits) -> bool:
 
 
 def _too_many_rejected(listed: PlanExclusions, rows: int, limits: Limits, lifting: Collection[str]) -> Objection:
-    """Return the objection to rejected rows. Where they are most of the list, it names their form and no option."""
+    """Return the objection to rejected rows; if they are most of the list, it says what is probably wrong with it."""
     count = listed.rejected_count
     limit = f"limits.rejected_percent = {limits.rejected_percent:g}"
     what = f"{count} of {counted(rows, 'row')} hold no client id, {_share(count, rows)}, over {limit}"
@@ -192,7 +192,7 @@ def _too_many_rejected(listed: PlanExclusions, rows: int, limits: Limits, liftin
 def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterator[Objection]:
     off_now = plan.off_now or 0
     on, off = union(plan.turn_on), union(plan.turn_off)
-    # Strays included: a plan that claims many of them must not get below the few that `free` covers.
+    # Strays are added, so that a plan with many of them can't fall below the number that `free` covers.
     mostly_on = off_now + sum(plan.stray_counts.values()) >= _FEW_OFF and len(on) * 2 > off_now
     percentages_count = len(on) + len(off) > limits.free or mostly_on
     for action, clients, percent, most in (
@@ -211,7 +211,7 @@ def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> I
 
 
 def _too_many(part: int, percent: float, whole: int, *, free: int) -> bool:
-    """Whether a part of the list is over its percentage; up to `free` are exempt, unless they are more than half."""
+    """Decide whether too much of the list is affected; up to `free` are exempt, unless they are more than half."""
     return _over(part, percent, whole) and (part > free or part * 2 > whole)
 
 
@@ -221,6 +221,6 @@ def _over(part: int, percent: float, whole: int) -> bool:
 
 def _share(part: int, whole: int) -> str:
     if not whole:
-        return "out of all proportion"
+        return "more than any percentage"
     percent = part * 100 / whole
     return f"{percent:.3g} %" if percent < 100 else f"{percent:.0f} %"  # noqa: PLR2004  # .3g would say 1.75e+03

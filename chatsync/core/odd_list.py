@@ -1,4 +1,4 @@
-"""What is wrong with a list most of whose rows hold no client id, told by the rows that were kept. Pure."""
+"""What is probably wrong with a list in which most rows are no client ids, judged by the first rejected rows. Pure."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ _REASONS = {
 
 
 def form_of(rejected: Sequence[Rejected]) -> str:
-    """Name the form that most of the rejected rows have in common, with the first row as an example."""
+    """Return what most of the rejected rows have in common, with the first row as an example."""
     if not rejected:
         return "no row was kept to show why"
     first = rejected[0]
@@ -37,4 +37,4 @@ def _form(row: Rejected) -> str:
             return form
     if "the header has" in row.reason:
         return "its rows have more or fewer cells than the header; is there a comma in a cell without quotes?"
-    return _REASONS.get(row.reason, "the column holds something else than ids")
+    return _REASONS.get(row.reason, "the column does not hold client ids")

@@ -1,4 +1,4 @@
-"""The rows that say off on a shard, as a count and a hash that adds up: what a plan expects of a shard. Pure."""
+"""The off rows of a shard as a count and an additive hash: what a plan expects to find on a shard. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from chatsync.core.numbers import Ids
 
 # The hash is two XORs over all ids, of `id * SPREAD` and of `((id * SPREAD >> 32) + id) * MIX`. The first is different
-# for every id; the carries of the addition keep the second one from being linear. With these factors no product of a
-# 32-bit id reaches 2^63, so that MySQL, MariaDB, SQLite and numpy all compute the same.
+# for every id; the carries of the addition make the second one non-linear. With these factors no product of a 32-bit id
+# reaches 2^63, so MySQL, MariaDB, SQLite and numpy all compute the same values.
 SPREAD = 1_821_285_621
 MIX = 625_341_585
 
@@ -29,27 +29,27 @@ _CHUNK = 500_000
 
 
 class OffRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many rows say off, and the hash over their ids, in 32 hexadecimal digits."""
+    """The number of off rows, and the hash of their client ids in 32 hexadecimal digits."""
 
     count: Annotated[int, msgspec.Meta(ge=0)]
     hash: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 
     @classmethod
     def from_xors(cls, count: int, spread: int, mix: int) -> Self:
-        """Take what a server computed over its rows."""
+        """Make the value from what a server computed over its rows."""
         return cls(count=count, hash=f"{spread:016x}{mix:016x}")
 
     @classmethod
     def of(cls, ids: BitMap64 | Ids) -> Self:
-        """Compute the same over a set of ids."""
+        """Compute the value for a set of ids."""
         return cls.from_xors(len(ids), *_xors(ids))
 
     def plus(self, ids: BitMap64) -> OffRows:
-        """Return the same rows with those of other clients added."""
+        """Return these rows with the rows of other clients added."""
         return self._changed(ids, len(ids))
 
     def minus(self, ids: BitMap64) -> OffRows:
-        """Return the same rows without those of clients that are among them."""
+        """Return these rows without those of `ids`, all of which must be among them."""
         return self._changed(ids, -len(ids))
 
     def _changed(self, ids: BitMap64, count: int) -> OffRows:
@@ -77,11 +77,11 @@ def _blocks(ids: BitMap64 | Ids) -> Iterator[npt.NDArray[np.uint64]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """How the off rows of a shard differ from those that a plan expects.
+    """The difference between the off rows of a shard and those that a plan expects.
 
-    `undone` are the plan's own changes that are not in place. `surplus` is how many other clients are
-    off beyond those that `diff` saw, negative where some are missing; `are_others` tells whether the
-    other clients differ at all, as they may with a surplus of 0.
+    `undone` are the plan's own changes that have not been made. `surplus` is how many more of the other
+    clients are off than `diff` saw (negative: fewer). `are_others` is true if the set of these clients
+    changed at all, which is possible with a surplus of 0.
     """
 
     undone: int
@@ -89,7 +89,7 @@ class Deviation:
     are_others: bool
 
     def __str__(self) -> str:
-        """Return how many other clients are too many or missing."""
+        """Return how many of the other clients are too many or missing."""
         if self.surplus > 0:
             return f"{counted(self.surplus, 'other client')} too many"
         if self.surplus < 0:
@@ -98,7 +98,7 @@ class Deviation:
 
 
 def deviation(*, before: OffRows, now: OffRows, turn_off: BitMap64, turn_on: BitMap64, off_now: BitMap64) -> Deviation:
-    """Compare a shard with what `diff` saw, apart from the plan's own clients; `off_now` are those of them now off."""
+    """Compare a shard with what `diff` saw, leaving out the plan's own clients; `off_now` are those of them now off."""
     others_before, others_now = before.minus(turn_on), now.minus(off_now)
     return Deviation(
         undone=len(turn_off - off_now) + len(turn_on & off_now),

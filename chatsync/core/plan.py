@@ -1,4 +1,4 @@
-"""The plan: a diff as a value that can be saved, read again, reviewed, and refused. Pure."""
+"""The plan: a diff as a value that can be saved, loaded, reviewed and refused. Pure."""
 
 import hashlib
 import json
@@ -41,8 +41,8 @@ class PlanFeature(_Part, frozen=True, kw_only=True):
 class PlanExclusions(_Part, frozen=True, kw_only=True):
     """The version of the list that the plan was made from.
 
-    `clients` and `duplicates` are null when the rows were not read, and `rows` when it is not known.
-    `present` and `missing` are the clients of `limits.must_contain`, by whether the list holds them.
+    `clients` and `duplicates` are null when the rows were not read; `rows` is null when it is not known.
+    `present` and `missing` are the clients of `limits.must_contain` that the list holds and lacks.
     """
 
     source: str
@@ -58,12 +58,12 @@ class PlanExclusions(_Part, frozen=True, kw_only=True):
 
 
 class PlanExport(_Part, frozen=True, kw_only=True):
-    """The export that the feature state was read from, or `unused`: why the databases were read instead.
+    """The export that the feature state was read from; or, in `unused`, why the databases were read instead.
 
-    `rows` and `revisions` are those of each shard's table; `rows` is empty where the export was not read.
-    `compared_by` is `this machine` or the clique that made the comparison. `last_apply` is what the
-    databases said of the last apply. `confirmed` and `contradicted` count the differences between list
-    and export by what the rows in the databases said of them.
+    `rows` and `revisions` are those of each shard's table; `rows` is empty if the export was not read.
+    `compared_by` is `this machine` or the clique that made the comparison. `last_apply` is the value of
+    the property of the last apply. `confirmed` and `contradicted` count the differences between list
+    and export that the rows in the databases confirmed and contradicted.
     """
 
     source: str
@@ -78,18 +78,18 @@ class PlanExport(_Part, frozen=True, kw_only=True):
 
     @property
     def time(self) -> datetime:
-        """When the oldest of its rows may have been read."""
+        """The time of the export: every row in it is at least this recent."""
         return read_time(self.as_of)
 
 
 class Plan(_Part, frozen=True, kw_only=True):
-    """The diff, with everything needed to apply it later and to refuse it when it is not true.
+    """The diff, with everything needed to apply it later, and to refuse it when it is no longer true.
 
-    `off_before` and `off_after` are the rows that say off on each shard, strays included: as `diff`
-    read them, and as they must be once the plan is applied. They are null where not all rows of the
-    shards were read, as in a plan from an export, and unset in the records of earlier versions. `strays`
-    are those of the off rows whose clients do not live on that shard. `undo_of` is set only in a plan that
-    comes from no list: it takes back what that run changed. `export` is unset where none was to be used.
+    `off_before` and `off_after` are the off rows of each shard, including strays: as `diff` read them,
+    and as they must be after the plan is applied. They are null if not all rows of the shards were read,
+    as in a plan from an export, and unset in the records of earlier versions. `strays` are the off rows
+    whose clients do not live on that shard. `undo_of` is the id of the run that the plan takes back; such
+    a plan comes from no list. `export` is unset if no export is configured.
     """
 
     created_at: str
@@ -122,7 +122,7 @@ class Plan(_Part, frozen=True, kw_only=True):
 
     @property
     def seen_modtime(self) -> datetime | None:
-        """The mod-time that `diff` saw; None where there was none."""
+        """The mod-time that `diff` saw; None if it was not set."""
         return None if self.modtime is None else read_time(self.modtime)
 
     @property
@@ -132,28 +132,28 @@ class Plan(_Part, frozen=True, kw_only=True):
 
     @property
     def state_from(self) -> PlanExport | None:
-        """The export that the feature state was read from; None where that was the databases."""
+        """The export that the feature state was read from; None if it was read from the databases."""
         return self.export if self.export and self.export.unused is None else None
 
     @property
     def before(self) -> Mapping[int, OffRows]:
-        """The off rows of each shard as `diff` read them; empty where it did not."""
+        """The off rows of each shard as `diff` read them; empty if it did not read them."""
         return self.off_before or {}
 
     @property
     def after(self) -> Mapping[int, OffRows]:
-        """The off rows of each shard as they must be once the plan is applied; empty where it read none."""
+        """The off rows of each shard as they must be after the plan is applied; empty if `diff` did not read them."""
         return self.off_after or {}
 
     @property
     def off_by_shard(self) -> dict[int, int]:
-        """How many clients are off on each shard where they live; empty where the shards were not read."""
+        """How many clients that live on a shard are off there, by shard; empty if the shards were not read."""
         strays = self.stray_counts
         return {shard: rows.count - strays.get(shard, 0) for shard, rows in self.before.items()}
 
     @property
     def stray_counts(self) -> dict[int, int]:
-        """How many off rows on each shard are of clients that do not live there, where there are any."""
+        """How many off rows of clients that live elsewhere each shard has; only shards that have any."""
         return {shard: rows.count for shard, rows in self.strays.items()}
 
     @property
@@ -202,17 +202,17 @@ def list_part(version: ListVersion, listed: ExclusionList | None, must_contain: 
 def rows_after(
     before: Mapping[int, OffRows], *, turn_off: Mapping[int, BitMap64], turn_on: Mapping[int, BitMap64]
 ) -> dict[int, OffRows]:
-    """Return the off rows of each shard as they are once the changes are made."""
+    """Return the off rows of each shard after the changes."""
     return {shard: rows.plus(turn_off[shard]).minus(turn_on[shard]) for shard, rows in before.items()}
 
 
 def diff_verdict(diff: Diff) -> Verdict:
-    """Return the verdict of a diff for which both sides were read."""
+    """Return the verdict of a diff of two sides that were read."""
     return Verdict.CHANGES if total(diff.turn_off) + total(diff.turn_on) else Verdict.IN_SYNC
 
 
 def fingerprint(databases: Databases) -> str:
-    """Identify the databases that a plan is for: shard names, hosts and schemas, no secrets."""
+    """Return a hash that identifies the databases of a plan: shard numbers, hosts and schemas, no secrets."""
     places = {"dict": str(databases.dict), **{str(shard): str(url) for shard, url in databases.shards.items()}}
     canonical = json.dumps(places, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import MAX_CLIENT_ID, MAX_LIST_ID, total, union
+from chatsync.core.client_sets import MAX_CLIENT_ID, MAX_LIST_ID, counted, total, union
 from chatsync.core.plan import VERSION, Plan, Verdict, rows_after
 
 
@@ -24,7 +24,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document of a plan with the hash of what it holds, `sha256`, last."""
+    """Return the document of a plan with the hash of its content as the last key, `sha256`."""
     body = {key: value for key, value in document.items() if key != "sha256"}
     return {**body, "sha256": _hash(body)}
 
@@ -35,7 +35,7 @@ def _hash(body: Mapping[str, Any]) -> str:
 
 
 def from_document(document: Any) -> Plan:
-    """Check and read the JSON document of a plan. Raises ValueError when it is not as written."""
+    """Check and read the JSON document of a plan. Raises ValueError when it is not what chatsync wrote."""
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ValueError(f"not a plan of version {VERSION}")
     body = {key: value for key, value in document.items() if key != "sha256"}
@@ -60,22 +60,22 @@ def id_set(kind: type, value: Any) -> BitMap64:
 
 
 def _check_content(plan: Plan) -> None:
-    """Ids that the column can't hold never reach a statement, and no part contradicts another one.
+    """Check that all ids fit the column and that no part of the plan contradicts another.
 
-    A client is changed one way only, and changes go with the verdict.
+    A client is either turned off or turned on, and there are changes only with the verdict `changes`.
     """
     if any(0 in ids for ids in (*plan.turn_off.values(), plan.unknown)):
-        raise ValueError("0 can't be on a list")  # but there may be a row of it, to be turned on
+        raise ValueError("0 can't be on a list")  # but a row with the id 0 may exist and be turned on
     if plan.turn_off.keys() != plan.turn_on.keys():
         raise ValueError("turn_off and turn_on name different shards")
     if bool(plan.changes) != (plan.verdict is Verdict.CHANGES):
-        raise ValueError(f"{plan.changes} changes under the verdict {plan.verdict.value}")
+        raise ValueError(f"{counted(plan.changes, 'change')} under the verdict {plan.verdict.value}")
     if plan.verdict is Verdict.DISABLED and plan.modtime is None:
-        raise ValueError("disabled by no mod-time")
+        raise ValueError("disabled, but without a mod-time")
     changed = [*plan.turn_off.values(), *plan.turn_on.values()]
     if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
         raise ValueError(f"a client id above {MAX_CLIENT_ID}")
-    # The record of an earlier version may have a client on two shards in an undo, or in turn_on.
+    # In the record of an earlier version, an undo or turn_on may have a client on two shards.
     if plan.off_before is not msgspec.UNSET or not plan.undo_of:
         _check_one_shard_each(plan)
     if union(plan.turn_off) & union(plan.turn_on):
@@ -93,7 +93,7 @@ def _check_one_shard_each(plan: Plan) -> None:
 
 
 def _check_state_from(plan: Plan) -> None:
-    """Check that a plan from an export claims no whole shard, and has no change that was not confirmed."""
+    """Check that a plan from an export says nothing about whole shards, and that all its changes were confirmed."""
     if plan.off_before is not None or plan.off_after is not None or not plan.was_read or plan.undo_of:
         raise ValueError("off_before and off_after do not go with a state from an export")
     if plan.off_now is None or plan.state_from is None or plan.state_from.confirmed != plan.changes:
@@ -102,7 +102,7 @@ def _check_state_from(plan: Plan) -> None:
 
 
 def _check_off_rows(plan: Plan) -> None:
-    """Check the off rows against the rest; the record of an earlier version has none."""
+    """Check the off rows against the rest of the plan; a record of an earlier version has no off rows."""
     if plan.off_before is msgspec.UNSET and plan.off_after is msgspec.UNSET:
         return
     if plan.state_from is not None:

@@ -1,4 +1,4 @@
-"""What an apply did, shard by shard: values, which the report shows and the records keep."""
+"""What an apply did on each shard: the values that the report shows and the records keep."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,7 +18,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What one batch did: `changed` are the clients whose row it changed, the row of the others was already so."""
+    """What one batch did: `changed` are the clients whose row it changed; the rows in `already` needed no change."""
 
     changed: BitMap64
     already: BitMap64
@@ -26,10 +26,10 @@ class Written:
 
 @dataclass(kw_only=True)
 class Tally:
-    """One action on one shard: the clients that were to be changed, those that were, and those already so.
+    """One action on one shard: the planned clients, those that were changed, and those that needed no change.
 
-    `in_doubt` are those of a batch whose commit was sent and never answered, `refused` those whose row the
-    server refuses to write, each tried alone.
+    `in_doubt` are the clients of a batch whose COMMIT was sent but not answered, `refused` those whose row
+    the server refused to write when it was tried alone.
     """
 
     planned: BitMap64
@@ -57,7 +57,7 @@ class Tally:
 
 @dataclass(kw_only=True)
 class ShardResult:
-    """What was done on one shard, and why not everything was."""
+    """What was done on one shard, and the error if not everything was done."""
 
     shard: int
     tallies: dict[Action, Tally]
@@ -70,7 +70,7 @@ class ShardResult:
 
     @property
     def in_doubt(self) -> int:
-        """How many of these may have been made."""
+        """How many of the failed changes may have been made."""
         return sum(len(tally.in_doubt) for tally in self.tallies.values())
 
     @property
@@ -80,7 +80,7 @@ class ShardResult:
 
 
 def nothing_done(plan: Plan, shard: int, *, error: ChatsyncError | None = None) -> ShardResult:
-    """Start counting on one shard, from what the plan wants there; `error` is why nothing may be written."""
+    """Return the result of a shard before any change was made; `error` is why nothing may be written there."""
     none = BitMap64()
     tallies = {
         Action.TURN_OFF: Tally(planned=plan.turn_off.get(shard, none)),

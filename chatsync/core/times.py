@@ -1,4 +1,4 @@
-"""Times and spans: how they are read, written, and shown to people. All of it in UTC."""
+"""Reading and formatting times and spans, all in UTC."""
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -24,28 +24,28 @@ def parse_time(text: str, *, timezone: tzinfo) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        # 9999-12-31T23:59:59-01:00 and 0001-01-01T00:00+01:00 lie beyond what a datetime holds in UTC.
+        # 9999-12-31T23:59:59-01:00 and 0001-01-01T00:00+01:00 don't fit into a datetime in UTC.
         return _LATEST if value.year > 1 else _EARLIEST
 
 
 def read_time(text: str) -> datetime:
-    """Read a time that `format_time` wrote to a plan, a record or a state file. Raises ValueError for any other."""
+    """Read a time that `format_time` wrote to a plan, a record or a state file. Raises ValueError for anything else."""
     value = datetime.fromisoformat(text)
     if value.tzinfo is None:
         raise ValueError(f"a time without an offset: {text}")
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"a time beyond all calendars: {text}") from None
+        raise ValueError(f"a time outside the years 1 to 9999: {text}") from None
 
 
 def format_time(value: datetime) -> str:
-    """Write a time as it stands in plans and in the property: `2026-11-23T10:15:00.123456Z`."""
+    """Format a time for plans and for the property: `2026-11-23T10:15:00.123456Z`."""
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def short_time(value: datetime) -> str:
-    """Write a time for people: whole seconds, and the date alone at midnight."""
+    """Format a time for people: whole seconds; at midnight, only the date."""
     text = format_time(value)
     day, clock = text[:10], text[11:19]
     return day if clock == "00:00:00" else f"{day} {clock} UTC"
@@ -57,7 +57,7 @@ def distance(moment: datetime, *, now: datetime) -> str:
 
 
 def short_span(span: timedelta) -> str:
-    """Write a length of time for people, in its two largest units: `3 h 12 min`."""
+    """Format a length of time for people in its two largest units: `3 h 12 min`."""
     seconds = int(abs(span.total_seconds()))
     if seconds >= _DAY:
         return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"

@@ -1,1 +1,1 @@
-"""The databases, an outside system: everything that speaks SQL."""
+"""The databases: all code with SQL."""

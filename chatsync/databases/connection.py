@@ -1,6 +1,6 @@
-"""One database and the connection to it, the same for MySQL, MariaDB and SQLite.
+"""One database and the connection to it, for MySQL, MariaDB and SQLite.
 
-A unit of work is a function that gets a connection. It is retried when the fault may pass, and its error says which
+A unit of work is a function that gets a connection. It is retried after a temporary fault. Its error says which
 database failed, what failed, why, and what to do.
 """
 
@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 # No small statement takes this long without sending a byte; only a frozen server does.
 STATEMENT_SECONDS = 60
-# After this much silence, and at least run.retry_timeout, a new connection shows whether the server is there.
+# After this time without an answer (and at least run.retry_timeout), a new connection checks whether the server is up.
 _SILENT_SECONDS = 5.0
 
 
@@ -49,7 +49,7 @@ class Database:
         patience: int = STATEMENT_SECONDS,
         idle_seconds: int | None = None,
     ) -> None:
-        """Open nothing yet: the first unit of work does.
+        """Open no connection yet; the first unit of work opens it.
 
         `name` is for messages: `shard 2`. `patience` is how many seconds a statement may take
         without sending a byte before the server counts as dead, and `idle_seconds` how long the
@@ -65,12 +65,12 @@ class Database:
         self._attempt_count = 0
 
     def __str__(self) -> str:
-        """Return name and address, as error messages have them."""
+        """Return name and address for error messages."""
         return f"{self.name} ({self.url})"
 
     @property
     def is_busy(self) -> bool:
-        """Whether a thread is at work on the connection, perhaps one that was left behind."""
+        """Whether a thread is using the connection, perhaps an abandoned one."""
         return self._is_busy
 
     @property
@@ -79,9 +79,9 @@ class Database:
         return self.url.is_sqlite
 
     def do(self, work: Callable[[sa.Connection], Value], *, what: str) -> Value:
-        """Do one unit of work, in a transaction when writable, and retry it after a fault that may pass.
+        """Do one unit of work, in a transaction if writable, and retry it after a temporary fault.
 
-        Raises DatabaseError. A request to stop is not looked at here: the current batch still has to end.
+        Raises DatabaseError. It ignores a request to stop, because the current batch must still end.
         """
         with self._explained(what, is_retried=True):
             return self.scope.retry(
@@ -95,9 +95,9 @@ class Database:
         return self.do(lambda connection: connection.execute(statement, values).all(), what=what)
 
     def do_once(self, work: Callable[[sa.Connection], Value], *, what: str) -> Value:
-        """Do a unit of work on the connection that is open, and on no new one.
+        """Do a unit of work only on the connection that is open already, never on a new one.
 
-        For what belongs to that one connection, such as a lock.
+        This is for things that belong to one connection, such as a lock.
         """
         with self._explained(what, is_retried=False):
             if self._connection is None:
@@ -127,12 +127,12 @@ class Database:
         self._is_busy = True
         if self._writable or self.is_sqlite:
             return off_main_thread(attempt)
-        # A statement that reads may rightly be silent for minutes; one whose server is gone must not be waited for.
+        # A reading statement may send nothing for minutes, but a server that is gone must not be waited for.
         silence = max(_SILENT_SECONDS, self.scope.retry_timeout)
         return while_alive(attempt, check=self._check_alive, every=silence, give_up=self._leave_behind)
 
     def _open(self, number: int) -> sa.Connection:
-        """Return the connection, opened when there is none."""
+        """Return the connection; open it if there is none."""
         if self._connection is not None:
             return self._connection
         connection = self._connect()
@@ -143,7 +143,7 @@ class Database:
         return connection
 
     def _check_alive(self) -> None:
-        """Raise the driver's error when the server does not answer a new connection either."""
+        """Raise the driver's error if the server does not answer a new connection either."""
         try:
             self._engine.connect().close()
         except Exception as error:
@@ -151,7 +151,7 @@ class Database:
                 raise
 
     def _leave_behind(self) -> None:
-        """Leave the connection to the thread that waits in it: two threads in one connection crash the driver."""
+        """Abandon the connection to the thread that waits in it: two threads in one connection crash the driver."""
         self._attempt_count += 1
         self._connection, self._is_busy = None, False
 
@@ -186,9 +186,9 @@ class Database:
             raise failure from error
 
     def close(self) -> None:
-        """Drop the connection; the next unit of work opens a new one."""
+        """Close the connection; the next unit of work opens a new one."""
         if self._is_busy and threading.current_thread() is threading.main_thread():
-            return  # a thread was left behind in it, and two threads in one connection crash the driver
+            return  # an abandoned thread uses it, and two threads in one connection crash the driver
         connection, self._connection = self._connection, None
         if connection is not None:
             # invalidate() just disconnects; close() alone would roll back first, and wait for a frozen server.

@@ -34,7 +34,7 @@ def _one_of(column: sa.ColumnElement[Any], condition: sa.ColumnElement[bool]) ->
 
 
 _LAST_CHANGE = sa.cast(ppc_properties.c.last_change, sa.String(32))
-# One statement, so that mod-time and clock are of one moment.
+# One statement, so that mod-time and clock are read at the same moment.
 _STATE = sa.select(
     _one_of(features.c.feature_id, _FEATURE).label("feature_id"),
     _one_of(sa.func.count(ppc_properties.c.name), _PROPERTY).label("is_set"),
@@ -47,7 +47,7 @@ _STATE_IF_LOCKED = _STATE.add_columns(sa.literal_column(READ_ONLY).label("read_o
 )
 _SCHEMA_AND_STATE = _STATE.add_columns(sa.literal_column(SCHEMA).label("schema_name"))
 _COUNT_BY_SHARD = sa.select(shard_client_id.c.shard, sa.func.count().label("clients")).group_by(shard_client_id.c.shard)
-# last_change is set here too: SQLite knows no ON UPDATE.
+# last_change is set here too, because SQLite has no ON UPDATE.
 _SET = (
     sa.update(ppc_properties)
     .where(_PROPERTY)
@@ -64,7 +64,7 @@ class DictDatabase:
     def __init__(
         self, settings: Settings, scope: CancelScope, *, writable: bool = False, idle_seconds: int | None = None
     ) -> None:
-        """Open nothing yet. Only a writable one may set the mod-time. `idle_seconds`: see `Database`."""
+        """Open no connection yet. `writable` is needed to set the mod-time. `idle_seconds`: see `Database`."""
         self._settings = settings
         self._feature = settings.feature.name
         self._property = settings.modtime.property
@@ -84,16 +84,16 @@ class DictDatabase:
     def state(self) -> DictState:
         """Read the feature, the mod-time and the clock.
 
-        Raises ConfigError when there is no such feature, PropertyError when the property holds no time.
+        Raises ConfigError if there is no such feature, PropertyError if the property is not a time.
         """
         return self._parsed(self._row())
 
     def state_if_locked(self, lock: str) -> DictState | None:
-        """Read the state over the one connection that holds a lock (GET_LOCK); None once it is not held there.
+        """Read the state over the connection that holds a lock (GET_LOCK); None if it no longer holds it.
 
-        In one statement, so that both are of one moment, and never over a new connection: raises
-        DatabaseError when this one was lost, and when its server was demoted to a read-only one, on
-        which the mod-time is not changed any more.
+        State and lock are read in one statement, so at the same moment, and never over a new connection.
+        Raises DatabaseError if the connection was lost, or if its server has become read-only, because
+        then the mod-time is changed on another server.
         """
 
         def ask(connection: sa.Connection) -> Any:
@@ -105,16 +105,16 @@ class DictDatabase:
         return None if row is None else self._parsed(self._checked(row))
 
     def schema_and_feature(self) -> tuple[str, int]:
-        """Return the schema as the server spells it, and the feature's id. Raises ConfigError without the feature."""
+        """Return the schema's name on the server, and the feature's id. Raises ConfigError without the feature."""
         (row,) = self.database.rows(_SCHEMA_AND_STATE, self._names, what="read the schema and the feature")
         return str(row.schema_name), int(self._checked(row).feature_id)
 
     def feature_id(self) -> int:
-        """Read the feature alone, whatever the mod-time is. Raises ConfigError when there is none."""
+        """Read the feature's id without the mod-time. Raises ConfigError if there is no such feature."""
         return int(self._row().feature_id)
 
     def check_enabled(self) -> None:
-        """Raise DisabledError while the mod-time is in the future of this database's clock."""
+        """Raise DisabledError if the mod-time is later than this database's clock."""
         check_enabled(self.state())
 
     def _row(self) -> Any:
@@ -140,12 +140,12 @@ class DictDatabase:
         return parse_property(raw, name=self._property, where=where, timezone=zone)
 
     def count_by_shard(self) -> dict[int, int]:
-        """Count the clients of each shard, also of those that the configuration lacks."""
+        """Count the clients of each shard, including shards that the configuration lacks."""
         rows = self.database.rows(_COUNT_BY_SHARD, {}, what="count the clients of each shard")
         return {row.shard: row.clients for row in rows}
 
     def set_modtime(self, value: datetime) -> datetime:
-        """Write the mod-time, whatever its value is: an operator asked for it. Returns this database's clock."""
+        """Write a mod-time that an operator asked for, with any value. Returns this database's clock."""
         values = {"property": self._property, "new": format_time(value)}
 
         def write(connection: sa.Connection) -> datetime:
@@ -156,7 +156,7 @@ class DictDatabase:
         return self.database.do(write, what="set the mod-time")
 
     def try_set_modtime(self) -> None:
-        """Write a mod-time, read it back and roll it back; raises DatabaseError where that is not what was written."""
+        """Write a mod-time, read it again and roll back. Raises DatabaseError if another value was read."""
         value = format_time(DISABLED_FOREVER)
 
         def attempt(connection: sa.Connection) -> None:
@@ -175,11 +175,11 @@ class DictDatabase:
         self.database.do(attempt, what="try to set the mod-time")
 
     def advance_modtime(self, value: datetime, *, seen: datetime | None) -> bool:
-        """Move the mod-time from the value that `diff` saw to `value`; False when it is there already.
+        """Move the mod-time from the value that `diff` saw to `value`; return False if it has this value already.
 
-        A compare-and-set in one statement: a value that an operator writes meanwhile stays. Raises
-        DisabledError or OutOfDateError when the mod-time has changed since `diff`, and SourceError
-        for a list from the future: its time would be the kill switch, which only operators use.
+        This is a compare-and-set in one statement: a value that an operator writes meanwhile is kept. Raises
+        DisabledError or OutOfDateError if the mod-time has changed since `diff`, and SourceError for a list
+        with a time in the future: as a mod-time it would be the kill switch, which only operators use.
         """
         row = self._row()
         state = self._parsed(row)
@@ -203,12 +203,12 @@ class DictDatabase:
 
         if not self.database.do(write, what="move the mod-time on") and self.state().modtime != value:
             check_modtime(seen=seen, state=self.state(), list_time=value)
-            raise OutOfDateError("the mod-time changed while it was to be moved on")
+            raise OutOfDateError("the mod-time changed meanwhile")
         return True
 
 
 def _parse_last_change(raw: str | None) -> datetime | None:
-    """Read when a property was written; None where it is missing or is the zero date of old servers."""
+    """Read when a property was written; None if that is missing or the zero date of old servers."""
     try:
         return parse_time(raw or "", timezone=UTC)
     except ValueError:

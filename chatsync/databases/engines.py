@@ -1,6 +1,6 @@
-"""Engines of SQLAlchemy for MySQL, MariaDB and SQLite, and how each new session is set up.
+"""SQLAlchemy engines for MySQL, MariaDB and SQLite, and the setup of new sessions.
 
-Every statement of the setup is a round trip for each shard of each run, so there are as few as possible.
+Every statement of the setup is one round trip for each shard in each run, so there are as few as possible.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ GROUP_CONCAT_MAX_LEN = 4_000_000
 
 _CONNECT_SECONDS = 10
 
-# After this long without a statement the server ends a session, and with it its locks and its transaction: a machine
-# that vanished, without a word to the server, must not hold them for the 8 hours that are the default. A writing
-# session is idle at most while the dict database is asked about the commit.
+# After this time without a statement the server ends a session with its locks and its transaction. Without this, a
+# machine that crashed would hold them for the default of 8 hours. A writing session is idle at most while the dict
+# database is asked about the commit.
 IDLE_SECONDS = 600
 IDLE_SECONDS_IN_TRANSACTION = 120
 
@@ -42,9 +42,9 @@ sa.dialects.registry.register("mysql.chatsync", "chatsync.databases.mysql_dialec
 
 
 def new_engine(url: DatabaseUrl, *, writable: bool, patience: int, idle_seconds: int | None = None) -> sa.Engine:
-    """Make the engine of one database; nothing is opened yet.
+    """Make the engine of one database; no connection is opened yet.
 
-    One that is not `writable` is in autocommit: a COMMIT would be a round trip for nothing.
+    Without `writable` it is in autocommit mode, because a COMMIT would be a useless round trip.
     `patience` is how many seconds a statement may take without sending a byte, `idle_seconds`
     how long the server keeps a session that sends none.
     """
@@ -61,7 +61,7 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int, idle_seconds:
             port=url.port or None,
             database=url.database,
         ),
-        # Last, so that they count whatever the URL says: in autocommit a batch could not be rolled back.
+        # Last, so that the URL can't override them: in autocommit mode a batch could not be rolled back.
         connect_args={
             **_driver_options(url, patience=patience),
             **({"unix_socket": url.unix_socket} if url.unix_socket else {}),
@@ -69,13 +69,13 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int, idle_seconds:
             "allow_local_infile": False,
         },
         poolclass=NullPool,
-        pool_reset_on_return=None,  # none is used again, and a lost one can't be rolled back
+        pool_reset_on_return=None,  # connections are not used again, and a lost one can't be rolled back
         hide_parameters=True,
     )
 
     @sa.event.listens_for(engine, "connect")
     def set_session(connection: Any, _record: object) -> None:
-        # The driver would ask before every cursor whether the connection is alive: a round trip for each statement.
+        # Otherwise the driver checks before every cursor whether the connection is alive: one more round trip.
         connection.is_connected = lambda: True
         with contextlib.closing(connection.cursor()) as cursor:
             if "ssl_ca" in url.options:
@@ -88,7 +88,7 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int, idle_seconds:
 
 
 def _refuse_plain_text(cursor: Any, url: DatabaseUrl) -> None:
-    """Raise DatabaseError without TLS: with ssl_verify_identity=false the driver accepts a server that has none."""
+    """Raise DatabaseError without TLS: with ssl_verify_identity=false the driver accepts a server without TLS."""
     cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
     row = cursor.fetchone()
     if not row or not row[1]:
@@ -100,7 +100,7 @@ def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
         "connection_timeout": _CONNECT_SECONDS,
         "read_timeout": patience,
         "write_timeout": patience,
-        # The driver's default collation is unknown to MariaDB; this one every server has.
+        # MariaDB does not know the driver's default collation; every server has this one.
         "charset": "utf8mb4",
         "collation": "utf8mb4_general_ci",
     }
@@ -112,10 +112,10 @@ def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
 
 
 def set_up_driver() -> None:
-    """Set the driver's C library up in one thread, and warn where the driver runs without it; once a process.
+    """Initialise the driver's C library in one thread, once in a process; warn if the driver runs without it.
 
-    The library sets itself up with its first connection, and crashes (SIGSEGV) where several threads open one at
-    once. This one goes to a socket that is not there, and fails at once.
+    The library initialises itself at its first connection, and crashes (SIGSEGV) if several threads connect at the
+    same time. This first connection is to a socket that does not exist, so it fails immediately.
     """
     import mysql.connector  # SQLite needs no MySQL driver
 
@@ -134,7 +134,7 @@ _one_at_a_time = threading.Lock()
 
 
 class _BitXor:
-    """The aggregate that SQLite lacks: the XOR of whole numbers, NULL for no rows."""
+    """BIT_XOR for SQLite, which lacks it: the XOR of whole numbers, NULL for no rows."""
 
     def __init__(self) -> None:
         self._value = 0
@@ -148,7 +148,7 @@ class _BitXor:
 
 def _sqlite_engine(url: DatabaseUrl, *, writable: bool) -> sa.Engine:
     engine = sa.create_engine(
-        # mode=rw: a file that is not there is an error, not a new empty database.
+        # mode=rw: a missing file is an error, instead of a new empty database.
         sa.URL.create(
             "sqlite", database=f"file:{quote(os.fsencode(url.database))}", query={"mode": "rw", "uri": "true"}
         ),

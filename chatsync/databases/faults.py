@@ -56,18 +56,18 @@ _WAYS_OUT = (
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether no server answered, or it stopped answering."""
+    """Whether no server answered, or the server stopped answering."""
     return error_number(error) in _AWAY
 
 
 def error_number(error: BaseException) -> int | None:
-    """Return the server's or driver's error number; None when there is none."""
+    """Return the error number of the server or driver; None if there is none."""
     original = error.orig if isinstance(error, DBAPIError) else error
     return getattr(original, "errno", None)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether a retry may help: a lock conflict, a failover, a server that is away."""
+    """Decide whether a retry may help: after a lock conflict, in a failover, when a server is away."""
     if getattr(error, "may_pass", False):  # an error of ours
         return True
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
@@ -85,22 +85,22 @@ def is_about_rows(error: BaseException) -> bool:
 
 
 def is_unknown_statement(error: BaseException) -> bool:
-    """Tell whether this server does not know the statement: it is too old, or of the other family."""
+    """Decide whether this server does not know the statement, because of its version or product."""
     return error_number(error) == _SYNTAX
 
 
 def is_wrong_login(error: BaseException | None) -> bool:
-    """Whether the server knows no such user, or not by this password."""
+    """Whether user or password are wrong."""
     return error is not None and error_number(error) in _WRONG_LOGIN
 
 
 def is_no_schema(error: BaseException | None) -> bool:
-    """Whether the server knows no such schema, or does not say whether it does."""
+    """Whether the schema does not exist, or the user may not see it."""
     return error is not None and error_number(error) in _NO_SCHEMA
 
 
 def refuses_an_option(error: BaseException) -> bool:
-    """Tell whether the driver refused its own options: a refusal by a server has a number."""
+    """Decide whether the driver refused an option; an error of a server has a number."""
     if isinstance(error, DBAPIError):
         return error_number(error) == _NO_NUMBER and not isinstance(error, OperationalError)  # it was lost
     return isinstance(error, (AttributeError, TypeError, ValueError))
@@ -116,7 +116,7 @@ def describe(error: BaseException) -> str:
 
 
 def way_out(error: BaseException) -> str:
-    """Return what to do about an error; empty where the number does not tell."""
+    """Return what to do about an error; empty if its number is not known here."""
     number = error_number(error)
     for numbers, advice in _WAYS_OUT:
         if number in numbers:

@@ -1,8 +1,8 @@
 """One apply at a time for a feature, across machines.
 
-On a MySQL server: an advisory lock (GET_LOCK) on a connection of its own. The server frees it when
-the connection ends, for whatever reason. With SQLite: a lock on a file beside the dict database,
-which the operating system frees in the same way. No command waits for the lock.
+On a MySQL server it is an advisory lock (GET_LOCK) on a separate connection. The server frees it when
+the connection ends, for any reason. With SQLite it is a lock on a file next to the dict database, which
+the operating system frees in the same way. No command waits for the lock.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ from chatsync.errors import BusyError, ChatsyncError, ConfigError, DatabaseError
 logger = logging.getLogger(__name__)
 
 _MAX_NAME = 64  # MySQL's limit for the name of a lock
-# The server ends the session, and frees the lock, this long after the last statement: after a machine has vanished
-# without closing its connections. Until then a thread sends a ping every few seconds, more often than proxies give up.
+# The server ends the session and frees the lock this long after the last statement, for example after a machine has
+# crashed. While the command runs, a thread sends a ping every few seconds, more often than proxies time out.
 _IDLE_SECONDS = 60
 _PING_SECONDS = 10.0
-# Enough to meet another server behind a proxy that deals connections out.
+# Enough connections to reach another server behind a proxy that distributes them.
 _OTHER_CONNECTIONS = 2
 KEEPER = "keeper of the lock"
 
@@ -47,13 +47,13 @@ class JobLock(Protocol):
     """A lock that is held from the start of a `with` block to its end."""
 
     def __enter__(self) -> Self:
-        """Take the lock; BusyError says who holds it."""
+        """Take the lock. Raises BusyError with the holder."""
 
     def __exit__(self, *exception: object) -> None:
         """Free the lock."""
 
     def check(self) -> DictState:
-        """Return what the dict database holds while the lock is held. Raises LockLostError once it is not."""
+        """Return the state of the dict database. Raises LockLostError if the lock is no longer held."""
 
 
 def job_lock(settings: Settings, scope: CancelScope) -> JobLock:
@@ -186,9 +186,9 @@ def _ping(connection: sa.Connection) -> None:
 
 
 def lock_name(schema: str, feature_id: int) -> str:
-    """Name the lock, readable where it fits into 64 characters, else with a hash at its end.
+    """Return the name of the lock: readable if it fits into 64 characters, else with a hash at its end.
 
-    By the id: the server takes names for equal that differ in case, accents or trailing blanks.
+    It contains the feature's id, because servers treat names as equal that differ in case, accents or trailing blanks.
     """
     name = f"chatsync/{schema}/{feature_id}"
     if len(name) <= _MAX_NAME:
@@ -197,7 +197,7 @@ def lock_name(schema: str, feature_id: int) -> str:
 
 
 class FileLock:
-    """flock on a file beside an SQLite dict database; the file says who holds it."""
+    """flock on a file next to an SQLite dict database; the file contains the holder."""
 
     def __init__(self, settings: Settings, scope: CancelScope) -> None:
         """Open nothing yet."""
@@ -230,13 +230,13 @@ class FileLock:
         return self
 
     def _open(self) -> IO[str]:
-        """Open the lock file, which is a file of its own: a link would lead to one that is not ours to write."""
+        """Open the lock file. A link is refused, because it might lead to a file of somebody else."""
         number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         file = os.fdopen(number, "r+", encoding="utf-8", errors="replace")
         status = os.fstat(number)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             file.close()
-            raise OSError(errno.ELOOP, "it is a link or no regular file; remove it")
+            raise OSError(errno.ELOOP, "it is a link or not a regular file; remove it")
         return file
 
     def __exit__(self, *_exception: object) -> None:
@@ -246,5 +246,5 @@ class FileLock:
             self._file.close()
 
     def check(self) -> DictState:
-        """Ask the database alone: a file lock can't be lost while its file is open."""
+        """Ask only the database: a file lock can't be lost while its file is open."""
         return self._dict.state()

@@ -1,6 +1,6 @@
-"""The time of the last apply, in a property beside the mod-time: an export must be younger to be used.
+"""The time of the last apply, in a property next to the mod-time: only a later export may be used.
 
-Only written where an export is configured, and never a switch: nothing but the age of an export is compared with it.
+It is written only if an export is configured. It is never a switch: only the time of an export is compared with it.
 """
 
 import logging
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_last_apply(settings: Settings, scope: CancelScope) -> LastApply | None:
-    """Read when an apply last changed something; None where none has noted it. Raises PropertyError for no time."""
+    """Read the time of the last apply; None if it was never written. Raises PropertyError if it is not a time."""
     with Database(settings.databases.dict, name="dict", scope=scope) as database:
         return _read(database, settings)
 
@@ -49,11 +49,11 @@ def _read(database: Database, settings: Settings) -> LastApply | None:
 
 @contextmanager
 def noted_as_last(plan: Plan, settings: Settings, scope: CancelScope) -> Iterator[None]:
-    """Note a time before the first commit of the block and another one after its last, under the job's lock.
+    """Write a time before the first commit of the block and another one after the last, under the job's lock.
 
-    The first is the latest at which a commit may still come, so that it also holds for an apply that is
-    killed. A plan without changes notes its time only where there is none yet. If the second one can't be
-    written, the first one stays, which only keeps exports unused for longer: that is a warning.
+    The first is the latest time at which a commit is possible, so that it is also right if the apply is
+    killed. A plan without changes writes its time only if there is none yet. If the second time can't be
+    written, there is a warning and the first one stays, so exports are unused for a longer time.
     """
     if not settings.export.path:
         yield
@@ -76,7 +76,7 @@ def noted_as_last(plan: Plan, settings: Settings, scope: CancelScope) -> Iterato
 
 
 def _note(database: Database, settings: Settings, plan: Plan, *, ahead: timedelta, ours: str | None) -> str:
-    """Write the database's own time and so much more; if `ours` is given, only in its place."""
+    """Write the database's current time plus `ahead`; if `ours` is given, only in place of this value."""
 
     def write(connection: sa.Connection) -> str:
         now = parse_time(connection.execute(_NOW).scalar_one(), timezone=UTC)

@@ -1,14 +1,14 @@
-"""How SQLAlchemy speaks to MySQL and MariaDB here: over the driver that was asked for, with fewer questions."""
+"""The SQLAlchemy dialect for MySQL and MariaDB: the driver's own, with fewer round trips."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql.mysqlconnector import MySQLDialect_mysqlconnector
 
 
 class Dialect(MySQLDialect_mysqlconnector):
-    """The driver's own dialect, which takes the server for one that can do what all of them can.
+    """The driver's own dialect, without its questions about the server's features.
 
-    By itself it asks each new server for its version, schema, isolation level, SQL mode and case of
-    names: five round trips a shard, for statements that none of ours is.
+    Normally it asks each new server for version, schema, isolation level, SQL mode and case of names:
+    five round trips for each shard, which our statements do not need.
     """
 
     supports_statement_cache = True

@@ -1,4 +1,4 @@
-"""The off rows of a shard, counted and hashed by its server: one statement, and no row travels."""
+"""The off rows of a shard, counted and hashed by its server in one statement, so that no rows are sent."""
 
 import sqlalchemy as sa
 
@@ -6,15 +6,15 @@ from chatsync.core import MIX, SPREAD, OffRows
 from chatsync.databases.connection import Database
 from chatsync.databases.places import Place, check_may_write, place_columns, place_of
 
-# The same is computed over ids in core.off_rows.
+# core.off_rows computes the same hash over ids.
 _OFF_ROWS = """SELECT COUNT(*), BIT_XOR(ClientID * {spread}), BIT_XOR(((ClientID * {spread} >> 32) + ClientID) * {mix})
     , {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"""
 
 
 def count_off_rows(shard: Database, feature_id: int) -> tuple[OffRows, Place]:
-    """Return how many rows say off on a shard, with the hash over their ids, and which database that is.
+    """Return the number of off rows of a shard with the hash over their ids, and which database it is.
 
-    Raises DatabaseError for a shard where nothing may be written.
+    Raises DatabaseError if nothing may be written to the shard.
     """
     place_sql, mark = place_columns(shard), "?" if shard.is_sqlite else "%s"
     sql = _OFF_ROWS.format(spread=SPREAD, mix=MIX, place=place_sql, mark=mark)

@@ -49,7 +49,7 @@ def unpack(packed: Packed, *, where: object) -> Ids:
     """Return the ids of an answer, ascending.
 
     Raises DatabaseError when the answer is not whole (a server cuts what is longer than group_concat_max_len or
-    max_allowed_packet without an error), or when a ClientID is no whole number that fits into 32 bits.
+    max_allowed_packet without an error), or when a ClientID is not a whole number that fits into 32 bits.
     """
     numbers = _numbers(_records(packed, _ID, where=where))
     if not _ascend(numbers):
@@ -87,7 +87,7 @@ def _records(packed: Packed, layout: list[tuple[str, str]], *, where: object) ->
 
 
 def _check_bounds(packed: Packed, *, where: object) -> None:
-    """Refuse ids that five bytes can't hold: they would be read as other clients."""
+    """Refuse ids that don't fit into five bytes: they would be read as other clients."""
     if packed.rows:
         checked_id(packed.lowest, where=where)
         checked_id(packed.highest, where=where)
@@ -98,7 +98,7 @@ def checked_id(client: Any, *, where: object) -> int:
     if type(client) is int and 0 <= client <= MAX_CLIENT_ID:
         return client
     raise DatabaseError(
-        f"ClientID {client!r} is no whole number from 0 to {MAX_CLIENT_ID}",
+        f"ClientID {client!r} is not a whole number from 0 to {MAX_CLIENT_ID}",
         where=str(where),
         way_out="the column must be INT UNSIGNED, as the README says",
     )

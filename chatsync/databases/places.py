@@ -1,7 +1,7 @@
-"""Which database a URL leads to, and whether the job may write there: told by the server, not by comparing URLs.
+"""Which database a URL leads to, and whether the job may write there, as the server says; URLs are not compared.
 
-One server has many names (`localhost`, an address, an alias, a proxy), and a name may lead to a replica. So the
-statements that read a database anyway also ask which server and schema answered.
+One server has many names (`localhost`, an address, an alias, a proxy), and a name may lead to a replica. So statements
+that read a database also ask which server and schema answered.
 """
 
 import os
@@ -19,7 +19,7 @@ from chatsync.databases.connection import Database
 from chatsync.errors import ConfigError, DatabaseError
 
 # Comments with a number below are for MySQL alone, those with an M for MariaDB alone ("Executable Comment Syntax").
-# MariaDB has no @@server_uuid, so that two servers may say the same of themselves: see `_is_one_server`.
+# MariaDB has no @@server_uuid, so two servers may give the same answer: see `_is_one_server`.
 _SERVER = "CONCAT_WS('/', @@hostname, @@port, @@datadir, @@server_id /*!50700 , @@server_uuid */)"
 # The nodes of a Galera cluster are servers of their own and hold the same rows: it is what tells databases apart there.
 _CLUSTER = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS
@@ -44,7 +44,7 @@ _SEES_LOCK = sa.text("SELECT IS_USED_LOCK(:name) IS NOT NULL")
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What a server says of itself and of the schema that a connection uses.
+    """The identity of a server and of the schema that a connection uses.
 
     `cluster` is that of Galera, empty where there is none; its nodes hold the same schemas. `engine` is that of
     clients_features, and `clients` are some of those that have a row in it.
@@ -61,13 +61,13 @@ class Place:
 
     @property
     def refusal(self) -> str:
-        """Why the job must not write here; empty where it may."""
+        """Why the job must not write here; empty if it may."""
         if self.read_only:
             return "the server is read-only, as a replica or a demoted primary is"
         if self.replicates:
             return "the server is a replica: a row that is written there can stop its replication"
         if not self.transactional:
-            return f"clients_features ({self.engine}) keeps no transactions: a batch that is stopped would stay written"
+            return f"clients_features ({self.engine}) has no transactions: part of a stopped batch would stay written"
         return ""
 
     @property
@@ -79,12 +79,12 @@ class Place:
 
 
 def place_columns(database: Database) -> str:
-    """Return the columns that a SELECT has to end with for `place_of`."""
+    """Return the columns for `place_of`, which must be the last ones of a SELECT."""
     return _SOME_CLIENTS if database.is_sqlite else ", ".join((_SOME_CLIENTS, *_COLUMNS))
 
 
 def place_of(database: Database, values: tuple[Any, ...]) -> Place:
-    """Read what `place_columns` brought; an SQLite file is known by its device and inode, whatever its path."""
+    """Return the place from the values of `place_columns`; an SQLite file is identified by device and inode."""
     ids, *others = values
     clients = BitMap64([int(client) for client in str(ids or "").split(",") if client.isdigit()])
     if database.is_sqlite:
@@ -109,32 +109,32 @@ def _file(path: str) -> str:
 
 
 def read_place(connection: sa.Connection, database: Database) -> Place:
-    """Ask a server for its place alone, where no other statement does."""
+    """Ask a server only for its place."""
     return place_of(database, tuple(connection.exec_driver_sql(f"SELECT {place_columns(database)}").one()))
 
 
 def read_server(connection: sa.Connection) -> str:
-    """Return what a server says of itself; SQLite is not asked."""
+    """Return the identity of a server; not for SQLite."""
     return str(connection.exec_driver_sql(f"SELECT {_SERVER}").scalar())
 
 
 def in_cluster(connection: sa.Connection) -> bool:
-    """Tell whether this server is a node of a Galera cluster."""
+    """Return whether this server is a node of a Galera cluster."""
     row = connection.exec_driver_sql("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'").first()
     return row is not None and row[1] == "ON"
 
 
 def check_may_write(database: Database, place: Place) -> None:
-    """Raise DatabaseError where nothing may be written."""
+    """Raise DatabaseError if nothing may be written there."""
     if place.refusal:
         failure = DatabaseError(place.refusal, where=str(database), way_out=place.way_out)
         failure.database = database.name
-        failure.may_pass = place.read_only  # for a while after a switchover
+        failure.may_pass = place.read_only  # it may be temporary, during a switchover
         raise failure
 
 
 def check_are_different(settings: Settings, scope: CancelScope, places: Mapping[int, Place]) -> None:
-    """Raise ConfigError where two shards are one database, whatever their URLs look like."""
+    """Raise ConfigError if two shards are the same database, even with different URLs."""
     first: dict[tuple[str, str], int] = {}
     for shard, place in sorted(places.items()):
         other = first.setdefault((place.cluster or place.server, place.schema), shard)
@@ -150,7 +150,7 @@ def check_are_different(settings: Settings, scope: CancelScope, places: Mapping[
 
 
 def _is_one_server(settings: Settings, scope: CancelScope, first: int, second: int) -> bool:
-    """Tell two servers apart that say the same of themselves: a lock taken on one is seen on the other or not."""
+    """Decide whether two servers with the same identity are one: then a lock taken on one is seen on the other."""
     name = {"name": f"chatsync/{uuid.uuid4().hex}"}
     urls = settings.databases.shards
     with (

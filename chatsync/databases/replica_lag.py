@@ -23,7 +23,7 @@ class ReplicaLag:
     """The replica of one shard, and the wait while it lags."""
 
     def __init__(self, settings: Settings, shard: int, scope: CancelScope) -> None:
-        """Open nothing yet; without `max_lag` or a replica there is nothing to wait for."""
+        """Open no connection yet; without `max_lag` or a replica there is nothing to wait for."""
         self._apply = settings.apply
         self._scope = scope
         url = settings.databases.replicas.get(shard)
@@ -41,9 +41,9 @@ class ReplicaLag:
             self._database.close()
 
     def wait(self, *, before: Callable[[], None]) -> None:
-        """Return once the replica lags by `max_lag` seconds or less; call `before` first if that is not at once.
+        """Wait until the replica lags by `max_lag` seconds or less; call `before` first if it must wait.
 
-        Raises DatabaseError when it still lags, or does not replicate, after `max_lag_wait`.
+        Raises DatabaseError if it still lags, or does not replicate, after `max_lag_wait`.
         """
         if self._database is None or self._apply.max_lag is None:
             return
@@ -66,7 +66,7 @@ class ReplicaLag:
 
 
 def seconds_behind(connection: sa.Connection) -> float | None:
-    """Read the lag in seconds; None when replication is stopped or this is no replica."""
+    """Return the lag in seconds; None if replication is stopped or the server is not a replica."""
     row = _replica_status(connection)
     if row is None:
         return None
@@ -75,7 +75,7 @@ def seconds_behind(connection: sa.Connection) -> float | None:
 
 
 def is_replica(connection: sa.Connection) -> bool:
-    """Tell whether the server is set up to replicate. Needs a grant that the job does not need."""
+    """Return whether the server is configured as a replica. Needs a grant that the job does not need."""
     return _replica_status(connection) is not None
 
 
@@ -85,5 +85,5 @@ def _replica_status(connection: sa.Connection) -> Any:
     except DBAPIError as error:
         if not is_unknown_statement(error):
             raise
-        # MySQL before 8.0.22 knows the statement by its old name only.
+        # MySQL before 8.0.22 knows only the old name of the statement.
         return connection.execute(sa.text("SHOW SLAVE STATUS")).mappings().first()

@@ -1,4 +1,4 @@
-"""Reading one shard, or all of them: which clients are off there, and what their rows say."""
+"""Reading one shard or all of them: which clients are off, and their rows."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -19,7 +19,7 @@ from chatsync.parallel import SideBySide
 # How many packed ids fit into one value.
 _IDS_A_VALUE = GROUP_CONCAT_MAX_LEN // ID_SIZE
 _LOOKUP_SIZE = 5000
-# A scan of a large shard sends nothing before it is done.
+# A scan of a large shard sends nothing before its end.
 _SCAN_SECONDS = 300
 # Enough to hide the time that connections take, and some shards that do not answer, behind the other shards. Each
 # costs up to 15 MB for its connection and the value that is being read.
@@ -31,13 +31,13 @@ Value = TypeVar("Value")
 
 _OFF_PACKED = "SELECT {packed}, {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"
 _BOUNDS = "SELECT MIN(ClientID), MAX(ClientID) FROM clients_features"
-# `+ 0` keeps the optimizer from the index on feature_id, which it would read whole for each range.
+# `+ 0` prevents the use of the index on feature_id, all of which would be read for each range.
 _OFF_BETWEEN = """SELECT {packed} FROM clients_features
     WHERE feature_id + 0 = {mark} AND is_enabled = 0 AND ClientID BETWEEN {mark} AND {mark}"""
 _ANY = sa.text("SELECT ClientID FROM clients_features LIMIT 1")
 
-# Where clients are named one by one, the primary key is the way to their rows: `+ 0` keeps the
-# optimizer from the index on feature_id, over which it would also lock rows of other clients.
+# For single clients the primary key must be used: `+ 0` prevents the use of the index on feature_id,
+# which would also lock rows of other clients.
 _OFF_AMONG = """SELECT ClientID FROM clients_features
     WHERE feature_id + 0 = {mark} AND ClientID IN ({marks}) AND is_enabled = 0"""
 ROWS = """SELECT ClientID, is_enabled FROM clients_features
@@ -45,7 +45,7 @@ ROWS = """SELECT ClientID, is_enabled FROM clients_features
 
 
 class ShardDatabase:
-    """Reads the rows of one shard; see `shard_writer` for the one that also writes."""
+    """Reads the rows of one shard; `shard_writer` has the class that also writes."""
 
     _writable = False
 
@@ -66,11 +66,11 @@ class ShardDatabase:
         self.database.close()
 
     def read_off(self, feature_id: int) -> Ids:
-        """Return the clients that are off here, packed by the server into one value, or into several if need be."""
+        """Return the clients that are off here; the server packs them into one value, or several if necessary."""
         return self._read_off(feature_id)[0]
 
     def read_off_and_place(self, feature_id: int) -> tuple[Ids, Place]:
-        """Return also where they were read. Raises DatabaseError where nothing may be written."""
+        """Return also which database it is. Raises DatabaseError if nothing may be written there."""
         off, place = self._read_off(feature_id)
         check_may_write(self.database, place)
         return off, place
@@ -84,7 +84,7 @@ class ShardDatabase:
         if whole.rows <= _IDS_A_VALUE:
             return unpack(whole, where=self.database), place
         first, last = connection.exec_driver_sql(_BOUNDS).one()
-        clients = range(first or 0, (last or 0) + 1)  # null where all rows have gone since
+        clients = range(first or 0, (last or 0) + 1)  # null if all rows were deleted meanwhile
         return np.concatenate(self._read_parts(connection, clients, whole.rows, feature_id=feature_id)), place
 
     def _read_parts(self, connection: sa.Connection, clients: range, count: int, *, feature_id: int) -> list[Ids]:
@@ -107,7 +107,7 @@ class ShardDatabase:
         return tuple(connection.exec_driver_sql(sql, values).one())
 
     def read_place(self) -> Place:
-        """Return where this shard is, as its server says. Raises DatabaseError where nothing may be written."""
+        """Return which database this shard is. Raises DatabaseError if nothing may be written there."""
 
         def ask(connection: sa.Connection) -> Place:
             place = read_place(connection, self.database)
@@ -129,7 +129,7 @@ class ShardDatabase:
         return off
 
     def rows_among(self, feature_id: int, ids: BitMap64) -> dict[int, bool]:
-        """Return for each of these clients that has a row whether its row says on."""
+        """Return, for each of these clients with a row, whether it is on."""
         rows: dict[int, bool] = {}
         for chunk in chunks(ids, _LOOKUP_SIZE):
             ask = partial(self.on_these, statement=ROWS, feature_id=feature_id, ids=chunk)
@@ -148,7 +148,7 @@ class ShardDatabase:
     ) -> Sequence[Any]:
         """Execute a statement on the rows of these clients, every id bound, and return the rows of the answer.
 
-        As text: building a construct of a thousand values takes longer than the server needs for them.
+        The SQL is text, because building an SQLAlchemy expression of a thousand values takes longer than running it.
         """
         marks = ", ".join([self.mark] * len(ids))
         for_update = " FOR UPDATE" if lock and not self.database.is_sqlite else ""
@@ -171,7 +171,7 @@ def on_every_shard(
     shards: Collection[int] | None = None,
     kind: type[AnyShard] = ShardDatabase,  # type: ignore[assignment]  # python/mypy#3737: a default for a type variable
 ) -> SideBySide[int, Value]:
-    """Start to ask every shard (or these) something in threads, and return the outcomes to wait for."""
+    """Start the same question to every shard (or these) in threads, and return their outcomes to wait for."""
 
     def task(shard: int) -> Value:
         with kind(settings, shard, scope) as database:

@@ -37,10 +37,10 @@ class ShardWriter(ShardDatabase):
     ) -> Written:
         """Turn one batch of clients off or on in one transaction.
 
-        Rows that are already so stay untouched. After a connection that was lost during the
-        commit, the next attempt finds out whether it went through. `may_begin` is called before
-        every attempt and `may_commit` after the rows were written, as both may have waited long
-        for a server or for a lock on a row; what they raise ends the batch with nothing written.
+        Rows that need no change are not written. If the connection is lost during the commit, the next
+        attempt finds out whether the commit succeeded. `may_begin` is called before every attempt, and
+        `may_commit` after the rows were written, because both may have waited long for a server or a row
+        lock. If they raise, the batch ends and nothing is written.
 
         Raises DatabaseError; `is_about_rows` tells whether it helps to write these clients in parts.
 
@@ -56,9 +56,9 @@ class ShardWriter(ShardDatabase):
             rows = self.on_these(connection, statement=ROWS, feature_id=feature_id, ids=ids, lock=True)
             off = BitMap64([client for client, value in rows if value == OFF])
             todo = ids - off if action is Action.TURN_OFF else off
-            committing.difference_update(todo)  # an earlier commit of theirs did not go through
+            committing.difference_update(todo)  # their earlier commit did not succeed
             self._write(connection, action, feature_id, todo, with_row=BitMap64([client for client, _ in rows]))
-            committing.update(todo)  # before the check: what is allowed now may be committed at any later moment
+            committing.update(todo)  # before the check: after it, the commit may come at any moment
             try:
                 may_commit()
             except BaseException:
@@ -85,13 +85,13 @@ class ShardWriter(ShardDatabase):
             connection.exec_driver_sql(_INSERT.format(rows=rows), values)
 
     def _check_connection(self, connection: sa.Connection) -> None:
-        """Check each new connection once: after a lost one, a proxy may lead to another server."""
+        """Check each new connection once: after a reconnect, a proxy may lead to another server."""
         if self._checked is not connection:
             check_may_write(self.database, read_place(connection, self.database))
             self._checked = connection
 
     def wait(self, seconds: float) -> None:
-        """Wait between two batches. No connection is idle for long: a proxy would end it, and the batch would fail."""
+        """Wait between two batches. Close the connection before a long wait: a proxy would end it when idle."""
         if seconds > _LONG_PAUSE_SECONDS:
             self.hang_up()
         self.database.scope.wait(seconds)

@@ -1,4 +1,4 @@
-"""The tables, as much of them as this program reads and writes. Source: the interface, section 2."""
+"""The tables and columns that this program reads and writes. Source: the interface, section 2."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The sentence about a client that a support person can paste into the reply, in the reader's language."""
+"""The sentence about a client that a support person can paste into a reply, in the client's language."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from chatsync.core import DISABLED_FOREVER, Action
 from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.language import Language
 
-# What is said of the next run: one sentence for both directions, or one for each.
+# The sentence about the next run: one for both directions, or one for each.
 _OUTLOOKS = {
     Next.NOTHING: "answer.nothing",
     Next.DISABLED: "answer.disabled",
@@ -24,7 +24,7 @@ _OUTLOOKS_OF_A_CHANGE = {
 
 
 def answer(facts: ClientFacts, job: JobFacts, language: Language, *, client: object = None) -> str:
-    """Return the sentence; `client` stands in it in place of the number, for a text about many alike."""
+    """Return the sentence; `client` replaces the client id in it, for a text about many clients."""
     client = facts.client if client is None else client
     if chat(facts, job) is Chat.UNKNOWN:
         return _about_unknown(facts, job, language, client)
@@ -36,7 +36,7 @@ def answer(facts: ClientFacts, job: JobFacts, language: Language, *, client: obj
 
 
 def _since(facts: ClientFacts) -> datetime | None:
-    """Return when the run that made the chat as it is did so; None where that is not known."""
+    """Return the time of the run that turned the chat to its present state; None if it is not known."""
     kind, change = cause(facts)
     return change.record.began if change and kind in (Cause.JOB, Cause.UNDO) else None
 

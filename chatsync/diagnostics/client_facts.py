@@ -1,4 +1,4 @@
-"""Gathering what there is to know about single clients. Writes nothing and takes no lock."""
+"""Collecting the facts about single clients. Writes nothing and takes no lock."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,9 +18,9 @@ _ANSWER_SECONDS = 4.0
 def gather(survey: Survey, asked: Sequence[int]) -> tuple[JobFacts, list[ClientFacts]]:
     """Read the list, the clients' rows on every shard and the records.
 
-    The list is read whole and once: that is the only way to know who is not on it. If it or a shard
-    can't be read, the rest is told all the same. Only when an asked client awaits a change are all
-    shards read as well and compared with the list, to see whether a limit refuses the change.
+    The whole list is read, once: there is no other way to know which clients are not on it. If the list or a
+    shard can't be read, the other facts are still shown. Only if one of the clients waits for a change, all
+    shards are read as well and compared with the list, to see whether a limit refuses the change.
     """
     survey.asked = BitMap64(asked)
     survey.look()
@@ -95,7 +95,7 @@ def refused_in(records: Iterable[Record], asked: BitMap64) -> dict[int, Record]:
 
 
 def refusals(survey: Survey) -> tuple[str, ...]:
-    """Return why the next run would change nothing at all; nothing when it would."""
+    """Return why the next plan would be refused; empty if it would not be."""
     if survey.plan is None:
         return tuple(str(error) for part, error in survey.errors.items() if part != "records")
     return tuple(objection.reason for objection in limit_objections(survey.plan, survey.settings.limits))

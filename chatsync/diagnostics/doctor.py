@@ -42,7 +42,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The outcome of one check, or of `count` alike. Unless it is good, `text` says what to do."""
+    """The outcome of one check, or of `count` similar ones. If it is not good, `text` says what to do."""
 
     mark: Mark
     part: str
@@ -50,27 +50,27 @@ class Line:
     count: int = 1
 
     def __str__(self) -> str:
-        """Return the line as it is printed."""
+        """Format the line for printing."""
         return f"{self.mark} {self.part:<10} {' '.join(self.text.split())}"
 
 
 def good(part: str, text: str) -> Line:
-    """Return the line of a check that found nothing wrong."""
+    """Return the line of a check without a problem."""
     return Line(mark=Mark.GOOD, part=part, text=text)
 
 
 def warning(part: str, text: str) -> Line:
-    """Return the line of something that works but should be changed."""
+    """Return the line about something that works but should be changed."""
     return Line(mark=Mark.WARNING, part=part, text=text)
 
 
 def bad(part: str, text: str) -> Line:
-    """Return the line of something that keeps the job from working."""
+    """Return the line about something that prevents the job from working."""
     return Line(mark=Mark.BAD, part=part, text=text)
 
 
 def folded(lines: Iterable[Line]) -> list[Line]:
-    """Put lines that differ in their part alone into one, at the place of the first; failures stay as they are."""
+    """Join lines that differ only in their part, at the position of the first; failures are not joined."""
     alike: dict[tuple[object, ...], list[Line]] = {}
     for number, line in enumerate(lines):
         key = (number,) if line.mark is Mark.BAD else (line.mark, line.text)
@@ -95,14 +95,14 @@ def totals(lines: Iterable[Line]) -> str:
 
 
 def check_config(settings: Settings) -> Iterator[Line]:
-    """Describe a configuration that was loaded, which means that it has no unknown or missing key."""
-    yield good("config", f"{settings.path}: every key is known, {len(settings.databases.shards)} shards")
+    """Yield the lines about a configuration that was loaded, so it has no unknown or missing keys."""
+    yield good("config", f"{settings.path}: every key is known, {counted(len(settings.databases.shards), 'shard')}")
     for file in exposed_files(settings):
         yield warning("config", f"{file} holds a password and others may read it: chmod 600")
 
 
 def check_token(section: Exclusions) -> Iterator[Line]:
-    """Check where the YT token is; the token itself is never shown."""
+    """Yield the lines about the place of the YT token; the token itself is never shown."""
     try:
         token, place = find_token(section)
     except ChatsyncError as error:
@@ -127,7 +127,8 @@ def check_list(settings: Settings, scope: CancelScope) -> Generator[Line, None, 
     except ChatsyncError as error:
         yield bad("list", in_words(error, hint="is exclusions.proxy right?"))
         return None
-    yield good("list", f"{version.source}: {kind}, {listed.rows} rows, modified {short_time(version.modified)}")
+    rows = counted(listed.rows, "row")
+    yield good("list", f"{version.source}: {kind}, {rows}, modified {short_time(version.modified)}")
     yield from (warning("token", text) for text in warnings)
     yield from _check_rows(settings, listed)
     return version.modified
@@ -166,7 +167,7 @@ def _check_rows(settings: Settings, listed: ExclusionList) -> Iterator[Line]:
 
 
 def in_words(error: ChatsyncError, *, hint: str, where: str = "") -> str:
-    """Return an error's text without its retries, which a person who waits need not know; then with a hint."""
+    """Return an error's text without the part about retries, and with a hint."""
     told = ChatsyncError(error.what, where=where or error.where, way_out=hint if error.gave_up else error.way_out)
     return str(told)
 
@@ -211,16 +212,16 @@ def _check_shards(settings: Settings, dict_database: DictDatabase, _: datetime |
     known = set(settings.databases.shards)
     forgotten, idle = sorted(set(found) - known), sorted(known - set(found))
     for shard in forgotten:
-        yield bad("shards", f"{found[shard]} clients live on shard {shard}, which databases.shards lacks; add it")
+        yield bad("shards", f"{counted(found[shard], 'client')} on shard {shard}, which databases.shards lacks; add it")
     if idle:
         names = ", ".join(map(str, idle))
         yield warning("shards", f"no client lives on shard {names} of databases.shards; is it the right dict database?")
     if not forgotten:
-        yield good("shards", f"{sum(found.values())} clients, all on shards that databases.shards names")
+        yield good("shards", f"{counted(sum(found.values()), 'client')}, all on shards that databases.shards names")
 
 
 def check_rows(settings: Settings, scope: CancelScope) -> Iterator[Line]:
-    """Count the clients that are off, and the rows that count for nothing, unless other lines say why it can't."""
+    """Count the clients that are off and the stray rows, unless other lines say why that is not possible."""
     try:
         plan = make_plan(settings, scope, trace_id="", if_modified=False, live=True).plan
     except ConfigError as error:  # a shard that is another one than its number says

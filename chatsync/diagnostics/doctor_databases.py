@@ -1,4 +1,4 @@
-"""The doctor's checks of the databases: reachable, complete, with the grants the job needs and no others."""
+"""The doctor's checks of the databases: whether they answer, have the tables, and the right grants."""
 
 import os
 import re
@@ -29,7 +29,7 @@ _WORKERS = 16
 _OLDEST = {"MariaDB": (10, 5), "MySQL": (5, 7)}
 _CLOCK_TOLERANCE = timedelta(seconds=30)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# On a replica, or on the server that hands its accounts on to one.
+# Needed on a replica, or on the server from which it replicates its accounts.
 _FOR_LAG = frozenset({"REPLICATION CLIENT", "SLAVE MONITOR", "REPLICA MONITOR"})
 
 # What the job reads and writes, column by column: interface, section 2.
@@ -158,7 +158,7 @@ def _look_at_file(place: Place, database: Database) -> Iterator[Line]:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """What a server says about itself. `ahead` is its clock minus ours, `tls` is empty without TLS."""
+    """Facts about a server. `ahead` is its clock minus ours; `tls` is empty without TLS."""
 
     version: str
     account: str
@@ -215,7 +215,7 @@ def describe(place: Place, server: Server) -> Iterator[Line]:
         yield warning(place.part, f"the clocks are {apart} apart: check NTP on this machine and there")
     is_remote = not place.url.unix_socket and place.url.host not in _LOOPBACK
     if is_remote and not server.tls:
-        yield warning(place.part, "passwords and ids travel without TLS; add ?ssl_ca=FILE to the URL")
+        yield warning(place.part, "passwords and ids are sent without TLS; add ?ssl_ca=FILE to the URL")
     elif is_remote and "ssl_ca" not in place.url.options:
         yield warning(place.part, "a machine in the middle can get the password; add ?ssl_ca=FILE to the URL")
     if place.url.password and not place.url.password.is_hidden:
@@ -236,7 +236,7 @@ def _tables(place: Place, database: Database, unreadable: set[str]) -> Iterator[
 
 
 def _surplus(place: Place, places: list[Place], grants: Grants, account: str) -> Iterator[Line]:
-    """Warn of grants that the job does not need, once for each server, with its first database."""
+    """Warn about grants that the job does not need, once for each server, at its first database."""
     same = [other for other in places if (other.url.server, other.url.user) == (place.url.server, place.url.user)]
     if same[0] is not place:
         return

@@ -23,7 +23,7 @@ from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
 
 _HINT = "the lines above say more"
-# So many connections meet every server behind a proxy that deals them out.
+# This many connections reach every server behind a proxy that distributes them.
 _LOCK_CONNECTIONS = 4
 
 
@@ -34,7 +34,7 @@ class _RollBack(Exception):  # noqa: N818  # no error: the end of every trial
 def check_writes(settings: Settings, scope: CancelScope, *, broken: Collection[str]) -> Iterator[Line]:
     """Try a write in each database.
 
-    `broken` are the parts, such as `shard 2`, that are known to need repair: nothing is tried there.
+    `broken` are the parts, such as `shard 2`, that have failed before: nothing is tried there.
     """
     if "dict" in broken:
         return
@@ -68,7 +68,7 @@ def _try_shards(settings: Settings, scope: CancelScope, feature_id: int, *, brok
 
 
 def check_lock(settings: Settings, scope: CancelScope) -> Iterator[Line]:
-    """See that the job's lock (GET_LOCK), which one server keeps for itself, is the same for every connection."""
+    """Check that all connections see the same lock of the job (GET_LOCK), because each server has its own locks."""
     url = settings.databases.dict
     if url.is_sqlite:
         return
@@ -81,7 +81,7 @@ def check_lock(settings: Settings, scope: CancelScope) -> Iterator[Line]:
                 servers.add(database.do(read_server, what="see which server this is"))
                 is_cluster = is_cluster or database.do(in_cluster, what="see whether it is in a cluster")
     except ChatsyncError:
-        return  # told above
+        return  # reported above
     way_out = "name one server in databases.dict, the same on every machine that runs this job"
     if len(servers) > 1:
         yield bad("lock", f"{url}: connections lead to different servers, and each has locks of its own; {way_out}")
@@ -104,7 +104,7 @@ def _try_shard(database: ShardWriter, *, feature_id: int) -> int:
 
 
 def _check_is_no_replica(database: ShardWriter) -> None:
-    """Raise DatabaseError for a replica, where this account may see that; MySQL shows it nowhere else."""
+    """Raise DatabaseError for a replica, if this account may see that; MySQL shows it only in this way."""
     replicates = False
     with contextlib.suppress(DatabaseError):
         replicates = database.database.do(is_replica, what="see whether it is a replica")
@@ -116,7 +116,7 @@ def _check_is_no_replica(database: ShardWriter) -> None:
 
 
 def _try_write(database: ShardWriter, action: Action, feature_id: int, ids: BitMap64) -> None:
-    """Do all that a batch does, but for its commit."""
+    """Do everything that a batch does, except the commit."""
 
     def begin() -> None:
         pass

@@ -1,4 +1,4 @@
-"""Why a client has the chat or not: the facts, and what follows from them."""
+"""Why a client has the chat or not: the facts, and the conclusions from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from chatsync.sync.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class JobFacts:
-    """What holds for all clients.
+    """The facts that are the same for all clients.
 
-    The errors say why the list, the mod-time, the records or a shard can't be read, `refusals` why
-    the next plan would not be applied.
+    The errors say why the list, the mod-time, the records or a shard can't be read. `refusals` say why
+    the next plan would be refused.
     """
 
     state: DictState | None
@@ -32,12 +32,12 @@ class JobFacts:
     refusals: tuple[str, ...] = ()
 
     def refused(self, reasons: tuple[str, ...]) -> Self:
-        """Add why the next plan would be refused."""
+        """Return these facts with the reasons why the next plan would be refused."""
         return replace(self, refusals=reasons)
 
     @property
     def errors(self) -> str:
-        """All that could not be read; empty when all could."""
+        """The errors of everything that could not be read; empty if there are none."""
         alone = (self.list_error, self.dict_error, self.modtime_error, self.records_error)
         return " | ".join(filter(None, dict.fromkeys((*alone, *self.shard_errors.values()))))
 
@@ -52,9 +52,9 @@ class JobFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientFacts:
-    """What is known of one client; `rows`: what its row says on each shard that has one (True: on).
+    """The facts about one client; `rows` is its state (True: on) on each shard with a row of it.
 
-    `rejected` are rows of the list that hold its number, and more, so that they are no client id.
+    `rejected` are rows of the list that contain its number, but also other characters, so that they are no client id.
     """
 
     client: int
@@ -68,7 +68,7 @@ class ClientFacts:
 
     @property
     def is_off(self) -> bool:
-        """Whether the chat is off: the row on the client's home shard says so. Rows elsewhere count for nothing."""
+        """Whether the chat is off, by the row on the client's home shard. Rows on other shards are ignored."""
         return self.home is not None and self.rows.get(self.home) is False
 
     @property
@@ -97,14 +97,14 @@ class Chat(StrEnum):
 
 
 def chat(facts: ClientFacts, job: JobFacts) -> Chat:
-    """Tell whether the client has the chat, by the row on its home shard."""
+    """Return whether the client has the chat, by the row on its home shard."""
     if facts.home not in job.shards - job.shard_errors.keys():
         return Chat.UNKNOWN
     return Chat.OFF if facts.is_off else Chat.ON
 
 
 class Cause(StrEnum):
-    """What made the chat as it is."""
+    """What caused the present state of the chat."""
 
     JOB = "job"
     UNDO = "undo"
@@ -115,7 +115,7 @@ class Cause(StrEnum):
 
 
 def cause(facts: ClientFacts) -> tuple[Cause, ClientChange | None]:
-    """Tell what made the chat as it is, and the run that did it, or whose change was overwritten later."""
+    """Return the cause of the present state, and the run that made it or whose change was overwritten later."""
     action = Action.TURN_OFF if facts.is_off else Action.TURN_ON
     latest = facts.client_changes[0] if facts.client_changes else None
     if latest and not latest.certain and latest.action is action:
@@ -132,7 +132,7 @@ def cause(facts: ClientFacts) -> tuple[Cause, ClientChange | None]:
 
 
 class Next(StrEnum):
-    """What the next run will do about a client."""
+    """What the next run will do for a client."""
 
     NOTHING = "nothing to do"
     CHANGE = "change"
@@ -149,7 +149,7 @@ class Next(StrEnum):
 
 
 def next_run(facts: ClientFacts, job: JobFacts) -> Next:
-    """Tell what the next run does about the client, or the first thing that keeps it from doing so."""
+    """Return what the next run does for the client, or the first thing that prevents it."""
     if job.meaning in (None, ModTimeState.DISABLED):
         return Next.DISABLED if job.meaning else Next.NO_MODTIME
     if facts.listed is None:
@@ -176,5 +176,5 @@ def _pending_run(facts: ClientFacts, job: JobFacts) -> Next:
 
 
 def may_be_refused(facts: ClientFacts, job: JobFacts) -> bool:
-    """Tell whether the answer for this client depends on the limits, and so on a whole diff."""
+    """Return whether the answer for this client depends on the limits, and so on a complete diff."""
     return next_run(facts, job) in (Next.CHANGE, Next.FULL_RUN, Next.ROW_REFUSED)

@@ -1,4 +1,4 @@
-"""How an explanation is shown: one sentence, the facts, and a sentence to paste into the reply."""
+"""The report of `explain`: one sentence, the facts, and a sentence to paste into a reply."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _CHANGES_SHOWN = 3
 
 
 def explain_report(clients: Sequence[ClientFacts], job: JobFacts, *, language: Language, output_format: str) -> str:
-    """Explain each client in turn. The answer, which is for the client, is in `language`."""
+    """Return the report about each client. The sentence for the client is in `language`."""
     if output_format == "json":
         return json.dumps([_document(facts, job, language) for facts in clients], ensure_ascii=False)
     return "\n\n".join(_text(facts, job, language) for facts in clients)
@@ -48,7 +48,7 @@ def _when(change: ClientChange) -> str:
 
 
 def sentence(facts: ClientFacts, job: JobFacts) -> str:
-    """Return one sentence: whether the chat is on, why, and what made it so."""
+    """Return one sentence: whether the chat is on, why, and what caused it."""
     listed = {
         True: "the client is on the exclusion list",
         False: "the client is not on the exclusion list",
@@ -97,7 +97,7 @@ def _list(facts: ClientFacts, job: JobFacts) -> str:
 
 
 def _rejected(facts: ClientFacts) -> list[str]:
-    """Return the rows of the list that were to name this client, and don't; none for a client that is listed."""
+    """Return rejected rows of the list that were probably meant for this client; none if it is listed."""
     rows = () if facts.listed else facts.rejected
     return [f"row {row.row} of the list holds {row.value!r}, which is no client id" for row in rows]
 
@@ -145,7 +145,7 @@ def _until(job: JobFacts) -> str:
 
 
 def _next(facts: ClientFacts, job: JobFacts) -> str:
-    """Return what the next run will do about the client, or why there will be none."""
+    """Return what the next run will do for the client, or why it will do nothing."""
     verb = _verb(facts)
     after = f"; after that, a run would turn it {verb}" if facts.pending else ""
     return {

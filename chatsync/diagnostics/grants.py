@@ -1,8 +1,8 @@
-"""What a database account may do, read from SHOW GRANTS, held against what the job needs. Pure.
+"""Comparing the grants of a database account (SHOW GRANTS) with what the job needs. Pure.
 
 MySQL and MariaDB print the same grammar with different words around it (MySQL 8.4 Reference
 Manual, "SHOW GRANTS Statement"; MariaDB Knowledge Base, "SHOW GRANTS"). Both list the privileges
-of the roles that are active as lines of their own, so that a line's grantee is of no interest.
+of active roles as separate lines, so the grantee of a line does not matter.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _NAME = r'(?:`(?:[^`]|``)*`|"(?:[^"]|"")*"|\*)'
-# A line without ON gives a role, one with ON ''@'' a proxy: neither allows reading a table.
+# A line without ON grants a role, one with ON ''@'' a proxy: neither allows access to a table.
 _LINE = re.compile(rf"(GRANT|REVOKE) (.+?) ON ((?:[A-Z]+ )*)({_NAME})\.({_NAME}) (?:TO|FROM) ", re.IGNORECASE)
 _PRIVILEGE = re.compile(r"([A-Z_][A-Z_ ]*[A-Z])\s*(?:\(([^)]*)\))?\s*(?:,|$)", re.IGNORECASE)
 _ALL = "ALL PRIVILEGES"
@@ -21,7 +21,7 @@ _GRANT_OPTION = "GRANT OPTION"
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """A privilege that the job can't do without, and the columns it is used on."""
+    """A privilege that the job needs, and the columns on which it is used."""
 
     privilege: str
     database: str
@@ -29,7 +29,7 @@ class Need:
     columns: frozenset[str]
 
     def __str__(self) -> str:
-        """Name it as a GRANT statement does."""
+        """Format it as in a GRANT statement."""
         return f"{self.privilege} ON {self.database}.{self.table}"
 
 
@@ -45,7 +45,7 @@ class Grant:
     is_public: bool = False  # given to every account, so that it can't be revoked from this one
 
     def covers(self, need: Need) -> bool:
-        """Tell whether this alone satisfies the need."""
+        """Return whether this grant alone satisfies the need."""
         return (
             not self.routine
             and self.privilege in (need.privilege, _ALL)
@@ -55,7 +55,7 @@ class Grant:
         )
 
     def reaches(self, database: str) -> bool:
-        """Tell whether the database's name fits; wildcards count where no table is named."""
+        """Return whether the grant includes the database; wildcards are used if no table is named."""
         if self.database == _ANY:
             return True
         if self.table != _ANY:
@@ -63,24 +63,24 @@ class Grant:
         return re.fullmatch(_pattern(self.database), database, re.IGNORECASE) is not None
 
     def is_just(self, need: Need) -> bool:
-        """Tell whether this gives the need on its own table and nothing beyond."""
+        """Return whether the grant gives exactly this need on its table and nothing more."""
         return self.table != _ANY and self.privilege == need.privilege and self.covers(need)
 
     def __str__(self) -> str:
-        """Name it as SHOW GRANTS does."""
+        """Format it as in SHOW GRANTS."""
         return f"{self.privilege} ON {self.database}.{self.table}"
 
 
 class Grants:
-    """All that one account may do."""
+    """All grants of one account."""
 
     def __init__(self, grants: Iterable[Grant], revoked: Iterable[Grant] = ()) -> None:
-        """Take what is granted, and what partial revokes take away from the global ones (MySQL 8)."""
+        """Take the grants, and the partial revokes from global grants (MySQL 8)."""
         self._grants = list(grants)
         self._revoked = list(revoked)
 
     def missing(self, needs: Iterable[Need]) -> list[Need]:
-        """List the needs that nothing satisfies, in their order."""
+        """Return the needs that no grant satisfies, in their order."""
         return [need for need in needs if not any(self._gives(grant, need) for grant in self._grants)]
 
     def _gives(self, grant: Grant, need: Need) -> bool:
@@ -88,7 +88,7 @@ class Grants:
         return grant.covers(need) and not taken
 
     def surplus(self, needs: Iterable[Need]) -> list[Grant]:
-        """List what is granted beyond the needs, wider grants than theirs included."""
+        """Return the grants beyond the needs, including those that are wider than needed."""
         wanted = list(needs)
         own = (grant for grant in self._grants if not grant.is_public)
         return [grant for grant in own if not any(grant.is_just(need) for need in wanted)]
@@ -102,7 +102,7 @@ def how_to_create(user: str, needs: Iterable[Need]) -> str:
 
 
 def parse_grants(lines: Iterable[str]) -> Grants:
-    """Read the answer of SHOW GRANTS; lines that concern no database are left out."""
+    """Parse the answer of SHOW GRANTS; lines that are not about a database are ignored."""
     granted: list[Grant] = []
     revoked: list[Grant] = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""What the run records say: which runs there were, and what they did to a client."""
+"""Reports from the run records: which runs there were, and what they did to a client."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from chatsync.sync.step_log import Step
 
 @dataclass(frozen=True, kw_only=True)
 class ClientChange:
-    """What one run did to one client; not `certain` when the run was killed, or the answer to a commit was lost."""
+    """What one run did to one client; not `certain` if the run was killed or the answer to a commit was lost."""
 
     record: Record
     action: Action
@@ -29,7 +29,7 @@ class ClientChange:
 
 
 def client_changes(records: Iterable[Record], asked: BitMap64) -> dict[int, list[ClientChange]]:
-    """Return what the runs did to each client asked for, in the order of the runs; unchanged clients are left out."""
+    """Return what the runs did to each of these clients, in the order of the runs; without unchanged clients."""
     found: dict[int, list[ClientChange]] = {}
     for record in records:
         for action in Action:
@@ -49,10 +49,10 @@ Since = Mapping[int, Record]
 
 
 def listed_since(records: Iterable[Record], asked: BitMap64) -> Since:
-    """Return for each client the first run since which it has been listed without a break, as far as plans tell.
+    """Return for each client the first run since which it has always been listed, as far as plans show.
 
-    Takes the newest run first. A client that a plan turns off or calls unknown was listed; one that it
-    turns on was not; of all others a plan says nothing, and an undo says nothing of any.
+    `records` start with the newest run. A client that a plan turns off or that is unknown was listed; one that
+    it turns on was not. A plan shows nothing about other clients, and an undo shows nothing about any client.
     """
     since: dict[int, Record] = {}
     undecided = asked
@@ -74,7 +74,7 @@ _COLUMNS = (
 _CLIENT_COLUMNS = ("client_action", "client_certain")
 _TABLE = ("run", "outcome", "turned\noff", "turned\non", "failed", "took", "by", "undo of")
 _NUMBERS = ("turned\noff", "turned\non", "failed", "took")
-# Left out of the table where no run has a value.
+# Left out of the table if no run has a value.
 _OPTIONAL = ("failed", "undo of")
 # So that a line of the table of steps fits into 80 columns.
 _TEXT_WIDTH, _TEXT_LINES = 34, 3
@@ -84,10 +84,10 @@ _TO_THE_SECOND = len("20261123T103000")
 def history_report(
     runs: Sequence[Shown], *, known: Iterable[str], more: int, client: int | None, output_format: str
 ) -> str:
-    """Show runs, the newest first.
+    """Return the report of runs, the newest first.
 
-    `known` are the ids of all runs, among which the shown short ones are unique; `more` is how many
-    runs are not shown.
+    `known` are the ids of all runs; the shown short ids are unique among them. `more` is how many runs are
+    not shown.
     """
     if output_format == "json":
         return json.dumps([_document(run) for run in runs], ensure_ascii=False)
@@ -108,7 +108,7 @@ def history_report(
 
 
 def short_names(known: Iterable[str]) -> dict[str, str]:
-    """Return for each run the shortest start of its id that names no other one: its time, to the second or closer."""
+    """Return for each run the shortest unique start of its id: its time, to the second or more precise."""
     ordered = sorted(known)
     shared = [0, *(len(commonprefix(pair)) for pair in pairwise(ordered)), 0]  # noqa: RUF071  # of texts
     lengths = (max(_TO_THE_SECOND, before + 1, after + 1) for before, after in pairwise(shared))
@@ -129,7 +129,7 @@ def _table(runs: Sequence[Shown], names: Mapping[str, str], client: int | None) 
 
 
 def steps_report(steps: Sequence[Step], *, more: int, output_format: str) -> str:
-    """Show the steps of the job that ended, the newest first. `more` is how many steps are not shown."""
+    """Return the report of ended steps, the newest first. `more` is how many steps are not shown."""
     documents = [msgspec.to_builtins(step) for step in steps]
     if output_format == "json":
         return json.dumps(documents, ensure_ascii=False)
@@ -140,7 +140,7 @@ def steps_report(steps: Sequence[Step], *, more: int, output_format: str) -> str
         writer.writerows(document | {"counts": json.dumps(document["counts"])} for document in documents)
         return out.getvalue().removesuffix("\n")
     if not steps:
-        return "No step has left a line yet."
+        return "No step has ended yet."
     table = tabulate(
         [(short_time(step.time), step.step, step.exit_code, _what_came_of(step)) for step in steps],
         headers=("ended", "step", "exit", "what came of it"),
@@ -218,7 +218,7 @@ def _flat(run: Shown) -> dict[str, Any]:
 
 
 def _document(run: Shown) -> dict[str, Any]:
-    """Describe a run without its clients, which its record and `--client` name."""
+    """Return a run as JSON values, without its clients (they are in its record)."""
     record = run[0]
     shards = {
         str(number): {

@@ -1,4 +1,4 @@
-"""The state of the job, and what of it needs a person: the list, the mod-time, the shards, the last runs.
+"""The state of the job, and what in it needs a person: the list, the mod-time, the shards, the last runs.
 
 Writes nothing.
 """
@@ -42,7 +42,7 @@ class Status(Survey):
         self.read_records(_LAST_RUNS)
 
     def gather(self) -> Self:
-        """Look at every part, and compare the list with the shards where both could be read whole."""
+        """Read every part, and compare the list with the shards if both could be read completely."""
         self.read_runs()
         self.look()
         self.compare()
@@ -87,7 +87,7 @@ def waiting(status: Status, *, now: datetime) -> str | None:
 
 
 def _due(steps: Sequence[Step], now: datetime) -> str:
-    """Return when the next run is due, by the time between the last two; empty when that can't be told."""
+    """Return when the next run is due, from the time between the last two; empty if that is not known."""
     ends = [step.time for step in steps if step.step == "diff"][:2]
     if not ends:
         return ""
@@ -136,7 +136,7 @@ def _about_list(status: Status) -> Iterator[str]:
 
 
 def _about_list_alone(status: Status) -> Iterator[str]:
-    """List the signs of a wrong list that can be seen without the databases, against which the limits count."""
+    """Yield the signs of a wrong list that can be seen without the databases."""
     listed = status.listed
     if listed is None:
         return
@@ -163,7 +163,7 @@ def _about_changes(status: Status) -> Iterator[str]:
 
 
 def _about_runs(status: Status) -> Iterator[str]:
-    """Tell of a last run that did not end well, unless all was synced since."""
+    """Yield a warning about a last run that did not succeed, unless everything was synced since."""
     last = status.runs[0] if status.runs else None
     if last is None or last.outcome is Outcome.DONE or _is_overcome(status, last):
         return
@@ -177,7 +177,7 @@ def _about_runs(status: Status) -> Iterator[str]:
 
 
 def _is_overcome(status: Status, run: Record) -> bool:
-    """Whether a later sync came to its end, or nothing is left to do; or the step log tells the same failure."""
+    """Whether a later sync succeeded, or nothing is left to do, or the step log shows the same failure."""
     in_step = status.meaning is ModTimeState.SYNCED and status.plan is not None and not status.plan.changes
     told = any(failure.last.trace_id == run.trace_id for failure in standing_failures(status.steps))
     synced = any(

@@ -1,4 +1,4 @@
-"""How the status is shown: a page for people, JSON for programs."""
+"""The report of `status`: text for people, JSON for programs."""
 
 import json
 from collections.abc import Mapping, Sized
@@ -9,7 +9,7 @@ import msgspec
 from tabulate import tabulate
 
 from chatsync.config.settings import Settings
-from chatsync.core import distance, format_time, modtime_meaning, short_span, short_time, total
+from chatsync.core import counted, distance, format_time, modtime_meaning, short_span, short_time, total
 from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status, waiting, warnings
 from chatsync.sync.report import fold_shards, strays_line, unknown_line, without_a_change
@@ -20,7 +20,7 @@ _DOWN = f"{_NOT_KNOWN}, see below"
 
 
 def status_report(status: Status, settings: Settings, *, now: datetime, output_format: str) -> str:
-    """Show what was seen, what needs a person, and what a list waits for. `now` is this machine's clock."""
+    """Return what was read, what needs a person, and what a list waits for. `now` is this machine's clock."""
     needs_person, waits = warnings(status, now=now), waiting(status, now=now)
     if output_format == "json":
         return json.dumps(
@@ -55,11 +55,11 @@ def _list_rows(status: Status) -> list[tuple[str, str]]:
         return [("list", _DOWN)]
     modified = listed.version.modified
     ago = f", {distance(modified, now=status.state.now)}" if status.state else ""
-    rows = f"{listed.rows} rows: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
+    rows = f"{counted(listed.rows, 'row')}: {counted(listed.duplicates, 'duplicate')}, {listed.rejected_count} rejected"
     return [
         ("list", listed.version.source),
         ("", f"modified {short_time(modified)}{ago}"),
-        ("", f"{len(listed.ids)} clients in {rows}"),
+        ("", f"{counted(len(listed.ids), 'client')} in {rows}"),
     ]
 
 
@@ -78,12 +78,12 @@ def _modtime(status: Status) -> str:
 
 
 def _meaning(status: Status) -> str | None:
-    """Return what the mod-time means, as far as that is known; None when the dict database is down."""
+    """Return what the mod-time means, as far as that is known; None if the dict database is down."""
     state = status.state
     if state is None:
         return None
     if status.meaning is None:
-        text = "what it means can't be told without the list"
+        text = "its meaning is not known without the list"
     else:
         # Without the list its meaning is known only where the job is disabled, for any list.
         text = modtime_meaning(state, list_time=status.version.modified if status.version else state.now)
@@ -92,7 +92,7 @@ def _meaning(status: Status) -> str | None:
 
 
 def _off(status: Status) -> Mapping[int, int]:
-    """Return how many clients are off on each shard: at home, once the homes are known."""
+    """Return how many clients are off on each shard, without strays if the homes are known."""
     return status.plan.off_by_shard if status.plan else _counts(status.off)
 
 

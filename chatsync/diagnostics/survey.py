@@ -1,6 +1,6 @@
-"""What can be seen of the list, the mod-time and the shards: part by part, so that one that is down hides no other.
+"""Reading the list, the mod-time and the shards part by part, so that one part that is down does not hide the others.
 
-Writes nothing. `status` and `explain` look through it; what they read is one version of the list, read once.
+Writes nothing. `status` and `explain` use it; they read one version of the list, once.
 """
 
 import re
@@ -50,7 +50,7 @@ Value = TypeVar("Value")
 
 @dataclass(kw_only=True)
 class Survey:
-    """What was seen. A part that could not be read is None or missing here, and `errors` says why, by part.
+    """What was read. A part that could not be read is None or missing, and `errors` says why, by part.
 
     `homes` are those of the clients `asked` for, and `rejected` the first rejected rows of the list in which
     their number stands. `off` are the clients that are off, by shard; `plan` is what a run without
@@ -80,7 +80,7 @@ class Survey:
 
     @property
     def meaning(self) -> ModTimeState | None:
-        """What the mod-time means; None while that can't be told. A disabled job is told without the list, too."""
+        """What the mod-time means; None if that is not known. A disabled job is known even without the list."""
         if self.state is None:
             return None
         # Without the list, the latest possible one: a job that is disabled, is so for any list.
@@ -128,7 +128,7 @@ class Survey:
             raise DeadlineError(_SILENT, where=section.file or f"{cluster}:{section.path}")
 
     def keep_rejected(self, row: Rejected) -> None:
-        """Keep a rejected row that has the number of a client who was asked for, such as `client 8811606`."""
+        """Keep a rejected row that contains the number of an asked client, such as `client 8811606`."""
         for number in numbers_in(row.value) if self.asked else ():
             if number in self.asked and len(rows := self.rejected.setdefault(number, [])) < _ROWS_KEPT:
                 rows.append(row)
@@ -152,7 +152,7 @@ class Survey:
             self._note(f"shard {shard}", outcome)
 
     def read_records(self, limit: int | None = None) -> list[Record]:
-        """Read the run records of this feature, the newest first; a folder that may not be read is noted."""
+        """Read the run records of this feature, the newest first; an unreadable folder is kept as an error."""
         records, feature = Records(self.settings.records), self.settings.feature.name
         if not records.kept:
             return []
@@ -167,7 +167,7 @@ class Survey:
         return self.runs
 
     def compare(self) -> None:
-        """Read the feature state of every shard and, where both sides are known whole, make the plan."""
+        """Read the feature state of every shard and, if both sides are known completely, make the plan."""
         if (feature_id := self.feature_id) is None:
             return
         self.off = self.ask_shards(lambda database: database.read_off(feature_id))

@@ -1,4 +1,4 @@
-"""The exclusion list, wherever it is kept."""
+"""The exclusion list, from a file or a YT table."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -11,25 +11,25 @@ from chatsync.ytsaurus import client_configuration
 
 
 class ListSource(Protocol):
-    """One version of the list: known at once, read on demand."""
+    """One version of the list; its rows are read by `read`."""
 
     version: ListVersion
     cluster: Any
     """The YT cluster of a list in a table, whose client reads in the transaction that locks it; None for a file."""
 
     def kind(self) -> str:
-        """Return what the list is kept in, in words: `a file`."""
+        """Return the kind of the source for a message: `a file`."""
 
     def warnings(self) -> list[str]:
-        """Return what works but should be changed."""
+        """Return warnings: things that work but should be changed."""
 
     def check_column(self) -> None:
-        """Raise SourceError when it can be told without a row that the column is missing."""
+        """Raise SourceError if the column is missing, as far as that is known without reading rows."""
 
     def read(self, progress: Callable[[int], None], keep: Keep | None = None) -> ExclusionList:
-        """Read every row of this version; `progress` is told the rows of each piece, `keep` every rejected row.
+        """Read all rows of this version. `progress` is called with row counts, `keep` with each rejected row.
 
-        Raises SourceError when it can't be read whole.
+        Raises SourceError when not all of it can be read.
         """
 
 
@@ -50,7 +50,7 @@ def replace_feedback(
 
 def open_list(settings: Settings, scope: CancelScope) -> AbstractContextManager[ListSource]:
     """Open the list that the configuration names: a file, or a YT table."""
-    # Late: a list in a file needs no YT client, which takes longer to import than all the rest.
+    # Late: a list in a file does not need the YT client, which takes longer to import than everything else.
     if settings.exclusions.file:
         from chatsync.exclusions.file import open_file
 

@@ -1,7 +1,7 @@
-"""What counts as a client id, and collecting them from rows of any kind.
+"""What counts as a client id, and collecting ids from rows of any kind.
 
-An id is a whole number from 1 to 2^63-1, or a text of ASCII digits that spells one. Whatever
-else a row holds is rejected, counted, and the first of them kept to be shown.
+An id is a whole number from 1 to 2^63-1, or a text of ASCII digits for one. Rows with other values
+are rejected and counted, and the first of them are kept to be shown.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from chatsync.core import MAX_LIST_ID, ExclusionList, IdGatherer, Keep, ListVers
 _REJECTED_KEPT = 100
 _SHOWN_LENGTH = 60
 _WHOLE_LENGTH = 1000
-_MAX_DIGITS = 40  # leading zeros included; a longer one is not meant as a number
+_MAX_DIGITS = 40  # including leading zeros; a longer text is not meant as a number
 
 
 def client_id(value: Any) -> int | str:
-    """Read one cell: the id, or the reason why it is none.
+    """Return the id in a cell, or the reason why it is not an id.
 
     Accepts int, str, bytes and None; anything else (a float, a boolean, a list) is "not an integer".
     """
@@ -46,10 +46,10 @@ def _why_not_digits(text: str) -> str:
 
 
 class IdCollector:
-    """Takes the rows of a list one by one or by the megabyte, and counts every one of them."""
+    """Takes the rows of a list one by one or in large blocks, and counts all of them."""
 
     def __init__(self, keep: Keep | None = None) -> None:
-        """Start before the first row. `keep` is told of every rejected row, of which only the first are kept here."""
+        """Start without rows. `keep` is called with every rejected row; only the first ones are kept here."""
         self._keep = keep
         self.rows = 0
         self._valid = 0
@@ -59,7 +59,7 @@ class IdCollector:
         self._rejected_count = 0
 
     def add(self, value: Any, *, row: int) -> None:
-        """Take the cell of one row; `row` is its number, as it is shown."""
+        """Add the cell of one row; `row` is the row number to show."""
         found = client_id(value)
         if isinstance(found, str):
             self.reject(value, found, row=row)
@@ -69,9 +69,9 @@ class IdCollector:
         self.rows += 1
 
     def add_lines(self, lines: bytes) -> bool:
-        r"""Take whole lines, one cell each, every one ended by `\n`, without an object for each.
+        r"""Add whole lines with one cell each, ended by `\n`, without a Python object for each of them.
 
-        Returns False and takes none of them unless every line is nothing but an id.
+        Returns False, and adds none of them, unless every line is just an id.
         """
         ids = parse_lines(lines)
         if ids is None:
@@ -83,7 +83,7 @@ class IdCollector:
         return True
 
     def reject(self, value: Any, reason: str, *, row: int) -> None:
-        """Take one row that holds no id, whatever is in its cells."""
+        """Count a row as rejected, whatever is in its cells."""
         self._rejected_count += 1
         if len(self._rejected) < _REJECTED_KEPT:
             self._rejected.append(Rejected(row=row, value=_shown(value), reason=reason))
@@ -92,7 +92,7 @@ class IdCollector:
         self.rows += 1
 
     def finish(self, version: ListVersion) -> ExclusionList:
-        """Return what was collected as this version of the list."""
+        """Return the collected ids as this version of the list."""
         if self._many is not None:
             self._ids |= self._many.set()
         return ExclusionList(
@@ -106,12 +106,12 @@ class IdCollector:
 
 
 def whole(value: Any) -> str:
-    """Spell a cell for those who have to find it: NULL, `""` for an empty text, and a very long one cut."""
+    """Format a cell so that people can find it: NULL, `""` for an empty text; a very long text is cut."""
     return "NULL" if value is None else _printable(_text(value, _WHOLE_LENGTH), and_also="\n\t") or '""'
 
 
 def _shown(value: Any) -> str:
-    """Make a cell fit for a table: short, on one line, nothing that a terminal would act on."""
+    """Format a cell for a table: short, on one line, without control characters."""
     return _printable(_text(value, _SHOWN_LENGTH))
 
 

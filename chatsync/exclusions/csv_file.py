@@ -1,8 +1,8 @@
 """A CSV file with a header, or a file of one id a line: its header, and the ids in its rows.
 
-Millions of ids in a file of one column are read by the megabyte; everything else goes through a
-CSV reader, row by row. Both have the same rules: a row with more or fewer cells than the header is
-rejected, blanks around a cell don't count, blank lines are no rows.
+A file with one column is read in large blocks, for speed; other files are read row by row with a CSV
+reader. Both follow the same rules: a row with more or fewer cells than the header is rejected, blanks
+around a cell are ignored, and blank lines are not rows.
 """
 
 import csv
@@ -18,7 +18,7 @@ from chatsync.exclusions.client_ids import IdCollector
 from chatsync.exclusions.file_kinds import check_kind, wrong_delimiter
 
 _PIECE = 4 * 1024 * 1024
-# No cell and no line that a person means is as long; without a bound a file without line ends would fill the memory.
+# No real cell or line is this long; without a limit, a file without line ends would fill the memory.
 _LONGEST = 16 * 1024 * 1024
 _MOST_HEADER_LINES = 100
 _ROWS_A_STEP = 10_000
@@ -31,7 +31,7 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """Where the ids are in a row, how many cells a row has, and where in the file the rows begin."""
+    """The column of the ids, the number of cells of a row, and the offset of the first row in the file."""
 
     column: int = 0
     width: int = 1
@@ -40,10 +40,9 @@ class Header:
 
 
 def find_header(file: IO[bytes], column: str, *, where: str) -> Header:
-    """Read the header, which may stand behind blank lines; a file without one is one id a line.
+    """Read the header, which may follow blank lines; a file without a header has one id on each line.
 
-    Raises SourceError when the header lacks the column or names it twice, and for a file of another
-    kind than text.
+    Raises SourceError if the header lacks the column or names it twice, or if the file is not text.
     """
     file.seek(0)
     check_kind(file.read(_PIECE), where=where)
@@ -59,7 +58,7 @@ def find_header(file: IO[bytes], column: str, *, where: str) -> Header:
         raise _not_csv(where, blank + 1, error) from None
     if column in names:
         if names.count(column) > 1:
-            raise SourceError(f"{where} has more than one column {column!r}: which one holds the ids is unclear")
+            raise SourceError(f"{where} has more than one column {column!r}: it is not clear which one holds the ids")
         lines = blank + reader.line_num
         return Header(column=names.index(column), width=len(names), offset=file.tell(), lines=lines)
     _check_no_header(names, first.removeprefix(_BOM).decode("utf-8", "replace").strip(), column, where)
@@ -67,15 +66,15 @@ def find_header(file: IO[bytes], column: str, *, where: str) -> Header:
 
 
 def _header_lines(first: bytes, file: IO[bytes], where: str) -> Iterator[str]:
-    """Yield the lines that a header may have: a name in quotes may hold a line end."""
+    """Yield the lines of the header; it can have several, because a quoted name may contain line ends."""
     yield first.removeprefix(_BOM).decode("utf-8", "replace")
     for _ in range(_MOST_HEADER_LINES):
         yield file.readline(_LONGEST).decode("utf-8", "replace")
-    raise SourceError(f"{where}, line 1: not CSV: a quote that is not closed")
+    raise SourceError(f"{where}, line 1: not CSV: a quote is not closed")
 
 
 def _check_no_header(names: list[str], first: str, column: str, where: str) -> None:
-    """Raise SourceError if the first line is a header without the column: then the rows can't be understood."""
+    """Raise SourceError if the first line is a header without the column."""
     delimiter = wrong_delimiter(first, column)
     if delimiter:
         raise SourceError(f"{where}: its header is separated by {delimiter}", way_out="save it as CSV with commas")
@@ -85,21 +84,21 @@ def _check_no_header(names: list[str], first: str, column: str, where: str) -> N
 
 
 class RowReader:
-    """Hands the cells of every row behind the header to a collector of ids."""
+    """Passes the cells of every row after the header to a collector of ids."""
 
     def __init__(
         self, header: Header, collector: IdCollector, *, where: str, check: Callable[[], None], progress: Advance
     ) -> None:
-        """Start before the first row. `check` is called now and then and may raise; `progress` is told of rows."""
+        """Start before the first row. `check` is called regularly and may raise; `progress` gets row counts."""
         self._header = header
         self._collector = collector
         self._where = where
         self._check = check
         self._progress = progress
-        self._line = header.lines  # the last line that was taken
+        self._line = header.lines  # the last line that was read
 
     def read(self, file: IO[bytes]) -> None:
-        """Read to the end of the file. Raises SourceError for what is not CSV."""
+        """Read to the end of the file. Raises SourceError if it is not CSV."""
         file.seek(self._header.offset)
         blocks = _blocks(file, self._where)
         for block in blocks:
@@ -113,7 +112,7 @@ class RowReader:
             self._progress(self._collector.rows - before)
 
     def _read_lines(self, lines: bytes) -> None:
-        """Take lines of one cell each."""
+        """Add lines of one cell each."""
         before = self._collector.rows
         if self._collector.add_lines(lines):
             self._line += self._collector.rows - before
@@ -125,7 +124,7 @@ class RowReader:
 
     def _read_csv(self, blocks: Iterator[bytes]) -> None:
         texts = (io.StringIO(block.decode("utf-8", "replace"), newline="\n") for block in blocks)
-        # Strict, as a quote that is never closed would swallow the rows after it.
+        # Strict, because otherwise all rows after an unclosed quote would be read as one cell.
         reader = csv.reader(itertools.chain.from_iterable(texts), strict=True)
         collector = self._collector
         try:
@@ -140,7 +139,7 @@ class RowReader:
             raise _not_csv(self._where, self._line + reader.line_num, error) from None
 
     def _take(self, cells: list[str], line: int) -> None:
-        """Take one row; in a row that does not fit the header any cell may be the id."""
+        """Add one row; it is rejected if its number of cells differs from the header's."""
         if len(cells) == self._header.width:
             self._collector.add(cells[self._header.column].strip(), row=line)
         else:
@@ -156,10 +155,10 @@ def _blocks(file: IO[bytes], where: str) -> Iterator[bytes]:
         if newline:
             yield (lines + newline).removeprefix(_BOM)
         if len(rest) > _LONGEST:
-            raise SourceError(f"{where}: a line of more than {_LONGEST >> 20} MB, so it is no list of ids")
+            raise SourceError(f"{where}: a line is longer than {_LONGEST >> 20} MB, so this is not a list of ids")
     if rest:
         yield rest.removeprefix(_BOM) + b"\n"
 
 
 def _not_csv(where: str, line: int, error: csv.Error) -> SourceError:
-    return SourceError(f"{where}, line {line}: not CSV: {error}; its lines must end in LF or CRLF, its text be UTF-8")
+    return SourceError(f"{where}, line {line}: not CSV: {error}; lines must end in LF or CRLF, the text must be UTF-8")

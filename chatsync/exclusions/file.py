@@ -1,4 +1,4 @@
-"""The exclusion list in a file: a CSV with a header, or one id a line. Its mod-time is the file's."""
+"""The exclusion list in a file: CSV with a header, or one id on each line. Its modification time is the file's."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from chatsync.errors import SourceError
 from chatsync.exclusions.client_ids import IdCollector
 from chatsync.exclusions.csv_file import RowReader, find_header
 
-_MOST_LINKS = 40  # as many as the system follows
+_MOST_LINKS = 40  # the limit of the operating system
 _NANOSECONDS = 1_000_000_000
 
 
@@ -23,7 +23,7 @@ class ListFile:
     """One version of a list in a file, open for reading."""
 
     def __init__(self, file: IO[bytes], section: Exclusions, scope: CancelScope) -> None:
-        """Take an open file; its version is what the file is now."""
+        """Take an open file; its current state is the version of the list."""
         self._file = file
         self._column = section.column
         self.cluster = None
@@ -40,7 +40,7 @@ class ListFile:
         self._is_settled = abs(time.time() - modified_ns / _NANOSECONDS) >= section.settle
 
     def __str__(self) -> str:
-        """Name the place as an error message does."""
+        """Return the name of the place for error messages."""
         return f"list {self.version.source}"
 
     def _stamp(self) -> tuple[int, int]:
@@ -48,33 +48,33 @@ class ListFile:
         return status.st_mtime_ns, status.st_size
 
     def _links_time(self, path: str) -> int:
-        """Return when the latest link on the way was made; 0 if there is none. Raises SourceError if they moved."""
+        """Return when the newest link in the path was made; 0 without links. Raises SourceError if one changed."""
         latest = _latest_link(path)
         if latest and not os.path.samestat(os.stat(path), os.fstat(self._file.fileno())):  # noqa: PTH116  # its pair
             raise SourceError(f"the links to {path} changed while it was opened", way_out="the next run reads it")
         return latest
 
     def kind(self) -> str:
-        """Return what the list is kept in, in words."""
+        """Return the kind of the source for a message."""
         return "a file"
 
     def warnings(self) -> list[str]:
-        """Return what works but should be changed: nothing."""
+        """Return warnings: none."""
         return []
 
     def check_column(self) -> None:
-        """Read the header. Raises SourceError when it lacks the column, or names it twice.
+        """Check the header. Raises SourceError if it lacks the column, or names it twice.
 
-        Of a file that has just changed nothing can be told yet: it may be half of an upload.
+        A file that has just changed is not checked, because it may be half of an upload.
         """
         if self._is_settled:
             find_header(self._file, self._column, where=str(self))
 
     def read(self, progress: Callable[[int], None], keep: Keep | None = None) -> ExclusionList:
-        """Read every row except blank lines; a row's number is that of its line.
+        """Read every row except blank lines; the number of a row is its line number.
 
-        Raises SourceError for a missing column, a file of another kind than CSV, one that is written
-        to meanwhile, or has changed within `exclusions.settle`.
+        Raises SourceError if the column is missing, if the file is not CSV, if it changes while it is
+        read, or if it changed within the last `exclusions.settle`.
         """
         if not self._is_settled:
             span = f"{format_seconds(self._settle)} (exclusions.settle)"
@@ -90,9 +90,9 @@ class ListFile:
 
 
 def _latest_link(path: str) -> int:
-    """Return when the latest link on the way to a file was made, in nanoseconds; 0 if there is none.
+    """Return when the newest link in a path was made, in nanoseconds; 0 if there is none.
 
-    Owners of a list switch a link from one file to another: back to an older one is a new list.
+    Owners may switch a link from one file to another; switching back to an older file makes a new list.
     """
     latest = 0
     for _ in range(_MOST_LINKS):
@@ -107,7 +107,7 @@ def _latest_link(path: str) -> int:
 
 @contextmanager
 def open_file(section: Exclusions, scope: CancelScope) -> Iterator[ListFile]:
-    """Open the file for the length of a block. Raises SourceError when it can't be read."""
+    """Open the file inside the block. Raises SourceError when it can't be read."""
     try:
         with Path(section.file).open("rb") as file:
             yield ListFile(file, section, scope)

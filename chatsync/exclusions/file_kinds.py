@@ -1,4 +1,4 @@
-"""What a file is that is no CSV in UTF-8, told by its first bytes, so that the message can name it."""
+"""Recognising files that are not CSV in UTF-8 by their first bytes, so that the error message can name their kind."""
 
 from chatsync.errors import SourceError
 
@@ -21,7 +21,7 @@ _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def check_kind(start: bytes, *, where: str) -> None:
-    """Look at the start of a file. Raises SourceError that names the kind, the first bytes and what to do."""
+    """Check the start of a file. Raises SourceError with its kind, the first bytes and what to do."""
     for magic, (kind, way_out) in _MAGIC.items():
         if start.startswith(magic):
             raise SourceError(f"{where} is {kind} (first bytes {magic.hex(' ')}), not CSV", way_out=way_out)
@@ -34,7 +34,7 @@ def check_kind(start: bytes, *, where: str) -> None:
 
 
 def wrong_delimiter(header: str, column: str) -> str:
-    """Name what separates a header in place of commas; empty if it isn't a header with `column` at all."""
+    """Return the name of the delimiter that a header has instead of commas; empty if it is not such a header."""
     for delimiter, name in _DELIMITERS.items():
         names = [one.strip().strip('"') for one in header.split(delimiter)]
         if len(names) > 1 and column in names:

@@ -1,4 +1,4 @@
-"""The exclusion list in a YT table: one locked version of it, whose column holds the ids."""
+"""The exclusion list in a YT table: one locked version, with the ids in one column."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,29 +25,29 @@ class ListTable:
         )
 
     def kind(self) -> str:
-        """Return what the list is kept in, in words, with the column's type."""
+        """Return the kind of the source for a message, with the column's type."""
         column_type = self._table.column_type(self._column)
         typed = f"of type {column_type}" if column_type else "not in its schema"
         return f"a static table with column {self._column} {typed}"
 
     def warnings(self) -> list[str]:
-        """Return what works but should be changed."""
+        """Return warnings: things that work but should be changed."""
         cluster = self._table.cluster
         return [cluster.open_token_warning] if cluster.sends_token_openly else []
 
     def check_column(self) -> None:
-        """Ask the schema. Raises SourceError when it lacks the column."""
+        """Check the schema. Raises SourceError if it lacks the column."""
         self._table.column_type(self._column)
 
     def read(self, progress: Callable[[int], None], keep: Keep | None = None) -> ExclusionList:
-        """Read every row. Raises SourceError when the table can't be read whole."""
+        """Read all rows. Raises SourceError when not all of them can be read."""
         taker = _IdTaker(keep)
         self._table.read(self._column, taker, progress)
         return taker.collector.finish(self.version)
 
 
 class _IdTaker:
-    """Hands the rows of a table to a collector of ids; a row's number counts from 0."""
+    """Passes the rows of a table to a collector of ids; row numbers start at 0."""
 
     def __init__(self, keep: Keep | None) -> None:
         self.collector = IdCollector(keep)
@@ -67,6 +67,6 @@ class _IdTaker:
 
 @contextmanager
 def open_list_table(section: Exclusions, scope: CancelScope) -> Iterator[ListTable]:
-    """Lock one version of the table for the length of a block. Raises SourceError when it can't be read."""
+    """Lock one version of the table inside the block. Raises SourceError when it can't be read."""
     with open_table(section, scope, path=section.path, key="exclusions.path") as table:
         yield ListTable(table, section.column)

@@ -1,6 +1,6 @@
-"""The rows of one table of an export: which clients are off on which shard, and whether the rows can be true.
+"""The rows of one table of an export: which clients are off on which shard, and whether the rows are valid.
 
-Takes blocks of numbers, millions of rows a second. No row is left out unseen: a row that can't be one of
+Reads blocks of numbers, millions of rows per second. Every row is checked: one row that can't be from
 clients_features makes the whole export unusable.
 """
 
@@ -20,10 +20,10 @@ _ON, _OFF = 1, 0
 
 
 class ExportRows:
-    """Counts and collects the rows of a table; each has a shard, or all are of one."""
+    """Counts and collects the rows of a table; each row names its shard, or all rows are of one shard."""
 
     def __init__(self, feature_id: int, shards: Collection[int], *, columns: Sequence[str], where: str) -> None:
-        """Start before the first row. `shards` are those that a row may be of; one alone is that of all rows."""
+        """Start without rows. `shards` are the possible shards of a row; if there is only one, all rows are of it."""
         self._feature_id = feature_id
         self._columns = columns
         self._where = where
@@ -34,9 +34,9 @@ class ExportRows:
         self._on = {shard: BitMap64() for shard in shards}
 
     def take(self, block: Sequence[Numbers]) -> None:
-        """Take as many numbers of each column: client, feature, enabled, and the shard where rows say it.
+        """Add rows, given as columns of equal length: client, feature, enabled, and the shard if rows name it.
 
-        Raises SourceError for a row that can't be one of clients_features.
+        Raises SourceError for a row that can't be from clients_features.
         """
         client, feature, enabled, *shard = block
         if not len(client):
@@ -79,13 +79,13 @@ class ExportRows:
             )
 
     def check_doubles(self) -> None:
-        """Raise SourceError where a client has two rows of the feature on a shard: the table holds two exports."""
+        """Raise SourceError if a client has two rows of the feature on a shard: the table holds two exports."""
         for shard, count in self.ours.items():
             clients = len(self.off[shard] | self._on[shard])
             if clients != count:
                 raise SourceError(
                     f"{counted(count, 'row')} of the feature for {counted(clients, 'client')} on shard {shard}; an "
-                    "export with doubled rows is not used",
+                    "export with duplicate rows is not used",
                     where=self._where,
-                    way_out="tell its owners: was it written twice into one table?",
+                    way_out="tell its owners that it may have been written twice into one table",
                 )

@@ -1,4 +1,4 @@
-"""The export as one version: the tables of all shards, locked together with the list, and what they say."""
+"""The export as one version: the tables of all shards, locked together with the list, and their rows."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The differences between list and export, which the databases have not confirmed yet.
+    """The differences between list and export, before they are confirmed in the databases.
 
-    `turn_off` are listed clients that are off on no shard, `turn_on` the others that are off, by the shard
-    of the row. `off_count` counts the clients that are off; `rows` are those of the export.
+    `turn_off` are listed clients that are off on no shard; `turn_on` are clients that are off but not listed,
+    by the shard of the row. `off_count` is the number of clients that are off; `rows` are those of the export.
     """
 
     exclusions: PlanExclusions
@@ -47,12 +47,12 @@ class Comparison:
 
 
 class ExportSource:
-    """The locked tables of an export; for all shards, or one for each."""
+    """The locked tables of an export: one for all shards, or one for each shard."""
 
     def __init__(self, settings: Settings, scope: CancelScope, cluster: Any) -> None:
-        """Lock the tables in the transaction of the list; `cluster` is that of the list.
+        """Lock the tables in the transaction of the list; `cluster` is the cluster of the list.
 
-        Raises SourceError that names shard and table.
+        Raises SourceError with the shard and the table.
         """
         self.settings = settings
         self.cluster, self.scope = cluster, scope
@@ -80,7 +80,7 @@ class ExportSource:
         return where if self.settings.export.shard_column else f"the export of shard {shards[0]}, {where}"
 
     def _check_tables(self) -> None:
-        """Raise SourceError for an empty table, and for one that stands for two shards."""
+        """Raise SourceError for an empty table, and for a table that is used for two shards."""
         nodes: dict[str, Sequence[int]] = {}
         for shards, table in self.tables.items():
             other = nodes.setdefault(table.node, shards)
@@ -88,10 +88,10 @@ class ExportSource:
                 where = self._name(shards, str(table))
                 raise SourceError(f"it is the table of shard {other[0]} as well; check the links", where=where)
             if table.row_count == 0:
-                raise SourceError("the table is empty, as no shard is", where=self._name(shards, str(table)))
+                raise SourceError("the table is empty, but a shard never is", where=self._name(shards, str(table)))
 
     def part(self, last_apply: LastApply | None) -> PlanExport:
-        """Describe the export for a plan."""
+        """Return the description of the export for a plan."""
         return PlanExport(
             source=self.source,
             as_of=format_time(self.as_of),
@@ -102,7 +102,7 @@ class ExportSource:
         )
 
     def compare(self, listed: ExclusionList, feature_id: int, progress: Callable[[int], None]) -> Comparison:
-        """Read the export and compare it with the list on this machine. Raises SourceError where it is not whole."""
+        """Read the export and compare it with the list on this machine. Raises SourceError if it is incomplete."""
         found = [self._read(shards, table, feature_id, progress) for shards, table in self.tables.items()]
         off = {shard: ids for rows in found for shard, ids in rows.off.items()}
         count = {shard: rows for one in found for shard, rows in one.rows.items()}
@@ -121,7 +121,7 @@ class ExportSource:
         """Raise SourceError for a shard without a row, and for an export without a row of the feature."""
         empty = [shard for shard in self.shards if not rows.get(shard)]
         if empty:
-            raise SourceError(f"it has no row of shard {empty[0]}; is it whole?", where=self.source)
+            raise SourceError(f"it has no row of shard {empty[0]}; is it complete?", where=self.source)
         if not sum(ours.values()):
             raise SourceError(
                 f"none of its {sum(rows.values())} rows is of feature {feature_id}",
@@ -130,10 +130,10 @@ class ExportSource:
             )
 
     def check_homes(self, found: IdsByShard, homes: IdsByShard) -> None:
-        """Raise SourceError for a table most of whose clients live on another shard."""
+        """Raise SourceError if most clients in a table live on another shard."""
         for shard, ids in sorted(found.items()):
             if elsewhere := live_elsewhere(shard, ids, homes):
-                raise SourceError(f"the rows of shard {shard} are another shard's: {elsewhere}", where=self.source)
+                raise SourceError(f"the rows of shard {shard} are of another shard: {elsewhere}", where=self.source)
 
     def _read(
         self, shards: tuple[int, ...], table: ExportTable, feature_id: int, progress: Callable[[int], None]

@@ -1,4 +1,4 @@
-"""Looking at the list and the databases for monitoring; never at whether the job ran. Writes no database."""
+"""The check for monitoring: it looks at the list and the databases, not at whether the job ran. Writes no database."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ def look(
 
     A part that has not answered within `timeout` seconds is not waited for.
     """
-    # Retries end early enough for the last error to be told.
+    # Retries end early enough to report the last error.
     scope.retry_timeout = min(scope.retry_timeout, timeout / 2)
     version, state, failures = _look_at_all(settings, scope, timeout=timeout)
     if version is None or state is None:
@@ -63,7 +63,7 @@ def look(
 
 
 def _why(settings: Settings, modtime: datetime | None) -> str:
-    """Return by the step log why a list waits, or who has disabled the job and why; empty where it does not tell."""
+    """Return from the step log why a list waits, or who disabled the job and why; empty if it does not show that."""
     try:
         steps = StepLog(settings.records).newest(feature=settings.feature.name)
     except RecordError:  # monitoring may run as another user
@@ -112,14 +112,14 @@ def _dict_state(settings: Settings, scope: CancelScope) -> DictState:
 
 
 class StateFile:
-    """What an earlier check saw waiting, in the file `monitoring.state_file`; without one, nothing."""
+    """The file `monitoring.state_file`: since when the list has been waiting, as earlier checks saw it."""
 
     def __init__(self, path: str) -> None:
-        """Take the path; empty for no memory."""
+        """Take the path; empty if no file is configured."""
         self._path = Path(path) if path else None
 
     def read(self) -> Waiting | None:
-        """Read what was remembered; a file that can't be read is a warning and no memory."""
+        """Read the file; if it can't be read, that is a warning and the same as no file."""
         if self._path is None:
             return None
         try:
@@ -129,11 +129,11 @@ class StateFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            logger.warning("%s is no memory of a check: %s; see monitoring.state_file", self._path, error)
+            logger.warning("%s is not the state file of a check: %s; see monitoring.state_file", self._path, error)
             return None
 
     def write(self, since: Waiting | None) -> None:
-        """Remember what is waiting, or that nothing is; a file that can't be written is a warning."""
+        """Write since when a list waits, or that none does; a file that can't be written is a warning."""
         if self._path is None:
             return
         kept = (

@@ -19,7 +19,7 @@ from chatsync.errors import CheckStatus, PushError
 from chatsync.monitoring.verdict import Finding
 from chatsync.redaction import values_without_secrets
 
-# There is no status for "not known"; a warning is seen and calls no one at night.
+# There is no status for "unknown"; a warning is visible, but does not wake anyone.
 _STATUS = {
     CheckStatus.OK: "OK",
     CheckStatus.WARNING: "WARN",

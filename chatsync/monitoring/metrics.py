@@ -1,4 +1,4 @@
-"""The metrics of the chain: their names, and what each command knows of them."""
+"""The metrics of the chain: their names, and the values that each command knows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -44,7 +44,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     UNKNOWN: ("Listed clients that live on no shard, when the list was last read.", ()),
     REJECTED: ("Rows of the list that hold no client id, when it was last read.", ()),
     OFF: ("Clients with the feature off, as last read and changed since.", ("shard",)),
-    STRAYS: ("Rows that say off, of clients that live on another shard: they count for nothing.", ("shard",)),
+    STRAYS: ("Off rows of clients that live on another shard: they are ignored.", ("shard",)),
     CHANGES: ("Clients that the last apply turned off or on.", ("action", "shard")),
     MISSING: ("Changes of the last plan that were left undone; one that found nothing modified is none.", ("shard",)),
     FAILING: ("1 when the last step that needed this database could not use it, else 0.", ("database",)),
@@ -55,7 +55,7 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     DURATION: ("How long this step took when it last ran.", ("step",)),
     BUILD: ("1; the version that wrote these metrics last.", ("version",)),
 }
-# Each run knows some samples of these; of the others it knows all.
+# Each run knows only some samples of these metrics, and all samples of the others.
 _SHARED = (FAILING, ATTEMPT, SUCCESS, FAILURES, EXIT_CODE, DURATION)
 
 _GOOD = (ExitCode.OK, ExitCode.DIFFERENCE)

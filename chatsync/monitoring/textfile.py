@@ -1,7 +1,8 @@
 """The file of the metrics for a collector (`metrics.textfile`), by prometheus-client.
 
-Three commands share the file, also those of several features: each replaces the samples that it knows
-and keeps the others. The package imports whole servers, in 30 to 50 ms: only a job with metrics loads this module.
+The three commands share the file, and several features may share it, too: each command replaces the samples that
+it knows and keeps the others. prometheus-client imports whole servers in 30 to 50 ms, so only a job with metrics
+loads this module.
 """
 
 import logging

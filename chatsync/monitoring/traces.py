@@ -1,4 +1,4 @@
-"""What a command of the chain leaves behind when it ends: metrics, a line in the step log, and a notification."""
+"""What a command of the chain writes when it ends: metrics, a line in the step log, and a notification."""
 
 import logging
 import socket
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a command of the chain ended, and what it learnt.
+    """How a command of the chain ended, and its facts for the metrics.
 
-    `is_step` is false for what an operator did for other ends: an undo, or a mod-time set by hand.
+    `is_step` is false for a command of an operator that is not part of the job: an undo, a mod-time set by hand.
     """
 
     method: str
@@ -114,7 +114,7 @@ def _step(ending: Ending, feature: str) -> Step:
 
 
 def _done(facts: Sequence[Facts]) -> Mapping[str, int]:
-    """Return what an apply changed and what is missing, as its metrics say; nothing for other commands."""
+    """Return how much an apply changed and how much is missing, from its metrics; empty for other commands."""
     learnt = metrics.merge({}, *facts)
     if CHANGES not in learnt:
         return {}

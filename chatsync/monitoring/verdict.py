@@ -1,4 +1,4 @@
-"""What monitoring is told: whether the list reaches the databases, however the job is run.
+"""The result for monitoring: whether the list is synced to the databases, however the job is run.
 
 Pure. Status and performance data are those of the Monitoring Plugins guidelines.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from chatsync.core import (
     DictState,
     ModTimeState,
+    counted,
     disabled_message,
     modtime_state,
     older_message,
@@ -20,14 +21,14 @@ from chatsync.core import (
 )
 from chatsync.errors import ChatsyncError, CheckStatus, PropertyError, SourceAwayError, SourceError
 
-# What is known to be bad weighs more than what is not known.
+# A known problem is worse than an unknown state.
 _WEIGHT = (CheckStatus.OK, CheckStatus.WARNING, CheckStatus.UNKNOWN, CheckStatus.CRITICAL)
 _COUNTS = ("turn_off", "turn_on", "unknown", "rejected")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """When waiting becomes a warning, and when it is critical; how many changes are no drift yet."""
+    """After which waiting time there is a warning, and when it is critical; how many changes are not yet drift."""
 
     warning: timedelta
     critical: timedelta
@@ -36,10 +37,10 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A list that is newer than the mod-time, and since when any version of it has been so.
+    """A list that is newer than the mod-time, and since when it has been newer.
 
-    The list may be written again and again while it is not synced. So what counts is when it was
-    first seen to be newer than this very mod-time, and not when it was written last.
+    The list may be written again and again while it is not synced. So the time counts from when it was
+    first newer than this mod-time, not from its last write.
     """
 
     source: str
@@ -84,9 +85,9 @@ def judge(
     counts: Mapping[str, int] | None,
     thresholds: Thresholds,
 ) -> Finding:
-    """Judge what was seen: the list's version, the mod-time, and `counts` of a real diff or None.
+    """Return the finding for the list's version, the mod-time, and the `counts` of a real diff or None.
 
-    `why` is what the step log tells of a list that waits or a job that is off.
+    `why` is the text from the step log about a list that waits or a job that is off.
     """
     because = f"; {why}" if why else ""
     if state.modtime is not None and state.is_disabled:
@@ -101,8 +102,9 @@ def judge(
     changes = counts["turn_off"] + counts["turn_on"] if counts else 0
     if counts and changes > thresholds.drift:
         message = (
-            f"{source} of {short_time(modified)} is synced by the mod-time, but {counts['turn_off']} clients must be "
-            f"turned off and {counts['turn_on']} on, over monitoring.drift_tolerance = {thresholds.drift}; "
+            f"{source} of {short_time(modified)} is synced by the mod-time, but "
+            f"{counted(counts['turn_off'], 'client')} must be turned off and {counts['turn_on']} on, over "
+            f"monitoring.drift_tolerance = {thresholds.drift}; "
             "a run without --if-modified does that, unless a limit refuses it: see `chatsync diff`"
         )
         return Finding(status=CheckStatus.CRITICAL, message=message, lag=timedelta(0), counts=counts)
@@ -133,17 +135,17 @@ def _judge_waiting(
 
 
 def failure(error: ChatsyncError) -> Finding:
-    """Judge what could not be seen.
+    """Return the finding for an error.
 
-    A list or a mod-time that can't be read is CRITICAL, as no run can sync it. What does not
-    answer, a wrong configuration and all else leave the question open.
+    A list or a mod-time that can't be read is CRITICAL, because no run can sync it. With a source that does
+    not answer, a wrong configuration or any other error, the state is UNKNOWN.
     """
     unreadable = isinstance(error, (SourceError, PropertyError)) and not isinstance(error, SourceAwayError)
     return Finding(status=CheckStatus.CRITICAL if unreadable else CheckStatus.UNKNOWN, message=str(error))
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
-    """Join findings into one: the status that weighs most, and every message that is not good news."""
+    """Join findings into one: the worst status, and every message that is not OK."""
     ranked = sorted(findings, key=lambda finding: _WEIGHT.index(finding.status), reverse=True)
     bad = [finding.message for finding in ranked if finding.status is not CheckStatus.OK]
     return Finding(
@@ -155,9 +157,9 @@ def worst(findings: Sequence[Finding]) -> Finding:
 
 
 def nagios_line(finding: Finding, thresholds: Thresholds) -> str:
-    """Write the line that a plugin prints: `CHATSYNC OK - text | 'label'=value[unit];warn;crit;min`.
+    """Return the line that a plugin prints: `CHATSYNC OK - text | 'label'=value[unit];warn;crit;min`.
 
-    A lag that is not known is `U`. Source: Monitoring Plugins guidelines, "Performance data".
+    An unknown lag is `U`. Source: Monitoring Plugins guidelines, "Performance data".
     """
     seconds = "U" if finding.lag is None else f"{finding.lag.total_seconds():.0f}s"
     data = [f"lag={seconds};{thresholds.warning.total_seconds():.0f};{thresholds.critical.total_seconds():.0f};0"]
@@ -169,7 +171,7 @@ def nagios_line(finding: Finding, thresholds: Thresholds) -> str:
 def monrun_line(finding: Finding) -> str:
     """Return the line that monrun reads: `code;text`, with 0 for OK, 1 for a warning, 2 for critical.
 
-    There is no code for "not known"; a warning is seen and calls no one at night.
+    There is no code for "unknown"; a warning is visible, but does not wake anyone.
     """
     unknown = finding.status is CheckStatus.UNKNOWN
     code = CheckStatus.WARNING if unknown else finding.status
@@ -178,7 +180,7 @@ def monrun_line(finding: Finding) -> str:
 
 
 def document(finding: Finding) -> dict[str, Any]:
-    """Describe a finding for programs; `lag` is in seconds, null when it is not known."""
+    """Return a finding as JSON values; `lag` is in seconds, null if it is not known."""
     return {
         "status": finding.status.name,
         "exit_code": int(finding.status),

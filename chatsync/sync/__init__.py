@@ -1,1 +1,1 @@
-"""The job: plan, apply, mark as synced, undo, and the records of all that."""
+"""The job: plan, apply, mark the list as synced, undo, and the records of runs."""

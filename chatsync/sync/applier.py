@@ -38,10 +38,9 @@ def apply_plan(
 ) -> None:
     """Make the plan's changes on all shards under the job's lock, and leave a record of the run.
 
-    `lifting` are the options given that lift limits. `results` is an output parameter: what was done on
-    each shard, empty if nothing was begun. Raises
-    UnfinishedError when not everything was done, and the reason before the first write when the plan
-    is refused.
+    `lifting` are the given options that override limits. `results` is an output parameter: what was done
+    on each shard, empty if the apply did not start. Raises UnfinishedError if not everything was done,
+    and the reason before the first write if the plan is refused.
     """
     with job_lock(settings, scope) as lock:
         guard = Guard(plan=plan, lock=lock, scope=scope)
@@ -66,10 +65,10 @@ def _write_all(
     results: Sequence[ShardResult],
     advance: Advance,
 ) -> None:
-    """Write the plan's changes on all shards at the same time, and note what was done on each.
+    """Write the plan's changes on all shards at the same time, and keep what was done on each.
 
-    The error of a shard is kept in its result and stops no other shard. A signal, the deadline, a lost
-    lock or a moved mod-time ends every shard after the batch that it is writing.
+    The error of a shard is kept in its result and does not stop the other shards. A signal, the deadline,
+    a lost lock or a changed mod-time stops every shard after its current batch.
     """
     by_shard = {result.shard: result for result in results}
     guards = {
@@ -152,7 +151,7 @@ def _log(where: str, results: Sequence[ShardResult], *, began: float, **event: i
 
 
 def _check_finished(plan: Plan, results: Sequence[ShardResult], *, reason: ChatsyncError | None) -> None:
-    """Raise UnfinishedError unless all changes are in place and no signal came: what failed where, and why."""
+    """Raise UnfinishedError with what failed, where and why, unless all changes were made and no signal came."""
     failed = [result for result in results if result.failed]
     if not failed and not isinstance(reason, (StoppedError, LockLostError)):
         return
@@ -167,9 +166,9 @@ def _check_finished(plan: Plan, results: Sequence[ShardResult], *, reason: Chats
 
 
 def _failed(result: ShardResult, reason: ChatsyncError | None) -> str:
-    """Return how many changes failed on a shard, and why, where it has a reason of its own."""
+    """Return how many changes failed on a shard, and why, if the reason is not that of the whole run."""
     why = "" if result.error is None or result.error is reason else f": {result.error}"
-    doubt = f", {result.in_doubt} of them perhaps done, as the answer to a commit was lost" if result.in_doubt else ""
+    doubt = f", {result.in_doubt} of them perhaps made, as the answer to a commit was lost" if result.in_doubt else ""
     ids = result.refused
     refused = f", {len(ids)} of them refused by the server (client {some(ids, _REFUSED_SHOWN)})" if ids else ""
     return f"{counted(result.failed, 'change')} failed on shard {result.shard}{refused}{doubt}{why}"

@@ -1,6 +1,6 @@
-"""Checks of a plan from an export against the databases: its own clients alone, and the time of the last apply.
+"""Checks of a plan from an export against the databases: only its own clients, and the time of the last apply.
 
-The rows of other clients are not known to such a plan. That nothing else was applied since stands for them.
+Such a plan does not know the rows of other clients. Instead, it is refused if anything else was applied after `diff`.
 """
 
 from collections.abc import Collection, Mapping
@@ -30,7 +30,7 @@ from chatsync.errors import ChatsyncError, ConfigError, DatabaseError, DeadlineE
 
 
 def confirm(clients: IdsByShard, settings: Settings, scope: CancelScope, *, feature_id: int) -> IdsByShard:
-    """Return which of these clients are off on their shard. Raises ConfigError for a shard that is another one."""
+    """Return which of these clients are off on their shard. Raises ConfigError if a URL leads to another shard."""
     answers, unasked = _ask(clients, settings, scope, feature_id=feature_id)
     for error in unasked.values():
         raise error
@@ -46,7 +46,7 @@ def confirm(clients: IdsByShard, settings: Settings, scope: CancelScope, *, feat
 def check_changes_before(
     plan: Plan, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
 ) -> Mapping[int, ChatsyncError]:
-    """Refuse a plan since which anything else was applied, or whose rest is over a limit, before the first write.
+    """Before the first write, refuse a plan if anything else was applied after it, or its rest is over a limit.
 
     Returns the errors of the shards that could not be asked, as `check_before_apply` does.
     """
@@ -61,9 +61,9 @@ def check_changes_before(
 
 
 def undone_after(plan: Plan, settings: Settings, scope: CancelScope) -> Mapping[int, int]:
-    """Return how many of the plan's changes are missing on each shard where any is.
+    """Return how many of the plan's changes are missing, for each shard with missing changes.
 
-    Raises OutOfDateError when anything else was applied since, or a client that lived on no shard lives on one now.
+    Raises OutOfDateError if anything else was applied since, or if a client of no shard now lives on one.
     """
     check_last_apply(plan, read_last_apply(settings, scope))
     off, unasked = _off_now(plan, settings, scope)
@@ -72,7 +72,7 @@ def undone_after(plan: Plan, settings: Settings, scope: CancelScope) -> Mapping[
     settled = union(find_homes(settings, scope, plan.unknown))
     if settled:
         which = f"{counted(len(settled), 'listed client')} ({some(settled)})"
-        raise OutOfDateError(f"{which} lived on no shard for `diff`, and on one now")
+        raise OutOfDateError(f"{which} lived on no shard when `diff` looked, but live on one now")
     undone = {shard: len(plan.turn_off[shard] - ids) + len(plan.turn_on[shard] & ids) for shard, ids in off.items()}
     return {shard: count for shard, count in sorted(undone.items()) if count}
 

@@ -1,7 +1,7 @@
-"""A plan whose feature state comes from an export: what differs there is looked at in the databases, and nothing else.
+"""A plan whose feature state comes from an export: only the differences are looked up in the databases.
 
-So limits, counts and records mean what they mean for any plan. Only a client of whom export and list say the same is
-not looked at.
+So limits, counts and records mean the same as for any other plan. Clients on which export and list agree are not looked
+up.
 """
 
 import logging
@@ -46,9 +46,9 @@ def plan_from_export(
     settings: Settings,
     keep: Keep | None,
 ) -> Plan:
-    """Return the plan, or `unread` with the reason in it why the export is not used and the databases are to be read.
+    """Return the plan; or `unread` with the reason why the export is not used and the databases must be read.
 
-    Raises RefusedError instead where export.when_stale says so, and SourceError for an export that is not whole.
+    Raises RefusedError instead if export.when_stale is "refuse", and SourceError for an incomplete export.
     """
     last_apply = read_last_apply(settings, scope)
     export = ExportSource(settings, scope, cluster)
@@ -80,7 +80,7 @@ def plan_from_export(
 def _confirmed(
     unread: Plan, settings: Settings, scope: CancelScope, *, part: PlanExport, found: Comparison, homes: IdsByShard
 ) -> Plan:
-    """Look at the rows of the clients that differ on their home shards, and plan what is true of it."""
+    """Look up the rows of the differing clients on their home shards, and plan the differences that are confirmed."""
     was_off = union(found.turn_on)
     asked = {shard: ids for shard, ids in homes.items() if shard in settings.databases.shards}
     now_off = confirm(asked, settings, scope, feature_id=unread.feature.id)

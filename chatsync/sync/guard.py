@@ -20,13 +20,13 @@ _RECENT_SECONDS = 0.1
 class Guard:
     """Decides whether a batch may start and, just before its commit, whether it may still be committed.
 
-    The lock must be held, and the feature and the mod-time must be what `diff` saw. Only a commit is
-    allowed after a request to stop. The first refusal holds for all shards. `dict_now` is the dict
-    database's time at the last check.
+    The lock must be held, and the feature and the mod-time must be what `diff` saw. After a request to
+    stop, commits are still allowed, but no new batch. The first refusal is for all shards. `dict_now` is
+    the dict database's time at the last check.
     """
 
     def __init__(self, *, plan: Plan, lock: JobLock, scope: CancelScope) -> None:
-        """Take what is checked; nothing is checked yet."""
+        """Keep what is to be checked; nothing is checked yet."""
         self._plan = plan
         self._lock = lock
         self._scope = scope
@@ -38,7 +38,7 @@ class Guard:
 
     @property
     def reason(self) -> ChatsyncError | None:
-        """Why all shards are to stop; None while they may go on."""
+        """Why all shards must stop; None while they may go on."""
         return self._refusal or self._scope.reason
 
     def may_begin(self) -> None:
@@ -55,15 +55,15 @@ class Guard:
 
     def look_back(self) -> None:
         """Check once more after the last commit, which may have waited long for its server: see `reason`."""
-        if self.reason is None:  # else the run is to end now, and a server that hangs would keep it
+        if self.reason is None:  # else the run must end now, and should not wait for a server that hangs
             with contextlib.suppress(ChatsyncError):
                 self.may_commit()
 
     def may_commit(self) -> None:
-        """Raise the reason why not even a batch that has started may be committed.
+        """Raise the reason why even a batch that has started may not be committed.
 
-        Always a new check. Batches that come while one is under way share the next one, which is
-        younger than they are.
+        This is always a new check. Batches that ask while a check is running share the next one, which
+        starts after they asked.
         """
         came = self._begun
         with self._one_at_a_time:
@@ -81,14 +81,14 @@ class Guard:
 
 
 class ShardGuard:
-    """The guard of one shard's thread, until its result is taken: from then on nothing is committed or counted.
+    """The guard of one shard's thread. After its result was taken, nothing is committed or counted.
 
-    A thread that is given up after the deadline may still wait for its server. What it may have committed
-    by then is in doubt, and it commits nothing more.
+    A thread that was abandoned after the deadline may still wait for its server. Changes that it may have
+    committed before are in doubt; it commits nothing more.
     """
 
     def __init__(self, guard: Guard, result: ShardResult) -> None:
-        """Take the guard of the run and the result that the thread fills."""
+        """Keep the guard of the run and the result that the thread fills."""
         self.may_begin = guard.may_begin
         self._guard = guard
         self._result = result
@@ -103,7 +103,7 @@ class ShardGuard:
                 raise DeadlineError("the deadline passed before the commit")
 
     def count(self, tally: Tally, written: Written) -> None:
-        """Count one batch that was committed."""
+        """Count one committed batch."""
         with self._one_at_a_time:
             if not self._is_taken:
                 tally.add(written)
@@ -116,7 +116,7 @@ class ShardGuard:
                 self._result.error = self._result.error or error
 
     def take(self) -> None:
-        """Close the result: from now on it contains everything that was committed, or may have been."""
+        """Close the result: it now contains everything that was, or may have been, committed."""
         with self._one_at_a_time:
             self._is_taken = True
             for tally in self._result.tallies.values():

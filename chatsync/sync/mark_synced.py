@@ -1,4 +1,4 @@
-"""The third step of the job: move the mod-time, once all of a plan is in the databases, or as an operator asks."""
+"""The third step of the job: move the mod-time after all of a plan was written, or when an operator sets it."""
 
 import logging
 from datetime import datetime
@@ -8,6 +8,7 @@ from chatsync.config.settings import Settings
 from chatsync.core import (
     ModTimeState,
     Plan,
+    counted,
     feature_objections,
     format_time,
     modtime_state,
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def set_by_hand(value: datetime, settings: Settings, scope: CancelScope) -> datetime:
-    """Write a mod-time that an operator asked for, whatever its value is; return the dict database's clock."""
+    """Write a mod-time that an operator asked for, with any value; return the dict database's clock."""
     with DictDatabase(settings, scope, writable=True) as dict_database:
         now = dict_database.set_modtime(value)
     logger.info("mod-time set to %s by hand", format_time(value), extra={"modtime": format_time(value)})
@@ -32,9 +33,8 @@ def set_by_hand(value: datetime, settings: Settings, scope: CancelScope) -> date
 def mark_synced(plan: Plan, settings: Settings, scope: CancelScope) -> bool:
     """Move the mod-time to the time of the plan's list; return whether it had to be moved.
 
-    Under the job's lock, so that no apply writes meanwhile. Raises OutOfDateError when a shard or a
-    client's home is not as the plan expects, or when the mod-time or the feature is another one than
-    `diff` saw.
+    The job's lock is held, so that no apply writes at the same time. Raises OutOfDateError if a shard or
+    a client's home is not as the plan expects, or if the mod-time or the feature is not what `diff` saw.
     """
     with job_lock(settings, scope) as lock, DictDatabase(settings, scope, writable=True) as dict_database:
         state = lock.check()
@@ -46,5 +46,6 @@ def mark_synced(plan: Plan, settings: Settings, scope: CancelScope) -> bool:
     value = format_time(plan.list_time)
     done = f"mod-time {'moved to' if moved else 'is already'} {value}"
     event = {"changes": plan.changes, "modtime": value}
-    logger.info("%s: all %d changes are in place, %s", settings.modtime.property, plan.changes, done, extra=event)
+    changes = counted(plan.changes, "change")
+    logger.info("%s: %s in place, %s", settings.modtime.property, changes, done, extra=event)
     return moved

@@ -1,4 +1,4 @@
-"""What a run may have done that has not noted it, because it was killed."""
+"""The changes that a killed run may have made: its record does not say what it changed."""
 
 import msgspec
 from pyroaring import BitMap64
@@ -11,9 +11,9 @@ _NOBODY = BitMap64()
 
 
 def with_assumed_changes(record: Record, records: Records) -> Record:
-    """Return an open record with the changes that are in doubt: its plan, without what a later run planned again.
+    """Return an open record with the changes in doubt: those of its plan, without what a later run planned again.
 
-    What a later plan still had to do was not done by this run. A record that is not open is returned as it is.
+    A change that a later plan still contains was not made by this run. A closed record is returned unchanged.
     Raises RecordError when a later record can't be read.
     """
     if not record.is_open:

@@ -1,7 +1,7 @@
 """Checks of a plan against the databases: the homes of clients, and the off rows of every shard.
 
-Before an apply no row travels for a shard that is as expected: the server counts and hashes them in one
-statement. Before a list is marked as synced, every off row is read, packed, to see that its client lives there.
+Before an apply, a shard that is as expected sends no rows: its server counts and hashes them in one statement.
+Before a list is marked as synced, all off rows are read (packed) to check that their clients live there.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -39,7 +39,7 @@ _AGAIN = "the mod-time was not moved; run `chatsync diff` and `chatsync apply` a
 
 @dataclass(frozen=True, kw_only=True)
 class _ShardNow:
-    """A shard that is not as expected: its off rows, and which of the plan's clients are off now."""
+    """A shard that is not as expected: how its off rows differ, and which of the plan's clients are off now."""
 
     rows: OffRows
     off_now: BitMap64
@@ -47,7 +47,7 @@ class _ShardNow:
 
 
 def check_homes(plan: Plan, settings: Settings, scope: CancelScope) -> None:
-    """Refuse a plan one of whose clients lives on another shard by now: only the row at home counts."""
+    """Refuse a plan if one of its clients now lives on another shard: only the row on the home shard counts."""
     sides = Sides(BitMap64(), {shard: numbers_of(ids) for shard, ids in plan.changed.items()})
     _check_are_at_home(sides.strays(read_homes(settings, scope, sides, sides.compare)))
 
@@ -62,12 +62,12 @@ def _check_are_at_home(elsewhere: IdsByShard) -> None:
 def check_before_apply(
     plan: Plan, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
 ) -> Mapping[int, ChatsyncError]:
-    """Refuse a plan whose shards are no longer as its `diff` saw them, before the first write.
+    """Before the first write, refuse a plan if the shards are no longer as its `diff` saw them.
 
-    The plan's own clients may be in either state, so that the same plan can be applied again after a
-    failure. Then the limits hold for what is left to do, counted from what the servers say now. Returns
-    the errors of the shards that could not be asked: nothing may be written there, but on the others.
-    A shard that hangs is waited for until half of the remaining time has passed; the rest is for writing.
+    The plan's own clients may be changed already or not, so that the same plan can be applied again after
+    a failure. Then the limits apply to the remaining changes, with the current numbers. Returns the errors
+    of the shards that could not be asked: nothing may be written on these shards, but on all others. Half
+    of the remaining time is for the answers of the shards, the other half is for writing.
     """
     if plan.state_from is not None:
         return check_changes_before(plan, settings, scope, lifting=lifting)
@@ -79,18 +79,18 @@ def check_before_apply(
     differing, unasked = _differing(plan, settings, scope, look=count, expected=plan.before, within=within)
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
     if others:
-        raise OutOfDateError(f"other clients are off now than `diff` saw, {' | '.join(others)}")
+        raise OutOfDateError(f"the off rows have changed since `diff`, {' | '.join(others)}")
     if differing:
         raise_first(limit_objections(_rest(plan, differing), settings.limits, lifting=lifting))
     return unasked
 
 
 def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> None:
-    """Refuse to mark a list as synced unless the off rows of every shard are those that its plan leads to.
+    """Refuse to mark a list as synced unless the off rows of every shard are as they must be after its plan.
 
-    The same ones have to be at home: a client that was off already is not named in the plan, and one that
-    has moved since left its row behind. Homes are looked up after the rows were read, so that no move
-    between the two is missed. Of a plan from an export, its own changes alone can be checked.
+    Their clients must also still live there: a client that was off already is not named in the plan, and
+    if it has moved since, its row stayed on the old shard. Homes are looked up after the rows were read,
+    so that no move in between is missed. Of a plan from an export, only its own changes can be checked.
     """
     if plan.state_from is not None:
         check_homes(plan, settings, scope)
@@ -113,7 +113,7 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]
     reasons = [_missing(plan, undone)] if undone else []
     if others:
-        reasons.append(f"other clients are off than it leads to, {' | '.join(others)}")
+        reasons.append(f"the off rows are not those expected after it, {' | '.join(others)}")
     reasons += _moves(plan, sides.strays(pieces), still_unknown=sides.unknown(pieces))
     if reasons:
         raise OutOfDateError("; ".join(reasons), way_out=_AGAIN)
@@ -126,16 +126,17 @@ def _missing(plan: Plan, undone: Mapping[int, int]) -> str:
 
 
 def _moves(plan: Plan, strays: IdsByShard, *, still_unknown: BitMap64) -> Iterator[str]:
-    """Return in which way clients that the plan leaves as they are live elsewhere than `diff` saw."""
+    """Yield the reasons for clients without a planned change that now live elsewhere than `diff` saw."""
     for shard, here in strays.items():
         if (OffRows.of(here) if here else None) != plan.strays.get(shard):
             saw = plan.stray_counts.get(shard, 0)
             which = f"{counted(len(here), 'stray row')}{f' ({some(here)})' if here else ''}"
-            seen = "as many, but not the same ones" if len(here) == saw else saw
+            seen = "as many, but of other clients" if len(here) == saw else saw
             yield f"clients have moved, shard {shard}: {which}, `diff` saw {seen}"
     settled = plan.unknown - still_unknown
     if settled:
-        yield f"{counted(len(settled), 'listed client')} ({some(settled)}) lived on no shard for `diff`, and on one now"
+        which = f"{counted(len(settled), 'listed client')} ({some(settled)})"
+        yield f"{which} lived on no shard when `diff` looked, but live on one now"
 
 
 def _differing(
@@ -147,7 +148,7 @@ def _differing(
     expected: Mapping[int, OffRows],
     within: float | None = None,
 ) -> tuple[Mapping[int, _ShardNow], Mapping[int, ChatsyncError]]:
-    """Look at the off rows of every shard; return the shards that are not as expected, and those that failed."""
+    """Ask every shard for its off rows; return the shards that are not as expected, and the errors of failed ones."""
 
     def ask(shard: ShardDatabase) -> tuple[Place, _ShardNow | None]:
         number = shard.number
@@ -173,7 +174,7 @@ def _differing(
 
 
 def _rest(plan: Plan, differing: Mapping[int, _ShardNow]) -> Plan:
-    """Return the plan as far as it is not done yet, with the number of clients that are off now."""
+    """Return the plan with only the changes that are still missing, and the current number of clients that are off."""
     off_now = {shard: differing[shard].off_now if shard in differing else ids for shard, ids in plan.turn_on.items()}
     rows = {shard: differing[shard].rows if shard in differing else rows for shard, rows in plan.before.items()}
     rest = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""The plan file: written whole or not at all, and read back only as it was written."""
+"""The plan file: written completely or not at all, and accepted only exactly as it was written."""
 
 import json
 import os
@@ -23,22 +23,22 @@ def save(plan: Plan, path: Path) -> None:
 
 
 def document(plan: Plan) -> dict[str, Any]:
-    """Return a plan's JSON document; texts of the list (cells, its path) are cleaned before the hash is made."""
+    """Return a plan's JSON document; texts from the list (cells, its path) are cleaned before the hash is computed."""
     written = to_document(plan)
     cleaned = {**written, "exclusions": values_without_secrets(written["exclusions"])}
     return cleaned if cleaned == written else sealed(cleaned)
 
 
 def in_json(document: Any) -> str:
-    """Write a document as a file of one line, in which every text is valid UTF-8."""
+    """Format a document as one line of JSON in valid UTF-8."""
     return escape_odd(json.dumps(document, ensure_ascii=False)) + "\n"
 
 
 def load(path: Path) -> Plan:
     """Read a plan file.
 
-    Raises OutOfDateError for one that was cut short or edited, or whose version is not known, and
-    UntrustedPlanError for one that another user may have written.
+    Raises OutOfDateError if it was cut short or edited, or if its version is not known, and
+    UntrustedPlanError if another user may have written it.
     """
     try:
         with path.open("rb") as file:
@@ -48,17 +48,17 @@ def load(path: Path) -> Plan:
         raise SourceError(f"cannot read the plan {path}: {error.strerror}") from None
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise OutOfDateError(f"{path} was cut short, edited or is no plan ({reason})") from None
+        raise OutOfDateError(f"{path} was cut short or edited, or is not a plan ({reason})") from None
     if plan.off_before is msgspec.UNSET:
-        raise OutOfDateError(f"{path} was written by an earlier version and does not say what every shard held")
+        raise OutOfDateError(f"{path} was written by an earlier version of chatsync and lacks the state of the shards")
     if plan.undo_of:
         way_out = f"run `chatsync apply --undo {plan.undo_of}`"
-        raise OutOfDateError(f"{path} is the undo of a run; an undo is planned again each time", way_out=way_out)
+        raise OutOfDateError(f"{path} is the undo of a run, which can't be applied from a file", way_out=way_out)
     return plan
 
 
 def _check_writers(status: os.stat_result, path: Path) -> None:
-    """Refuse a file of other writers: its hash protects a plan from accidents, not from them."""
+    """Refuse a file that others may write: the hash protects a plan from accidents, not from other users."""
     if status.st_uid not in (os.geteuid(), _ROOT):
         whose = f"{path} belongs to the user with the id {status.st_uid}"
         way_out = f"run `chatsync diff` as user {os.geteuid()}, or chown the file if you trust its content"

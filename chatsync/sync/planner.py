@@ -1,4 +1,4 @@
-"""Making a plan: read both sides and compare them. Writes nothing."""
+"""Making a plan: read the list and the feature state and compare them. Writes nothing."""
 
 import logging
 import time
@@ -24,6 +24,7 @@ from chatsync.core import (
     PlanFeature,
     Sides,
     Verdict,
+    counted,
     diff_verdict,
     fingerprint,
     format_time,
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A plan, with what the dict database said before anything else was read."""
+    """A plan, with the state of the dict database that was read before everything else."""
 
     plan: Plan
     state: DictState
@@ -54,7 +55,7 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRows:
-    """The clients that are off on a shard, and the database that said so."""
+    """The clients that are off on a shard, and which database it is."""
 
     off: Ids
     place: Place
@@ -72,7 +73,7 @@ def make_plan(
     """Compare the list with the feature state and make a plan of the difference.
 
     With `if_modified` the comparison is skipped if the list is already synced or the job is disabled.
-    With `live` the state is read from the databases also where an export is configured. `keep` is told of
+    With `live` the state is read from the databases even if an export is configured. `keep` is called with
     every rejected row of the list; the plan has the first of them.
     """
     from_export = bool(settings.export.path) and not live
@@ -139,7 +140,7 @@ def compare(
     found: IdsByShard | None = None,
     trace_id: str,
 ) -> Plan:
-    """Make the plan of both sides as they were read; `off` has an entry for each configured shard.
+    """Make the plan from both sides; `off` has an entry for each configured shard.
 
     `found` are some clients that have a row on each shard, off or not. Raises ConfigError for a shard where most of
     them live elsewhere: it is another one than its number says.
@@ -165,7 +166,7 @@ def compare(
 
 
 def _log(plan: Plan) -> None:
-    """Log what the diff found; null counts stand for sides that were not read."""
+    """Log what the diff found; counts are null if the sides were not read."""
     counts = {
         "clients": plan.exclusions.clients,
         "off": plan.off_now,
@@ -178,7 +179,7 @@ def _log(plan: Plan) -> None:
 
 
 def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
-    """Return the verdict that the mod-time alone gives; None when both sides must be read."""
+    """Return the verdict if the mod-time alone decides it; None if both sides must be read."""
     known = {
         ModTimeState.DISABLED: Verdict.DISABLED,
         ModTimeState.SYNCED: Verdict.NOT_MODIFIED,
@@ -188,7 +189,7 @@ def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
 
 
 def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, ShardRows]:
-    """Start reading all shards in threads, while the main one opens and reads the list."""
+    """Start reading all shards in threads, while the main thread reads the list."""
     return_large_blocks()
     return on_every_shard(settings, scope, partial(_read_shard, feature_id=feature_id))
 
@@ -197,7 +198,8 @@ def _read_list(source: ListSource, keep: Keep | None) -> ExclusionList:
     with progress_bar("reading the list", source.version.rows or 0) as advance:
         listed = source.read(advance, keep)
     numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
-    logger.info("%s: %d clients in %d rows", source.version.source, len(listed.ids), listed.rows, extra=numbers)
+    clients, rows = counted(len(listed.ids), "client"), counted(listed.rows, "row")
+    logger.info("%s: %s in %s", source.version.source, clients, rows, extra=numbers)
     return listed
 
 
@@ -207,12 +209,12 @@ def _read_shard(shard: ShardDatabase, *, feature_id: int) -> ShardRows:
     off, place = shard.read_off_and_place(feature_id)
     seconds = time.monotonic() - began
     event = {"shard": shard.number, "off": len(off), "seconds": round(seconds, 3)}
-    logger.info("shard %d: %d clients are off, read in %.1f s", shard.number, len(off), seconds, extra=event)
+    logger.info("shard %d: %s off, read in %.1f s", shard.number, counted(len(off), "client"), seconds, extra=event)
     return ShardRows(off=off, place=place)
 
 
 def _plan(settings: Settings, version: ListVersion, state: DictState, *, verdict: Verdict, trace_id: str) -> Plan:
-    """Make the plan that is known before either side is read; it holds no changes."""
+    """Make a plan without changes, from what is known before the sides are read."""
     return Plan(
         created_at=format_time(datetime.now(UTC)),
         verdict=verdict,

@@ -1,8 +1,8 @@
-"""The record of a run, which says what one apply really changed: as a value and as JSON.
+"""The record of a run: what one apply really changed, as a value and as JSON.
 
-A run writes its record as `started` before the first batch and replaces it at its end. One that
-still says `started` belongs to a run that is under way or was killed: its plan is known, but not
-how much of it was done.
+A run writes its record with the outcome `started` before the first batch, and replaces it at its end. A
+record that is still `started` belongs to a run that is running or was killed: its plan is known, but not
+how many of the changes were made.
 """
 
 import re
@@ -28,7 +28,7 @@ _SHORT_TRACE = 8
 class Outcome(StrEnum):
     """How a run ended."""
 
-    STARTED = "started"  # it has not ended: it is under way, or was killed
+    STARTED = "started"  # the run is still running, or was killed
     DONE = "done"
     STOPPED = "stopped"  # by a signal, the deadline, the mod-time or a lost lock
     FAILED = "failed"  # on one shard at least
@@ -41,8 +41,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ActionRecord(_Part, frozen=True, kw_only=True):
     """One action on one shard: `changed` are the clients whose row this run changed.
 
-    `in_doubt` are those of a commit whose answer was lost, `refused` those whose row the server refuses to
-    write; both are counted in `failed`.
+    `in_doubt` are the clients of a commit whose answer was lost, `refused` those whose row the server
+    refused to write; both are included in `failed`.
     """
 
     planned: int
@@ -66,7 +66,7 @@ class ShardRecord(_Part, frozen=True, kw_only=True):
     error: str | None
 
     def of(self, action: Action) -> ActionRecord:
-        """Return what was done of one action."""
+        """Return the part of the record about one action."""
         return self.turn_off if action is Action.TURN_OFF else self.turn_on
 
 
@@ -101,7 +101,7 @@ class Record(_Part, frozen=True, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether the run has not noted what it changed."""
+        """Whether the record does not say what the run changed."""
         return self.outcome is Outcome.STARTED
 
     def changed(self, action: Action) -> BitMap64:
@@ -127,13 +127,13 @@ class Record(_Part, frozen=True, kw_only=True):
 
 
 def run_id(started: datetime, trace_id: str) -> str:
-    """Name a run so that names sort by time: `20261123T103000.123456Z-3f2a9c1d`. `started` is in UTC."""
+    """Return the id of a run; ids sort by time: `20261123T103000.123456Z-3f2a9c1d`. `started` is in UTC."""
     short = re.sub(r"[^0-9A-Za-z]", "", trace_id)[:_SHORT_TRACE]
     return f"{run_time(started)}-{short}"
 
 
 def run_time(moment: datetime) -> str:
-    """Write a time in UTC as it stands at the start of a run's id."""
+    """Format a time in UTC as in a run's id."""
     return moment.strftime(_TIME)
 
 
@@ -143,13 +143,13 @@ def is_run_id(text: str) -> bool:
 
 
 def to_document(record: Record) -> dict[str, Any]:
-    """Turn a record into its JSON document; its plan stands there as in the plan file."""
+    """Turn a record into its JSON document; the plan has the same form as in a plan file."""
     body = msgspec.to_builtins(record, str_keys=True, enc_hook=list)
     return {"version": body.pop("version"), **body, "plan": plan_file.document(record.plan)}
 
 
 def from_document(document: Any) -> Record:
-    """Check and read the JSON document of a record. Raises ValueError when it is not as written."""
+    """Check and read the JSON document of a record. Raises ValueError when it is not what chatsync wrote."""
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ValueError(f"not a record of version {VERSION}")
     plan = plans.from_document(document.get("plan"))
@@ -157,7 +157,7 @@ def from_document(document: Any) -> Record:
     _ = record.began, record.finished
     for number, shard in record.shards.items():
         for action, planned in ((Action.TURN_OFF, plan.turn_off), (Action.TURN_ON, plan.turn_on)):
-            # The plan's own hash vouches for its ids; a run changes no others.
+            # The ids of the plan are protected by its hash; a run changes no other clients.
             did = shard.of(action)
             if not did.touched | did.refused <= planned.get(number, BitMap64()):
                 raise ValueError(f"shard {number} changed clients that are not in the plan")

@@ -14,7 +14,7 @@ import msgspec
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Settings
-from chatsync.core import Action, Plan, ShardResult, Tally, format_time
+from chatsync.core import Action, Plan, ShardResult, Tally, counted, format_time
 from chatsync.errors import ChatsyncError, ExitCode, OutputError, RecordError, UnfinishedError
 from chatsync.redaction import without_secrets
 from chatsync.sync.guard import Guard
@@ -29,9 +29,9 @@ class Recorder:
     """Writes the record of one run at its start and at its end; without `records.dir` it does nothing."""
 
     def __init__(self, settings: Settings, plan: Plan, guard: Guard) -> None:
-        """Note the start of the run, by which user, on which host and with which command. Writes nothing yet.
+        """Prepare the record with time, user, host and command of the run; nothing is written yet.
 
-        The times are the dict database's, as one clock for all machines; `guard` has just asked for it.
+        The times are those of the dict database, one clock for all machines; `guard` has just read it.
         """
         self._records = Records(settings.records)
         started = guard.dict_now
@@ -55,9 +55,9 @@ class Recorder:
 
     @contextmanager
     def recording(self, results: Sequence[ShardResult]) -> Iterator[None]:
-        """Keep the record of the run inside the block, which fills `results` and raises UnfinishedError, or nothing.
+        """Write the record before and after the block, which fills `results` and may raise UnfinishedError.
 
-        A record that can't be written at the end is an error of its own, or is added to that of the run.
+        If the record can't be written at the end, that is an error, or is added to the error of the run.
         """
         if not self._records.kept:
             yield
@@ -75,25 +75,26 @@ class Recorder:
         try:
             self._end(results, None)
         except OutputError as problem:
-            done = f"all {self._record.plan.changes} changes are in place, but this run's record is not: {problem}"
+            made = f"{counted(self._record.plan.changes, 'change')} made"
+            done = f"{made}, but the run's record was not written: {problem}"
             unknown = "history, explain and apply --undo will not know the run; the mod-time was not moved"
-            raise OutputError(f"{done}; {unknown}; see to records.dir, the next run does the rest") from problem
+            raise OutputError(f"{done}; {unknown}; check records.dir, the next run does the rest") from problem
 
     def _start(self) -> None:
-        """Write the record before the first batch, so that a run that is killed leaves one too.
+        """Write the record before the first batch, so that there is one even if the run is killed.
 
-        A run that could not say what it did is refused: `apply --undo` would not know it.
+        If that fails, the run is refused: `apply --undo` could not undo it.
         """
         try:
             self._records.write(self._record)
         except OutputError as error:
             way_out = "nothing was written to any shard; make records.dir writable for this user"
-            raise OutputError(f"the record of this run can't be started: {error.what}", way_out=way_out) from None
+            raise OutputError(f"the record of this run can't be written: {error.what}", way_out=way_out) from None
 
     def _end(self, results: Sequence[ShardResult], error: UnfinishedError | None) -> None:
-        """Write what was done and how the run ended; a run that changed nothing leaves no record.
+        """Write what was done and how the run ended; remove the record if the run changed nothing.
 
-        Except where clients were refused which the last record does not name.
+        It is kept if a server refused clients that the last record does not name.
         """
         now = self._started + timedelta(seconds=time.monotonic() - self._began)
         record = msgspec.structs.replace(
@@ -110,10 +111,10 @@ class Recorder:
         else:
             self._records.remove(record.id)
         try:
-            # By the clock that is behind: one that has jumped ahead must not make all records old.
+            # By the clock that is behind, so that a clock that has jumped ahead does not remove all records.
             self._records.prune(now=min(now, datetime.now(UTC)))
         except ChatsyncError as problem:
-            logger.warning("old records stay: %s", problem)
+            logger.warning("old records were not removed: %s", problem)
 
     def _is_news(self, refused: BitMap64) -> bool:
         """Tell whether the last recorded run on these databases does not name all these refused clients."""
@@ -156,5 +157,5 @@ def _action_record(tally: Tally) -> ActionRecord:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return a command line as it was typed, without the path of the program and without passwords."""
+    """Return the command line without the path of the program and without passwords."""
     return without_secrets(shlex.join(["chatsync", *arguments[1:]]))

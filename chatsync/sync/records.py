@@ -1,4 +1,4 @@
-"""The folder `records.dir` with one record for each run of apply."""
+"""The folder `records.dir`, with one record for each run."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ class Records:
     """The folder of records."""
 
     def __init__(self, section: Section) -> None:
-        """Take the folder from the configuration. Without one, nothing is written and nothing is found."""
+        """Take the folder from the configuration; without it, nothing is written and nothing is found."""
         self._folder = Path(section.dir) if section.dir else None
         self._keep = timedelta(seconds=section.keep)
         self._denied = 0
@@ -36,14 +36,14 @@ class Records:
 
     @property
     def kept(self) -> bool:
-        """Whether runs leave a record at all."""
+        """Whether records are kept at all."""
         return self._folder is not None
 
     @property
     def folder(self) -> Path:
         """The folder. Raises ConfigError when none is configured."""
         if self._folder is None:
-            raise ConfigError("records.dir is not set, so runs leave no record; name a folder in [records] dir")
+            raise ConfigError("records.dir is not set, so no records are kept; name a folder in records.dir")
         return self._folder
 
     def path(self, run: str) -> Path:
@@ -51,7 +51,7 @@ class Records:
         return self.folder / f"{run}.json"
 
     def runs(self) -> list[str]:
-        """List the ids of the recorded runs, the newest first. Raises ConfigError, RecordError."""
+        """Return the ids of the recorded runs, the newest first. Raises ConfigError, RecordError."""
         try:
             names = [path.stem for path in self.folder.iterdir() if path.suffix == ".json" and is_run_id(path.stem)]
         except FileNotFoundError:  # the first run makes it
@@ -72,7 +72,7 @@ class Records:
             except RecordError as error:
                 self._denied += error.is_denied
                 if not error.is_denied:
-                    logger.warning("%s; left out", error)
+                    logger.warning("%s; it is skipped", error)
 
     def load(self, run: str) -> Record:
         """Read one record. Raises RecordError when it is gone, cut short or edited."""
@@ -85,10 +85,10 @@ class Records:
             raise failure from None
         except (ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0][:200]
-            raise RecordError(f"record {path} was cut short, edited or is no record ({reason})") from None
+            raise RecordError(f"record {path} was cut short or edited, or is not a record ({reason})") from None
 
     def find(self, text: str) -> Record:
-        """Find the run whose id is, begins or ends with `text`; UnknownRunError when it isn't just one."""
+        """Return the record of the one run whose id is, starts with or ends with `text`. Raises UnknownRunError."""
         known = self.runs()
         alike = [run for run in known if text and (run.startswith(text) or run.endswith(text))]
         found = [text] if text in known else alike
@@ -96,11 +96,11 @@ class Records:
             return self.load(found[0])
         there = found or known
         names = ", ".join(there[:_NAMED]) + (", …" if len(there) > _NAMED else "") if there else "none"
-        what = f"{len(found)} runs are called {text!r}" if found else f"there is no run {text!r}"
+        what = f"{len(found)} runs match {text!r}" if found else f"there is no run {text!r}"
         raise UnknownRunError(f"{what} in {self.folder}; there are: {names} (see `chatsync history`)")
 
     def write(self, record: Record) -> None:
-        """Write a record, whole or not at all, for its owner only; the folder is made when missing."""
+        """Write a record, completely or not at all, readable by its owner only; create the folder if missing."""
         path = self.path(record.id)
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)

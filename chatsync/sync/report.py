@@ -1,4 +1,4 @@
-"""How plans and results are shown: tables for people, JSON and CSV for programs."""
+"""Reports of plans and results: tables for people, JSON and CSV for programs."""
 
 import csv
 import io
@@ -28,14 +28,14 @@ from chatsync.core import (
 _REJECTED_SHOWN = 5
 _UNKNOWN_SHOWN = 5
 _VALUE_SHOWN = 40
-# Up to so many shards without a change are shown one by one.
+# Up to this many shards without a change have a row each.
 _IDLE_SHOWN = 8
 
 
 def diff_report(
     plan: Plan, *, objections: Sequence[Objection], modtime: StoredModTime, output_format: str, limit: int | None
 ) -> str:
-    """Show a plan and what `apply` will answer to it."""
+    """Return the report of a plan, with whether `apply` would accept it."""
     if output_format == "json":
         return json.dumps({**to_document(plan), "apply": _answer_document(objections)}, ensure_ascii=False)
     if output_format == "csv":
@@ -49,10 +49,11 @@ def diff_report(
 
 def _heading(plan: Plan, modtime: StoredModTime) -> str:
     listed = plan.exclusions
-    rows = "rows not counted" if listed.rows is None else f"{listed.rows} rows"
+    rows = "rows not counted" if listed.rows is None else counted(listed.rows, "row")
     if plan.was_read:
-        rows = f"{listed.clients} clients in {rows}: {listed.duplicates} duplicates, {listed.rejected_count} rejected"
-    off = f"{plan.off_now} clients off now" if plan.was_read else "state not read"
+        clients, duplicates = counted(listed.clients or 0, "client"), counted(listed.duplicates or 0, "duplicate")
+        rows = f"{clients} in {rows}: {duplicates}, {listed.rejected_count} rejected"
+    off = f"{counted(plan.off_now or 0, 'client')} off now" if plan.was_read else "state not read"
     meaning = modtime_meaning(modtime, list_time=plan.list_time)
     state = [("state" if not at else "", line) for at, line in enumerate(_state_lines(plan, modtime))]
     return tabulate(
@@ -70,7 +71,7 @@ def _heading(plan: Plan, modtime: StoredModTime) -> str:
 
 
 def _state_lines(plan: Plan, modtime: StoredModTime) -> Iterator[str]:
-    """Return where the feature state came from, if an export was to be used."""
+    """Yield where the feature state came from, if an export is configured."""
     if not plan.export:
         return
     export = plan.export
@@ -84,7 +85,7 @@ def _state_lines(plan: Plan, modtime: StoredModTime) -> Iterator[str]:
 
 
 def fold_shards(shards: Iterable[int], *, idle: Collection[int]) -> tuple[list[int], list[int]]:
-    """Return the shards that have a row of their own in a table, and those that share one: many without a change."""
+    """Return the shards that get a row each in a table, and those without a change that share one row."""
     if len(idle) <= _IDLE_SHOWN:
         return list(shards), []
     return [shard for shard in shards if shard not in idle], list(idle)
@@ -96,7 +97,7 @@ def without_a_change(shards: Collection[int]) -> str:
 
 
 def totals_table(plan: Plan) -> str:
-    """Show how many clients are turned off and on, per shard and in total."""
+    """Return a table of how many clients are turned off and on, per shard and in total."""
     idle = [shard for shard in plan.turn_off if not plan.turn_off[shard] and not plan.turn_on[shard]]
     shown, folded = fold_shards(plan.turn_off, idle=idle)
     rows = [(str(shard), len(plan.turn_off[shard]), len(plan.turn_on[shard])) for shard in shown]
@@ -119,7 +120,7 @@ def _first(plan: Plan, limit: int | None) -> list[tuple[str, int, int]]:
 
 
 def client_tables(plan: Plan, limit: int) -> Iterator[str]:
-    """Show the first `limit` changes, and how many more there are; nothing for a plan without changes."""
+    """Yield tables of the first `limit` changes, and how many more there are; nothing if there are no changes."""
     rows = _first(plan, limit)
     if rows:
         shown = [(action.replace("_", " "), shard, client) for action, shard, client in rows]
@@ -148,10 +149,10 @@ def _short(value: str) -> str:
 
 
 def strays_line(plan: Plan) -> str:
-    """Return how many rows say off on shards where their clients do not live."""
+    """Return a line with the number of off rows on shards where their clients do not live."""
     where = ", ".join(f"{count} on shard {shard}" for shard, count in plan.stray_counts.items())
     strays = counted(sum(plan.stray_counts.values()), "off row")
-    return f"{strays} of clients that live elsewhere, {where}: they count for nothing and are never written"
+    return f"{strays} of clients that live elsewhere, {where}: they are ignored and never written"
 
 
 def unknown_line(plan: Plan) -> str:
@@ -161,7 +162,7 @@ def unknown_line(plan: Plan) -> str:
 
 
 def few(ids: BitMap64, *, limit: int = DEFAULT_LIMIT) -> str:
-    """Name the first clients of a set, and how many more there are."""
+    """Format the first ids of a set, and how many more there are."""
     shown = ", ".join(map(str, ids[:limit]))
     more = len(ids) - limit
     return f"{shown} and {more} more" if more > 0 else shown
@@ -172,12 +173,12 @@ def answer_line(plan: Plan, objections: Sequence[Objection]) -> str:
     standing = [f"  exit {item.exit_code}: {item.reason}" for item in objections if not item.is_lifted]
     lifted = [f"  {item.reason}" for item in objections if item.is_lifted]
     lines = ["apply will refuse this:", *standing] if standing else [_outlook(plan)]
-    return "\n".join([*lines, *(["over the limits, but lifted by the options given:", *lifted] if lifted else [])])
+    return "\n".join([*lines, *(["over the limits, but overridden by the given options:", *lifted] if lifted else [])])
 
 
 def _outlook(plan: Plan) -> str:
     return {
-        Verdict.CHANGES: f"apply will make {plan.changes} change{'' if plan.changes == 1 else 's'}.",
+        Verdict.CHANGES: f"apply will make {counted(plan.changes, 'change')}.",
         Verdict.IN_SYNC: "In sync: nothing to change.",
         Verdict.NOT_MODIFIED: "The list was not modified since the last sync: nothing to do.",
         Verdict.DISABLED: "Disabled: nothing to do.",
@@ -200,7 +201,7 @@ def _csv(plan: Plan, limit: int | None) -> str:
 
 
 def results_report(results: Sequence[ShardResult], *, output_format: str) -> str:
-    """Show what was done on each shard."""
+    """Return the report of what was done on each shard."""
     if output_format == "json":
         return json.dumps(results_document(results))
     idle = [result.shard for result in results if not any(tally.planned for tally in result.tallies.values())]
@@ -229,7 +230,7 @@ def _result_row(name: str, results: Sequence[ShardResult]) -> tuple[str, int, in
 
 
 def results_document(results: Sequence[ShardResult]) -> dict[str, Any]:
-    """Describe what was done: for each shard, for each action, the four counts, and the clients that were refused."""
+    """Return what was done as JSON values: for each shard and action the four counts and the refused clients."""
     return {"shards": {str(result.shard): _result_document(result) for result in results}}
 
 

@@ -1,8 +1,8 @@
-"""A line for every step of the job that ended, in `runs.jsonl` beside the run records.
+"""The step log: a line for every ended step of the job, in `runs.jsonl` in the folder of the run records.
 
-A run record exists only for an apply that changed something. The step log also tells of refused,
-failed and idle runs, and of each mod-time that was set by hand. A command that can't write it ends
-as it would have ended.
+A run record exists only for an apply that changed something. The step log also has the refused,
+failed and idle steps, and each mod-time that was set by hand. If it can't be written, that does not
+change how a command ends.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ FILE = "runs.jsonl"
 DIFF, SET_MODTIME = "diff", "set-modtime"
 CHAIN = (DIFF, "apply", SET_MODTIME)
 
-# Longer ones are cut: a line is written in one piece and read by people.
+# Longer messages are cut: a line is written in one piece and read by people.
 _LONGEST_MESSAGE = 2000
-# Old lines are removed once a day and not with every step.
+# Old lines are removed once a day, not at every step.
 _SLACK = timedelta(days=1)
 _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 100, 0.01
 
@@ -39,9 +39,9 @@ _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 100, 0.01
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """How one command of the chain ended.
 
-    `by_hand` marks a command that is no step of the chain: an undo, or a mod-time set by an operator,
-    with its value in `modtime` and the given `reason`. `verdict` and `counts` are known once there is a plan,
-    and `waits` whether `diff` saw a list that is newer than the mod-time.
+    `by_hand` is true if the command is not a step of the chain: an undo, or a mod-time set by an operator
+    (its value is in `modtime`, and `reason` is the given one). `verdict` and `counts` are those of the plan;
+    `waits` is whether `diff` saw a list that is newer than the mod-time.
     """
 
     time: datetime
@@ -62,17 +62,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether the command did what it was to do."""
+        """Whether the command succeeded."""
         return self.exit_code in (ExitCode.OK, ExitCode.DIFFERENCE)
 
     @property
     def failed(self) -> bool:
-        """Whether the command failed. One that found the job disabled has not: that is how it is switched off."""
+        """Whether the command failed. Finding the job disabled is not a failure."""
         return not self.is_good and self.exit_code != ExitCode.DISABLED
 
 
 class StepLog:
-    """The file; without `records.dir`, nothing is kept and nothing found."""
+    """The file; without `records.dir`, nothing is written and nothing is found."""
 
     def __init__(self, section: Records) -> None:
         """Take the folder and the time to keep lines from the configuration."""
@@ -85,7 +85,7 @@ class StepLog:
             return
         short = msgspec.structs.replace(step, message=without_secrets(step.message or "")[:_LONGEST_MESSAGE] or None)
         text = json.dumps(msgspec.to_builtins(short), ensure_ascii=False, separators=(",", ":"))
-        line = without_secrets(text).encode(errors="replace") + b"\n"  # a path may hold bytes that are no UTF-8
+        line = without_secrets(text).encode(errors="replace") + b"\n"  # a path may contain bytes that are not UTF-8
         try:
             if not self._path.parent.exists():
                 self._path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -95,17 +95,17 @@ class StepLog:
         except (OSError, OutputError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise OutputError(
-                f"cannot write {self._path}: {why}; this step is missing there, see records.dir"
+                f"cannot write {self._path}: {why}; this step is missing in it, see records.dir"
             ) from None
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[int]:
-        """Open the file for appending, alone until the end of the block."""
+        """Open the file for appending and lock it inside the block."""
         while True:
             handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 _lock(handle)
-                # Another process may have put a shortened file in its place meanwhile.
+                # Another process may have replaced the file with a shortened one meanwhile.
                 if _is_at(path, handle):
                     _hand_over(path)
                     yield handle
@@ -138,14 +138,14 @@ class StepLog:
 
 
 def _hand_over(path: Path) -> None:
-    """Give what root has made to the owner of the folder around it: the job's user must be able to write it, too."""
+    """Give a file that root created to the owner of its folder, so that the job's user can write it, too."""
     if os.geteuid() == 0:
         around = path.parent.stat()
         os.chown(path, around.st_uid, around.st_gid)
 
 
 def _lock(handle: int) -> None:
-    """Wait until the file is ours, but not for long: lines that are appended don't mix without a lock either."""
+    """Wait for the lock, but not for long: appended lines don't mix even without it."""
     for _ in range(_LOCK_ATTEMPTS):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,7 +161,7 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def _parsed(line: bytes) -> Step | None:
-    """Read a line; None for one that was cut short or is of another version."""
+    """Read a line; return None if it was cut short or is of another version."""
     try:
         return msgspec.json.decode(line, type=Step)
     except (msgspec.MsgspecError, ValueError):
@@ -183,7 +183,7 @@ def current_user() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StandingFailure:
-    """A step of the chain whose last attempt failed: that attempt, how many failed in a row, and since when."""
+    """A step of the chain whose last attempt failed: this attempt, the number of failures in a row, and since when."""
 
     last: Step
     count: int
@@ -191,7 +191,7 @@ class StandingFailure:
 
 
 def standing_failures(steps: Sequence[Step]) -> list[StandingFailure]:
-    """Find the steps of the chain that fail now; `steps` are the newest first."""
+    """Return the steps of the chain that are failing now; in `steps`, the newest is first."""
     standing = []
     for name in CHAIN:
         attempts = [step for step in steps if step.step == name and not step.by_hand]
@@ -202,16 +202,16 @@ def standing_failures(steps: Sequence[Step]) -> list[StandingFailure]:
 
 
 def failure_in_words(failure: StandingFailure, *, now: datetime) -> str:
-    """Return which step failed when, why, and since when it has been failing."""
+    """Return the text about a failing step: when and why it failed, and since when it has been failing."""
     last = failure.last
     again = f"; {failure.count} times in a row since {short_time(failure.since)}" if failure.count > 1 else ""
     verb = "was refused" if last.exit_code == ExitCode.REFUSED else "failed"
     what = f"{last.step} {verb} {distance(last.time, now=now)}, exit {last.exit_code}"
-    return f"{what}: {last.message or 'no message was left'}{again}"
+    return f"{what}: {last.message or 'no message was logged'}{again}"
 
 
 def switched_by(steps: Sequence[Step], modtime: datetime, *, now: datetime) -> str:
-    """Return who set this mod-time by hand, when and why; empty when no step tells."""
+    """Return who set this mod-time by hand, when and why; empty if the step log does not show it."""
     step = switching_step(steps, modtime)
     if step is None:
         return ""

@@ -1,7 +1,7 @@
 """Undo: a plan that takes back what one recorded run changed, and nothing else.
 
-It comes from what that run noted client by client, not from the list. A client whose row was changed
-since, or that has moved, is left alone. What a run turned off by adding a row is taken back by turning
+It is made from the clients in the record of that run, not from the list. A client whose row was changed
+since, or that has moved, is not changed. If the run turned a client off by adding a row, the undo turns
 that row on: rows are never deleted.
 """
 
@@ -47,17 +47,17 @@ class ShardNow:
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:
-    """What is taken back, as a plan, and which clients are left alone, by shard."""
+    """The plan of an undo, and the clients that it does not change, by shard."""
 
     plan: Plan
     left: Mapping[int, BitMap64]
 
 
 def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_id: str) -> tuple[Undo, DictState]:
-    """Read the feature state and plan the way back to what it was before the recorded run.
+    """Read the feature state and plan to restore what it was before the recorded run.
 
-    Raises RecordError for a run that has not noted what it changed, OutOfDateError for one on
-    other databases or for another feature.
+    Raises RecordError if the record does not say what the run changed, and OutOfDateError if the run
+    was on other databases or for another feature.
     """
     _check(record, settings)
     with DictDatabase(settings, scope) as dict_database:
@@ -78,7 +78,7 @@ def make_undo(record: Record, settings: Settings, scope: CancelScope, *, trace_i
 def _check(record: Record, settings: Settings) -> None:
     if record.is_open and not record.shards:
         raise RecordError(
-            f"run {record.id} has not noted what it changed: it is under way, or it was killed; "
+            f"the record of run {record.id} does not say what it changed: it is still running, or was killed; "
             "its record holds its plan, and `chatsync diff` shows what the databases lack now"
         )
     plan = record.plan
@@ -90,9 +90,9 @@ def _check(record: Record, settings: Settings) -> None:
 def put_back(
     record: Record, now: Mapping[int, ShardNow], homes: IdsByShard, *, state: DictState, trace_id: str
 ) -> Undo:
-    """Plan to turn on again what the run turned off, and off what it turned on.
+    """Plan to turn on what the run turned off, and to turn off what it turned on.
 
-    Left alone are clients whose row has changed since, and those that live on another shard by now.
+    Clients whose row has changed since, or that now live on another shard, are not changed.
     """
     turn_off, turn_on, left = {}, {}, {}
     for shard, here in now.items():
@@ -109,7 +109,7 @@ def put_back(
         created_at=format_time(datetime.now(UTC)),
         verdict=Verdict.CHANGES if total(turn_off) + total(turn_on) else Verdict.IN_SYNC,
         feature=PlanFeature(name=record.plan.feature.name, id=state.feature_id),
-        # There is no list: the databases' own time stands for its time, so that no mod-time can be later.
+        # There is no list: its time is the current time of the databases, so that no mod-time is later.
         exclusions=PlanExclusions(
             source=f"undo of {record.id}", modification_time=format_time(state.now), revision=None, rows=None
         ),

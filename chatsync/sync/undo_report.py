@@ -1,4 +1,4 @@
-"""How an undo is shown before it is made."""
+"""The report of an undo before it is applied."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,12 +11,12 @@ from chatsync.sync.undo import Undo
 
 
 def undo_report(undo: Undo, record: Record, *, objections: Sequence[Objection]) -> str:
-    """Show what an undo takes back, which clients it leaves alone, and that the next sync does it all again."""
+    """Return what an undo takes back, which clients it does not change, and that the next sync will redo it."""
     parts = [_heading(undo, record), totals_table(undo.plan), *client_tables(undo.plan, DEFAULT_LIMIT), *_left(undo)]
     parts.append(answer_line(undo.plan, objections))
     if undo.plan.changes and not record.undo_of:
         parts.append(
-            "A sync does it all again as soon as the list is modified or a full diff is applied. Have the list\n"
+            "A sync makes these changes again when the list is modified or a full diff is applied. Have the list\n"
             "corrected first, or switch the job off right after this: `chatsync set-modtime --disable`"
         )
     return "\n\n".join(parts)
@@ -27,7 +27,7 @@ def _heading(undo: Undo, record: Record) -> str:
     did = f"turned {off} off and {on} on"
     if record.is_open:
         off, on = (len(record.planned(action)) for action in (Action.TURN_OFF, Action.TURN_ON))
-        did = f"planned to turn {off} off and {on} on, and has not noted what it did; the rows show it"
+        did = f"planned to turn {off} off and {on} on, but its record does not say what it did; the rows show it"
     listed = record.plan.exclusions
     source = listed.source if record.undo_of else f"{listed.source} as modified {listed.modification_time}"
     feature = undo.plan.feature

@@ -8,10 +8,10 @@ from chatsync.errors import ChatsyncError, ConfigError
 
 @contextmanager
 def client_configuration() -> Iterator[None]:
-    """Turn what the client's own configuration causes in the block into a ConfigError.
+    """Turn errors of the client's own configuration inside the block into a ConfigError.
 
-    The client reads ~/.yt/config and the YT_ variables when it is imported, and again when it is
-    asked to, and raises many kinds of errors.
+    The client reads ~/.yt/config and the YT_ variables when it is imported, and again on request,
+    and raises many kinds of errors.
     """
     try:
         yield

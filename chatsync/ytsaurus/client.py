@@ -1,7 +1,7 @@
 """The YTsaurus client as this program uses it: its configuration and its token.
 
-The client's own configuration counts (`YT_*` variables, ~/.yt/config), except for what this program
-depends on: timeouts, retries, formats, and how rows are read.
+The client's own configuration is used (`YT_*` variables, ~/.yt/config), except for the settings that this
+program depends on: timeouts, retries, formats, and how rows are read.
 """
 
 import logging
@@ -24,7 +24,7 @@ from chatsync.ytsaurus.token import find_token
 
 READ_BUFFER = 4 * 1024 * 1024
 
-# The client's own retries have no total time; ours are around whole steps and are bounded.
+# The client's own retries have no total time limit; ours are around whole steps and have one.
 _NO_RETRIES = {"enable": False, "count": 1}
 _OURS: Mapping[str, Any] = {
     "backend": "http",
@@ -34,7 +34,7 @@ _OURS: Mapping[str, Any] = {
     "transaction_sleep_period": 20,
     "read_buffer_size": READ_BUFFER,
     "structured_data_format": None,
-    # A list is read whole or not at all.
+    # A list is read completely or not at all.
     "read_omit_inaccessible_columns": False,
     "read_omit_inaccessible_rows": False,
     "read_parallel": {"enable": False},
@@ -64,10 +64,10 @@ logger = logging.getLogger(__name__)
 
 
 class Cluster:
-    """The cluster that exclusions.proxy names, and a client of our own for it, which only one thread may use."""
+    """The cluster in exclusions.proxy, and a client for it that only one thread may use."""
 
     def __init__(self, section: Exclusions) -> None:
-        """Put the client's configuration and ours together; sends nothing yet.
+        """Combine the client's configuration with ours; nothing is sent yet.
 
         Raises ConfigError for a proxy or a configuration of the client that can't be used, and
         SourceError for a token that can't be read.
@@ -81,29 +81,29 @@ class Cluster:
         self.name = proxy.removeprefix("http://").removeprefix("https://").rstrip("/")
 
     def place(self, path: str) -> str:
-        """Name a table as messages do: `hahn://home/...`."""
+        """Return the name of a table for messages: `hahn://home/...`."""
         return f"{self.name}:{path}"
 
     @property
     def rows_host(self) -> str:
-        """The host that was asked for rows: a heavy proxy's, where the cluster has named one; empty before that."""
+        """The host that was asked for rows: a heavy proxy, if the cluster has named one; empty before a read."""
         return self._session.streamed_from
 
     @property
     def sends_token_openly(self) -> bool:
-        """Tell whether the token goes over plain HTTP to another machine."""
+        """Whether the token is sent over plain HTTP to another machine."""
         parts = urlsplit(self.url)
         is_here = (parts.hostname or "").startswith("127.") or parts.hostname in {"localhost", "::1"}
         return bool(self.token) and parts.scheme == "http" and not is_here
 
     @property
     def open_token_warning(self) -> str:
-        """The words for a token that is sent openly."""
-        return f"the YT token goes to {self.url} over plain http, where others can read it; use https if it can be had"
+        """The warning for a token that is sent unencrypted."""
+        return f"the YT token is sent to {self.url} over plain http, so others can read it; use https if possible"
 
 
 def _new_client(section: Exclusions, token: str) -> yt.wrapper.YtClient:
-    """Make a client with the configuration that the `yt` tool would use, and ours over it."""
+    """Make a client with the configuration of the `yt` tool, overridden by ours."""
     client = yt.wrapper.YtClient()
     with client_configuration():
         update_config_from_env(client.config)
@@ -127,10 +127,10 @@ def _proxy_url(proxy: str | None, client: yt.wrapper.YtClient) -> str:
 
 
 def quiet_the_client() -> None:
-    """Send the client's log to ours: by itself it writes to standard error.
+    """Send the client's log to our log; without this it writes to standard error.
 
-    Every failure is raised as well, and reported by us on one line. The client's own messages,
-    among them tracebacks of pings that are no longer needed, are shown only at the debug level.
+    Every failure is also raised, and reported by us on one line. The client's own messages, including
+    tracebacks of pings that are no longer needed, are shown only at the debug level.
     """
     yt.logger.LOGGER.handlers[:] = []
     yt.logger.LOGGER.parent = logger

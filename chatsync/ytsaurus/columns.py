@@ -1,4 +1,4 @@
-"""The rows of one column as they come from a cluster: blocks of text lines, or values."""
+"""Reading the rows of one column from a cluster, as blocks of text lines or as values."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -14,30 +14,30 @@ from chatsync.ytsaurus.session import AnswerError
 Advance = Callable[[int], None]
 Item = TypeVar("Item")
 
-# How schemaful_dsv is to spell a missing value: a backslash of the data is always doubled, so
-# this can't be confused with any cell (YTsaurus docs, "Formats").
+# The text for a missing value in schemaful_dsv. Backslashes in data are always doubled, so this can't
+# be confused with a cell (YTsaurus docs, "Formats").
 NULL = b"\\N"
 _ROWS_A_STEP = 10_000
-# An id is some 20 bytes. As objects of Python a row takes up to a hundred times its own size.
+# An id has about 20 bytes. As Python objects, a row takes up to a hundred times its size.
 _LONGEST = 4 * 1024 * 1024
 
 
 class RowTaker(Protocol):
-    """Whatever takes the rows. After a fault, reading goes on behind those taken."""
+    """The receiver of the rows. After a fault, reading continues after the rows that it has."""
 
     @property
     def rows(self) -> int:
-        """Count the rows taken so far."""
+        """How many rows were received so far."""
 
     def take_lines(self, lines: bytes) -> None:
         r"""Take whole lines, one value each, all ended by `\n`; a missing value is NULL."""
 
     def take(self, value: Any) -> None:
-        """Take one value: int, float, bool, bytes, list, dict, None; anything else is an odd one of YSON."""
+        """Take one value: int, float, bool, bytes, list, dict, None, or another YSON value."""
 
 
 class WithAttributes:
-    """A value of YSON with attributes (`<a=1>7`), which is no plain value."""
+    """A YSON value with attributes (`<a=1>7`), which is not a plain value."""
 
     def __init__(self, value: Any) -> None:
         """Keep the value to be shown."""
@@ -72,7 +72,7 @@ def read_rows(client: Any, path: Any, taker: RowTaker, progress: Advance, *, che
     for row in _understood(rows):
         stream.size = 0
         if not isinstance(row, dict):
-            raise AnswerError("a row that is no map")
+            raise AnswerError("a row is not a map")
         has_column = has_column or column in row
         taker.take(_plain(row.get(column)))
         if taker.rows % _ROWS_A_STEP == 0:
@@ -97,7 +97,7 @@ class _Bounded:
 
 
 def _plain(value: Any) -> Any:
-    """Turn a value of YSON into a plain one. The client's booleans are integers, its texts may have attributes."""
+    """Turn a YSON value into a plain one. The client's booleans are integers, and its texts may have attributes."""
     if not isinstance(value, yt.yson.YsonType):
         return value
     if value.attributes:
@@ -111,15 +111,15 @@ def _plain(value: Any) -> Any:
 
 
 def _understood(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield what comes from the client; what it can't read raises AnswerError."""
+    """Yield the client's items; an answer that it can't read raises AnswerError."""
     with understanding():
         yield from items
 
 
 def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Gather pieces into blocks of whole lines; what came before a fault is kept.
+    """Join pieces into blocks of whole lines; lines that came before a fault are kept.
 
-    In small pieces the ids would take several times as long to put into a set.
+    Adding the ids to a set in small pieces would take several times as long.
     """
     gathered: list[bytes] = []
     size = 0

@@ -98,11 +98,11 @@ class ExportTable:
         if about.get("type", "table") != "table":
             raise SourceError(f"{self} is a {about['type']}, not a table", way_out="check export.path")
         if about.get("dynamic") and not about.get("sorted"):
-            raise SourceError(f"{self} is a queue of changes, which is no state", way_out="name an export of all rows")
+            raise SourceError(f"{self} is a queue of changes, not a state", way_out="name an export of all rows")
         if about.get("dynamic") and time_attribute == "modification_time":
             raise SourceError(
                 f"{self} is a dynamic table, whose modification time says nothing about its rows",
-                way_out="name the attribute in which its writer notes their time in export.time",
+                way_out="set export.time to the attribute in which its writer stores the time of the rows",
             )
         if time_attribute not in about:
             raise SourceError(f"{self} has no attribute {time_attribute}", way_out="check export.time")
@@ -115,7 +115,7 @@ class ExportTable:
             raise SourceError(f"{self} has no column {column!r}: it has {there}", way_out="check the keys of [export]")
         kind = types.get(column)
         if isinstance(kind, str) and kind not in {*_WIRE, "string", "utf8", "any"}:
-            raise SourceError(f"{self}: column {column!r} is of type {kind}", way_out="integers are needed, or strings")
+            raise SourceError(f"{self}: column {column!r} is of type {kind}", way_out="use integers or strings")
         return str(kind) if isinstance(kind, str) else None
 
     def read(self, begin: Callable[[], Take], progress: Callable[[int], None]) -> int:
@@ -128,7 +128,7 @@ class ExportTable:
             rows = self._read(begin, progress)
         if self.row_count is not None and rows != self.row_count:
             raise SourceError(
-                f"read {rows} of {self.row_count} rows; an export that is not whole is not used", where=str(self)
+                f"read {rows} of {self.row_count} rows; an incomplete export is not used", where=str(self)
             )
         return rows
 
@@ -212,7 +212,7 @@ def _read_rows(client: Any, path: Any, kinds: dict[str, str | None], take: Take,
     names = [(name, name.encode()) for name in kinds]
     for number, row in enumerate(_understood(rows), start=first):
         if not isinstance(row, dict):
-            raise SourceError("a row is no map, which no table has")
+            raise SourceError("a row is not a map")
         for column, (name, key) in zip(waiting, names, strict=True):
             column.append(_number(row.get(key), row=number, column=name))
         if len(waiting[0]) == _ROWS_A_STEP:
@@ -244,5 +244,5 @@ def _understood(items: Any) -> Iterator[Any]:
 def _integer(about: Any, name: str) -> int:
     value = about.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise SourceError(f"the attribute {name} of a table is missing or no number: {value!r}")
+        raise SourceError(f"the attribute {name} of a table is missing or not a number: {value!r}")
     return int(value)

@@ -1,4 +1,4 @@
-"""What the client's errors mean: which may pass, how each is told on one line, and what to do about it."""
+"""What the client's errors mean: which are temporary, how each is formatted on one line, and what to do about it."""
 
 import re
 import socket
@@ -37,7 +37,7 @@ _PASSING_ERRORS = (
 
 @contextmanager
 def understanding() -> Iterator[None]:
-    """Turn an error that the client does not raise on purpose into an AnswerError.
+    """Turn an error that the client raises by accident into an AnswerError.
 
     The client does not check what it reads: an unexpected answer is a KeyError, a TypeError, or
     another error of this kind.
@@ -47,11 +47,11 @@ def understanding() -> Iterator[None]:
     except (*_CLIENT_ERRORS, ChatsyncError):
         raise
     except Exception as error:
-        raise AnswerError(f"the answer is not what a YT proxy says ({type(error).__name__})") from error
+        raise AnswerError(f"the answer is not one of a YT proxy ({type(error).__name__})") from error
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help: a proxy away or busy, a timeout, a body cut short."""
+    """Decide whether a retry may help: a proxy is away or busy, a timeout, an answer was cut short."""
     if isinstance(error, AnswerError):
         return error.is_passing
     if isinstance(error, LinksMovedError):
@@ -65,7 +65,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_refused_format(error: BaseException) -> bool:
-    """Tell whether another format of the rows may help: the cluster's error neither passes nor is about the table."""
+    """Decide whether another row format may help: the error is permanent, but not about the table."""
     is_about_rows = isinstance(error, YtResponseError) and "/read_table" in str(error.attributes.get("url"))
     return is_about_rows and not is_transient(error) and not _codes(error) & _LASTING_CODES
 
@@ -114,7 +114,7 @@ def _codes(error: BaseException) -> set[int]:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error of the client, dozens of lines with the request in them, as one line."""
+    """Format an error of the client, which has dozens of lines with the request, as one line."""
     if not isinstance(error, YtError):
         return _one_line(_operating_system(error) or str(error) or type(error).__name__)
     # The client's own errors are wrapped around the one that the cluster sent.
@@ -140,14 +140,14 @@ def _operating_system(error: BaseException) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return the first line of a foreign text, cut if it is long."""
+    """Return the first line of a text from outside, cut if it is long."""
     first = without_secrets(text).strip().splitlines()[0] if text.strip() else "no message"  # before it is cut
     return first[:300]
 
 
 @contextmanager
 def explained(cluster: Cluster, path: str, key: str, scope: CancelScope) -> Iterator[None]:
-    """Turn the client's errors into ours; `key` is the one of the configuration that names the table."""
+    """Turn the client's errors into ours; `key` is the configuration key that names the table."""
     try:
         yield
     except ChatsyncError:
@@ -189,7 +189,7 @@ def _about_table(error: BaseException, cluster: Cluster, path: str, key: str) ->
 def _about_token(cluster: Cluster) -> str:
     """Return which token the cluster refused."""
     if cluster.token:
-        return f"it was the one in {cluster.token_place}, put a new one there"
+        return f"the refused token is in {cluster.token_place}, replace it"
     return f"there is none, put one into {WAYS}"
 
 

@@ -56,7 +56,7 @@ def _first_link(client: Any, path: str) -> tuple[Any, str]:
             node = client.lock(f"{before}&", mode="snapshot")["node_id"]
             link = client.get(f"#{node}&/@", attributes=list(_ATTRIBUTES))
             if link.get("type") != "link":
-                raise LinksMovedError(f"{before} was a link and is one no longer")
+                raise LinksMovedError(f"{before} was a link and no longer is")
             return link, path[step.end() :]
     return None, ""
 
@@ -66,11 +66,11 @@ def time_of(attributes: Any, name: str) -> datetime:
     try:
         return parse_time(_text_of(attributes, name), timezone=UTC)
     except ValueError:
-        raise AnswerError(f"the attribute {name} is no time: {attributes.get(name)!r}") from None
+        raise AnswerError(f"the attribute {name} is not a time: {attributes.get(name)!r}") from None
 
 
 def _text_of(attributes: Any, name: str) -> str:
     value = attributes.get(name)
     if not isinstance(value, str):
-        raise AnswerError(f"the attribute {name} is missing or no text: {value!r}")
+        raise AnswerError(f"the attribute {name} is missing or not a text: {value!r}")
     return str(value)

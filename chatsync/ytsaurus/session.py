@@ -1,8 +1,8 @@
-"""The client's HTTP session, watched: what a YT proxy never does is refused before the client sees it.
+"""A wrapper of the client's HTTP session that refuses answers which a YT proxy never gives.
 
-No redirect is followed, since the token would go along. Nothing compressed is unpacked, since none
-is asked for and a small answer could fill the memory. An answer that is held in memory has a limit.
-An error that is not one of YT (a web proxy's, a balancer's, a login page) is named as what it is.
+Redirects are not followed, because the token would be sent to the new address. Compressed answers are
+refused: none is asked for, and a small one could fill the memory. Answers kept in memory have a size
+limit. An error that is not from YT (a web proxy, a balancer, a login page) is reported as such.
 """
 
 import json
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yt.wrapper
 from yt.wrapper.http_helpers import _setup_new_session
 
-# Far above any answer about one table; rows are streamed and not held.
+# Much larger than any answer about one table; rows are streamed and not kept.
 _MAX_ANSWER = 16 * 1024 * 1024
 _PIECE = 64 * 1024
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -20,7 +20,7 @@ _UNAUTHORIZED, _NOT_FOUND, _PROXY_LOGIN = 401, 404, 407
 
 
 class AnswerError(Exception):
-    """An answer that no YT proxy gives. `is_passing` tells whether trying again may help."""
+    """An answer that no YT proxy gives. `is_passing` is whether a retry may help."""
 
     def __init__(self, text: str, *, is_passing: bool = False) -> None:
         """Take the text of the message."""
@@ -30,7 +30,7 @@ class AnswerError(Exception):
 
 
 class WatchedSession:
-    """Stands between the client and its session of `requests`."""
+    """A wrapper between the client and its `requests` session."""
 
     def __init__(self, session: Any) -> None:
         """Take over the session that the client made."""
@@ -65,7 +65,7 @@ def watch_session(client: yt.wrapper.YtClient) -> WatchedSession:
 
 
 def _check(response: Any, *, holds: bool) -> None:
-    """Raise AnswerError for an answer that a YT proxy does not give; `holds` if it's to be kept in memory."""
+    """Raise AnswerError for an answer that a YT proxy does not give; `holds`: it will be kept in memory."""
     status, is_good = response.status_code, 200 <= response.status_code < 300  # noqa: PLR2004
     if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
         target = urlsplit(response.headers.get("Location", "")).netloc or "elsewhere"

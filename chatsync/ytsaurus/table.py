@@ -1,8 +1,8 @@
-"""One version of a table, locked: its attributes at once, its rows on demand.
+"""One locked version of a table: its attributes are read at once, its rows on demand.
 
-Everything happens inside one transaction: a snapshot lock pins the table's version, and
-attributes and rows are read from the locked node, never by path, so that they belong together
-whatever is written meanwhile (YTsaurus docs, "Transactions" and "Locks").
+Everything happens inside one transaction: a snapshot lock fixes the table's version, and attributes
+and rows are read from the locked node, never by path, so that they belong to the same version even if
+somebody writes meanwhile (YTsaurus docs, "Transactions" and "Locks").
 """
 
 import logging
@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 
 
 class Table:
-    """One version of a table: its attributes are known, its rows wait to be read."""
+    """One version of a table: its attributes are known, its rows are not read yet."""
 
     def __init__(self, cluster: Cluster, path: str, scope: CancelScope, *, key: str) -> None:
-        """Lock the table and read its attributes; `key` is the one of the configuration that names it.
+        """Lock the table and read its attributes; `key` is the configuration key that names it.
 
         Raises the client's own errors.
         """
@@ -67,14 +67,14 @@ class Table:
         return self._cluster.place(self._path)
 
     def _lock(self) -> None:
-        """Lock the table, then follow the links on the way to it, if there are any."""
+        """Lock the table, then follow the links in its path, if there are any."""
         self.node = "#" + self._client.lock(self._path, mode="snapshot")["node_id"]
         self._about = self._client.get(self.node + "/@", attributes=list(_ATTRIBUTES))
         self._check_kind()
         self.row_count = self._integer("row_count")
         self.revision = None if self._about.get("revision") is None else self._integer("revision")
         modified = time_of(self._about, "modification_time")
-        # A list is as new as the table, or as the link that was pointed at it.
+        # The time of a list is that of the table, or of a link to it that is newer.
         self.modified = modified if self._about.get("path") == self._path else self._with_links(modified)
 
     def _check_kind(self) -> None:
@@ -89,8 +89,8 @@ class Table:
     def _integer(self, name: str) -> int:
         value = self._about.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise AnswerError(f"the attribute {name} is missing or no number: {value!r}")
-        return int(value)  # the client's integers are no plain ones
+            raise AnswerError(f"the attribute {name} is missing or not a number: {value!r}")
+        return int(value)  # the client has its own type of integers
 
     def _with_links(self, modified: datetime) -> datetime:
         """Return the latest time of the table and of the links on the way to it, as they were at one moment.
@@ -110,10 +110,10 @@ class Table:
         return max(modified, way.latest)
 
     def close(self) -> None:
-        """End the transaction. A cluster that is away ends it by itself after its timeout.
+        """End the transaction. If the cluster is away, the transaction ends after its timeout.
 
-        After a signal and past the deadline it is left to that timeout as well: a cluster that does
-        not answer would make the command wait once more.
+        After a signal or the deadline it is left to the timeout as well, because a cluster that does not
+        answer would make the command wait once more.
         """
         if isinstance(self._scope.reason, (StoppedError, DeadlineError)):
             return
@@ -151,7 +151,7 @@ class Table:
             self._read(column, taker, progress)
         if taker.rows != self.row_count:
             raise SourceError(
-                f"read {taker.rows} of {self.row_count} rows; a table that is not whole is not used",
+                f"read only {taker.rows} of {self.row_count} rows; an incomplete table is not used",
                 where=str(self),
                 way_out="the next run reads it again",
             )
@@ -194,7 +194,7 @@ class Table:
 
 @contextmanager
 def open_table(section: Exclusions, scope: CancelScope, *, path: str, key: str) -> Iterator[Table]:
-    """Lock one version of a table for the length of a block; `key` is the one of the configuration that names it.
+    """Lock one version of a table inside the block; `key` is the configuration key that names it.
 
     Raises SourceError that tells apart a missing table, no permission, a wrong token and a
     cluster that is away.

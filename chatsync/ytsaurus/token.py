@@ -1,4 +1,4 @@
-"""Where the YT token is. Needs nothing of the client, which takes longer to import than all the rest."""
+"""Where the YT token is. Does not import the YT client, which takes longer to import than everything else."""
 
 import os
 from pathlib import Path
@@ -46,5 +46,5 @@ def _checked(token: str, where: str) -> str:
     """Return the token, which is hidden from now on. Raises SourceError when an HTTP header can't carry it."""
     keep_secret(token)
     if not all("!" <= letter <= "~" for letter in token):
-        raise SourceError(f"{where}: the YT token holds blanks, line breaks or letters that are not ASCII; {_ALONE}")
+        raise SourceError(f"{where}: the YT token contains blanks, line breaks or non-ASCII characters; {_ALONE}")
     return token

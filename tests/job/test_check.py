@@ -374,7 +374,7 @@ def test_a_broken_memory_is_a_warning_and_no_memory(synced: Job, content: str) -
     result = check(synced)
 
     assert result.code == OK
-    assert "is no memory of a check" in result.err
+    assert "is not the state file of a check" in result.err
     assert check(synced).err == ""
 
 

@@ -73,7 +73,7 @@ def test_help_and_version_as_a_process_of_their_own(nowhere: Path) -> None:
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["--nonsense"], "No such option '--nonsense'"),
-        (["-v", "-q", "diff"], "--verbose and --quiet exclude each other"),
+        (["-v", "-q", "diff"], "give only one of --verbose and --quiet"),
         (["--log-format", "xml", "diff"], "'xml' is not one of 'text', 'json'"),
         (["diff", "--format", "xml"], "'xml' is not one of 'table', 'json', 'csv'"),
         (["apply", "--format", "csv"], "'csv' is not one of 'table', 'json'"),
@@ -83,9 +83,9 @@ def test_help_and_version_as_a_process_of_their_own(nowhere: Path) -> None:
         (["apply", "--plan", "."], "File '.' is a directory"),
         (["show"], "Missing argument 'FILE'"),
         (["show", "nowhere.json"], "File 'nowhere.json' does not exist"),
-        (["set-modtime"], "give one of TIME, --plan, --disable and --reset"),
-        (["set-modtime", "2026-11-23", "--reset"], "give one of TIME, --plan, --disable and --reset"),
-        (["set-modtime", "--disable", "--reset"], "give one of TIME, --plan, --disable and --reset"),
+        (["set-modtime"], "give exactly one of TIME, --plan, --disable and --reset"),
+        (["set-modtime", "2026-11-23", "--reset"], "give exactly one of TIME, --plan, --disable and --reset"),
+        (["set-modtime", "--disable", "--reset"], "give exactly one of TIME, --plan, --disable and --reset"),
         (["set-modtime", "tomorrow"], "'tomorrow' is not an ISO 8601 time such as 2026-11-23T10:15:00Z"),
     ],
 )

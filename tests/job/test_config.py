@@ -206,11 +206,11 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path: Path, key:
         (VALID.replace('file = "list.csv"', 'proxy = "hahn"'), "missing key exclusions.path (or exclusions.file)"),
         (
             VALID.replace('file = "list.csv"', 'file = "x"\nproxy = "hahn"'),
-            "exclusions: file is used instead of proxy and path; give only one of the two",
+            "exclusions: give either file, or proxy and path, not both",
         ),
-        (VALID.replace("shards.2", "shards.two"), "databases.shards.two: a shard is named by its number"),
-        (VALID.replace("shards.2", "shards.256"), "databases.shards.256: a shard is named by its number"),
-        (VALID.replace("shards.2", "shards.01"), "databases.shards.01: a shard is named by its number"),
+        (VALID.replace("shards.2", "shards.two"), "databases.shards.two: the name of a shard is its number"),
+        (VALID.replace("shards.2", "shards.256"), "databases.shards.256: the name of a shard is its number"),
+        (VALID.replace("shards.2", "shards.01"), "databases.shards.01: the name of a shard is its number"),
         (VALID.replace("shard2.db", "shard1.db"), "databases.shards.2: the same database as shard 1"),
         (VALID + 'replicas.3 = "sqlite:///x"', "databases.replicas.3: there is no such shard in databases.shards"),
         (VALID + "[apply]\nmax_lag = 5", "apply.max_lag: name the replicas to watch in databases.replicas"),
@@ -246,7 +246,7 @@ def test_the_option_wins_over_the_environment_and_that_over_the_folder(
     users = tmp_path / "xdg" / "chatsync"
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     places = re.escape(f"chatsync.toml, {users / 'chatsync.toml'}, /etc/chatsync/chatsync.toml;")
-    with pytest.raises(ConfigError, match=f"no configuration: there is none of {places}"):
+    with pytest.raises(ConfigError, match=f"no configuration file: none of {places}"):
         find_config(None)
 
     users.mkdir(parents=True)

@@ -81,14 +81,14 @@ def broken_config(job: Job) -> None:
 REFUSALS: list[tuple[Callable[[Job], None], int, str]] = [
     (broken_config, 2, "limits.free: expected int >= 0"),
     (too_much, 3, "refused, nothing was written: turning on 1 client (1) is over limits.turn_on_max = 0; --force"),
-    (wrong_list, 3, "of limits.must_contain (1): it is the wrong list; no option lifts this"),
-    (empty_list, 3, "holds no client (0 rows): all 13 that are off would be turned on; --allow-empty lifts it"),
+    (wrong_list, 3, "of limits.must_contain (1): it is the wrong list; no option overrides it"),
+    (empty_list, 3, "holds no client (0 rows): all 13 that are off would be turned on; --allow-empty overrides it"),
     (edit, 4, "its sha256 does not match"),
-    (cut, 4, "was cut short, edited or is no plan"),
+    (cut, 4, "was cut short or edited, or is not a plan"),
     (grow_old, 4, "over limits.plan_max_age"),
     (move_the_modtime, 4, "the mod-time was not set and is now 2026-10-01"),
-    (other_feature, 4, "it is for feature checked_support_chat, the configuration for another_feature"),
-    (other_databases, 4, "it is for other databases than [databases] names"),
+    (other_feature, 4, "it is for feature checked_support_chat, but the configuration is for another_feature"),
+    (other_databases, 4, "it is not for the databases in [databases]"),
     (disable, 5, "the job is disabled"),
 ]
 

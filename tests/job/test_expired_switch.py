@@ -111,7 +111,7 @@ def test_a_list_that_was_put_back_is_older_and_never_applied_by_itself(switched:
     assert "apply will refuse this:\n  exit 4: the plan is out of date: its list is of" in shown.out
     for refused in (switched.apply(), switched.set_modtime()):
         assert refused.code == 4
-        assert "by the mod-time one of 2026-10-01T00:00:00.000000Z is synced" in refused.err
+        assert "but a later one, of 2026-10-01T00:00:00.000000Z, was synced already" in refused.err
         assert "if the older list is the right one, `chatsync set-modtime --reset` lets the next run" in refused.err
     assert switched.off() == {2}
 

@@ -326,7 +326,7 @@ def test_nobody_asked_for(built: Job) -> None:
     result = built.process("explain")
 
     assert (result.code, result.out) == (2, "")
-    assert "name a client, or several; `-` reads them from standard input" in result.err
+    assert "give one or more client ids; `-` reads them from standard input" in result.err
 
 
 def test_an_id_that_no_row_can_hold(built: Job) -> None:

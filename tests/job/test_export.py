@@ -181,7 +181,7 @@ def test_where_no_apply_has_noted_its_time_the_databases_are_read_and_the_next_a
     exported.note(None)
 
     assert exported.job.diff().code == 0
-    assert "no apply has noted its time" in exported.job.plan()["export"]["unused"]
+    assert "no apply has written its time" in exported.job.plan()["export"]["unused"]
     assert (exported.job.apply().code, exported.job.plan()["verdict"]) == (0, "in-sync")
     exported.write()
     assert exported.job.diff().code == 0
@@ -291,7 +291,7 @@ def test_an_export_of_the_future_is_not_used(exported: Exporter) -> None:
     exported.write(modified=now() + timedelta(hours=2))
 
     assert exported.job.diff().code == 0
-    assert "ahead of the clock of the dict database" in exported.job.plan()["export"]["unused"]
+    assert "later than the clock of the dict database" in exported.job.plan()["export"]["unused"]
 
 
 def test_the_time_that_an_export_takes_is_taken_off(exported: Exporter) -> None:
@@ -340,7 +340,7 @@ def test_a_plan_is_out_of_date_once_another_apply_has_written(exported: Exporter
     assert done.code == 4
     assert "another apply wrote at" in done.err
     exported.note(None)
-    assert "is gone" in getattr(exported.job, step)().err
+    assert "is no longer in the property" in getattr(exported.job, step)().err
 
 
 def test_the_same_plan_can_be_applied_again_after_a_failure(exported: Exporter) -> None:
@@ -415,7 +415,7 @@ WRONG: dict[str, tuple[Any, list[str]]] = {
     ),
     "a queue": (
         lambda e: changed(e, [(1, 217, 0)], attributes={"dynamic": True}),
-        ["the export of shard 2, ", "is a queue of changes, which is no state"],
+        ["the export of shard 2, ", "is a queue of changes, not a state"],
     ),
     "dynamic": (
         lambda e: changed(e, [(1, 217, 0)], attributes={"dynamic": True, "sorted": True}),
@@ -425,7 +425,7 @@ WRONG: dict[str, tuple[Any, list[str]]] = {
     "one table twice": (lambda e: e.yt.link(table(2), table(1)), ["it is the table of shard 1 as well"]),
     "short": (
         lambda e: (e.yt.cut_rows(99), e.yt.cut_rows(3)),
-        ["read 3 of", "an export that is not whole is not used"],
+        ["read 3 of", "an incomplete export is not used"],
     ),
     "forbidden": (lambda e: e.yt.deny(table(2)), ["the export of shard 2, ", "no permission to read the table"]),
     "of numbers with a fraction": (
@@ -457,7 +457,7 @@ def test_a_table_of_another_shard_is_found_by_where_its_clients_live(exported: E
     done = exported.job.diff()
 
     assert done.code == 1
-    assert "the rows of shard 1 are another shard's: 5 of 5 clients found there live on shard 2" in done.err
+    assert "the rows of shard 1 are of another shard: 5 of 5 clients found there live on shard 2" in done.err
 
 
 def test_a_row_of_a_shard_that_is_not_configured_is_refused(exported: Exporter) -> None:
@@ -471,7 +471,7 @@ def test_a_row_of_a_shard_that_is_not_configured_is_refused(exported: Exporter) 
     assert done.code == 1
     assert "row 6 has 5 in column 'shard', and not a shard of databases.shards (1, 2, 3, 4)" in done.err
     exported.write_table(ONE_TABLE, rows)
-    assert "it has no row of shard 2; is it whole?" in exported.job.diff().err
+    assert "it has no row of shard 2; is it complete?" in exported.job.diff().err
 
 
 # -- the forms of an export --
@@ -616,8 +616,8 @@ def test_the_property_has_a_name_of_its_own_and_can_be_given_one(exported: Expor
         ({"path": ""}, "missing key export.path"),
         ({"path": "//home/x"}, "either {shard} in the path of a table for each shard, or export.shard_column"),
         ({"path": PATH, "shard_column": "shard"}, "either {shard} in the path"),
-        ({"path": PATH + "[#1:#2]"}, "export.path: expected the path of a table alone"),
-        ({"property": PROPERTY}, "export.property: it must be another property than modtime.property"),
+        ({"path": PATH + "[#1:#2]"}, "export.path: expected only the path of a table"),
+        ({"property": PROPERTY}, "export.property: it must differ from modtime.property"),
         ({"property": "x" * 101}, "export.property: expected at most 100 characters, got 101"),
         ({"when_stale": "use"}, "export.when_stale: invalid enum value 'use'"),
     ],
@@ -634,4 +634,4 @@ def test_a_wrong_section_is_refused(exporter: Exporter, keys: dict[str, str], te
 def test_a_list_in_a_file_goes_with_no_export(job: Job) -> None:
     job.configure(export={"path": PATH})
 
-    assert "export.path: list and export are read in one cluster" in job.diff().err
+    assert "export.path: list and export must be in one cluster" in job.diff().err

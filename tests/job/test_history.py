@@ -69,7 +69,7 @@ def test_no_folder(recorded_job: Job) -> None:
     result = recorded_job.run("history")
 
     assert (result.code, result.out) == (2, "")
-    assert result.err == ("chatsync: records.dir is not set, so runs leave no record; name a folder in [records] dir\n")
+    assert result.err == ("chatsync: records.dir is not set, so no records are kept; name a folder in records.dir\n")
 
 
 def test_the_table(recorded_job: Job) -> None:
@@ -210,7 +210,7 @@ def test_a_broken_record_is_left_out_with_a_warning(recorded_job: Job, content: 
     assert result.code == 0
     assert len(words(result.out)) == 4  # three of the heading, one run
     assert oldest.startswith(words(result.out)[3][0])
-    assert f"{newest}.json was cut short, edited or is no record" in result.err
+    assert f"{newest}.json was cut short or edited, or is not a record" in result.err
     assert "more (--limit" not in result.out
 
 
@@ -266,7 +266,7 @@ def test_all_steps_for_programs(recorded_job: Job) -> None:
 def test_no_step_yet(job: Job) -> None:
     job.configure(records=RECORDS)
 
-    assert job.run("history", "--all").out == "No step has left a line yet.\n"
+    assert job.run("history", "--all").out == "No step has ended yet.\n"
 
 
 def test_all_steps_are_not_those_of_a_client(recorded_job: Job) -> None:

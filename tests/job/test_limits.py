@@ -28,7 +28,7 @@ def refused_job(job: Job) -> Job:
 
 REASON = (
     "turning on 40 clients (61, 62, 63, …) is 40 % of the 100 that are off now, "
-    "over limits.turn_on_percent = 30; --force lifts it"
+    "over limits.turn_on_percent = 30; --force overrides it"
 )
 
 
@@ -68,7 +68,7 @@ def test_force_applies_it(refused_job: Job, planned: bool) -> None:
     assert result.code == 0
     assert refused_job.off() == set(range(1, 61))
     # Where it shows the diff it does not say at once that it will refuse it.
-    said = f"apply will make 40 changes.\nover the limits, but lifted by the options given:\n  {REASON}\n"
+    said = f"apply will make 40 changes.\nover the limits, but overridden by the given options:\n  {REASON}\n"
     assert result.err == "" if planned else result.err.endswith(said)
 
 
@@ -106,7 +106,7 @@ def test_no_option_lets_a_list_of_nothing_but_rejected_rows_pass(job: Job) -> No
     for text in (shown.out, result.err):
         assert "none of the 2 rows of" in text
         assert "as in a column of type double" in text
-        assert "no option lifts this" in text
+        assert "no option overrides it" in text
     assert "--allow-empty" not in result.err
     assert job.off() == {1}
 
@@ -119,7 +119,7 @@ def test_a_list_without_a_known_client_is_the_wrong_list(job: Job) -> None:
 
     result = job.apply("--force", "--allow-empty")
 
-    reason = "the list lacks 1 client of limits.must_contain (3): it is the wrong list; no option lifts this"
+    reason = "the list lacks 1 client of limits.must_contain (3): it is the wrong list; no option overrides it"
     assert f"exit 3: {reason}" in made.out
     assert (result.code, result.err) == (3, f"chatsync: refused, nothing was written: {reason}\n")
 

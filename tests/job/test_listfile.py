@@ -196,8 +196,8 @@ OTHER_KINDS: dict[str, tuple[bytes, str]] = {
     "JSON": (b'[{"client_id": 1}]', "looks like JSON, not CSV"),
     "a web page": (b"\n<!DOCTYPE html><p>log in</p>", "looks like HTML or XML, not CSV"),
     "a column named twice": (b"client_id,client_id\n1,2\n", "has more than one column 'client_id'"),
-    "a quote in the header": (b'"client_id\n' + b"1\n" * 1000, "line 1: not CSV: a quote that is not closed"),
-    "a line without an end": (b"client_id\n" + b"1" * (17 << 20), "a line of more than 16 MB, so it is no list of ids"),
+    "a quote in the header": (b'"client_id\n' + b"1\n" * 1000, "line 1: not CSV: a quote is not closed"),
+    "a line without an end": (b"client_id\n" + b"1" * (17 << 20), "a line is longer than 16 MB, so this is not a list"),
     "a cell without an end": (b'a,client_id\n"' + b"1,1\n" * (5 << 20), "not CSV: field larger than field limit"),
 }
 

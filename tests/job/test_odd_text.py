@@ -153,7 +153,7 @@ def test_a_time_without_a_zone(job: Job) -> None:
     state = job.folder / "state.json"
     state.write_text('{"list": "x", "modtime": null, "since": "2026-11-23T10:30:00"}', encoding="utf-8")
     first, second = job.run("check"), job.run("check")
-    assert ("is no memory of a check" in first.err, second.err) == (True, "")
+    assert ("is not the state file of a check" in first.err, second.err) == (True, "")
     assert second.code != 3
 
 

@@ -92,27 +92,27 @@ def test_cut_short(planned: Job, share: float) -> None:
 def test_another_feature(planned: Job) -> None:
     planned.configure(feature={"name": "another_feature"}, modtime={"property": "ANOTHER_PROPERTY"})
 
-    refused(planned, "it is for feature checked_support_chat, the configuration for another_feature")
+    refused(planned, "it is for feature checked_support_chat, but the configuration is for another_feature")
     assert "exit 4: the plan is out of date: it is for feature" in planned.run("show", str(planned.plan_file)).out
 
 
 def test_a_feature_that_was_made_anew(planned: Job) -> None:
     planned.dict_sql("UPDATE features SET feature_id = 777 WHERE feature_id = %s", FEATURE_ID)
 
-    refused(planned, "feature checked_support_chat has id 777, in the plan 217")
+    refused(planned, "feature checked_support_chat has id 777, but the plan says 217")
 
 
 def test_other_databases(planned: Job) -> None:
     urls = dict(planned.databases.shard_urls)
     planned.configure(databases={"shards": {"1": urls["2"], "2": urls["1"], "3": urls["3"], "4": urls["4"]}})
 
-    refused(planned, "it is for other databases")
+    refused(planned, "it is not for the databases in")
 
 
 def test_a_shard_that_was_added(planned: Job) -> None:
     planned.configure(databases={"shards": {**planned.databases.shard_urls, "5": planned.databases.dict_url}})
 
-    refused(planned, "it is for other databases")
+    refused(planned, "it is not for the databases in")
 
 
 @pytest.mark.parametrize("value", ["2026-10-01T00:00:00Z", "2026-01-01", "1970-01-01"])

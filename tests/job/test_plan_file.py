@@ -30,7 +30,7 @@ FIELDS = [
 TABLE_TEXT = """\
 list      {list_file}
           modified 2026-10-23 10:15:00 UTC, AGO ago
-          34 clients in 36 rows: 1 duplicates, 1 rejected
+          34 clients in 36 rows: 1 duplicate, 1 rejected
 feature   checked_support_chat (id 217), 30 clients off now
 mod-time  2026-09-01: list is newer by 52 d 10 h
 
@@ -56,7 +56,7 @@ row    value    rejected because
 1 listed client is on no shard and left out: 99
 
 apply will refuse this:
-  exit 3: 1 of 36 rows hold no client id, 2.78 %, over limits.rejected_percent = 1; --force lifts it
+  exit 3: 1 of 36 rows hold no client id, 2.78 %, over limits.rejected_percent = 1; --force overrides it
 """
 
 
@@ -191,7 +191,7 @@ def test_show_prints_what_diff_did(changed: Job) -> None:
 def test_diff_as_json_is_the_plan_and_what_apply_will_answer(changed: Job) -> None:
     document = changed.diff("--format", "json", "--limit", "1").json
 
-    reason = "1 of 36 rows hold no client id, 2.78 %, over limits.rejected_percent = 1; --force lifts it"
+    reason = "1 of 36 rows hold no client id, 2.78 %, over limits.rejected_percent = 1; --force overrides it"
     assert document.pop("apply") == {"exit_code": 3, "objections": [{"exit_code": 3, "reason": reason}]}
     assert document == changed.plan()
 

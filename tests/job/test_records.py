@@ -179,7 +179,7 @@ def test_a_record_that_cannot_be_started_stops_the_run_before_its_first_write(re
     assert (result.code, result.out, recorded.rows()) == (1, "", before)
     last = result.err.splitlines()[-1]
     assert re.fullmatch(
-        r"chatsync: the record of this run can't be started: cannot write .*/missing/records/\S+\.json: "
+        r"chatsync: the record of this run can't be written: cannot write .*/missing/records/\S+\.json: "
         "No such file or directory; nothing was written to any shard; make records.dir writable for this user",
         last,
     )
@@ -285,7 +285,7 @@ def test_runs_are_found_by_either_end(tmp_path: Path) -> None:
 
     assert records.runs() == names[::-1]
     for text in (names[0], "20261123T103", "aaaa1111"):
-        with pytest.raises(RecordError, match=f"record .*{names[0]}.json was cut short, edited or is no record"):
+        with pytest.raises(RecordError, match=f"record .*{names[0]}.json was cut short or edited, or is not a record"):
             records.find(text)
 
 

@@ -47,7 +47,7 @@ def test_the_whole_page(any_databases: Databases, tmp_path: Path) -> None:
         == f"""\
 list      {job.list_file}
           modified {modified:%Y-%m-%d %H:%M:%S} UTC, 3 h 0 min ago
-          2 clients in 3 rows: 1 duplicates, 0 rejected
+          2 clients in 3 rows: 1 duplicate, 0 rejected
 feature   checked_support_chat (id {FEATURE_ID})
 mod-time  {modified:%Y-%m-%d %H:%M:%S} UTC: synced, set … s ago
 last run  set-modtime, exit 0, … s ago
@@ -144,7 +144,7 @@ def stop_at_first_batch(job: Job) -> None:
         pytest.param(
             lambda job: job.list([]),
             "apply would refuse a plan made now: the exclusion list {list} holds no client (0 rows): "
-            "all 2 that are off would be turned on; --allow-empty lifts it",
+            "all 2 that are off would be turned on; --allow-empty overrides it",
             id="empty",
         ),
         pytest.param(
@@ -156,7 +156,7 @@ def stop_at_first_batch(job: Job) -> None:
         pytest.param(
             lambda job: (job.list([1]), job.configure(limits={"must_contain": [7, 8]})),
             "apply would refuse a plan made now: the list lacks 2 clients of limits.must_contain (7, 8): "
-            "it is the wrong list; no option lifts this",
+            "it is the wrong list; no option overrides it",
             id="wrong list",
         ),
         pytest.param(
@@ -167,7 +167,7 @@ def stop_at_first_batch(job: Job) -> None:
         pytest.param(
             lambda job: (job.settle(dict.fromkeys(range(5, 40), 1)), job.list([1, 2, *range(5, 40)])),
             "apply would refuse a plan made now: turning off 35 clients (5, 6, 7, …) is 1750 % of the 2 that are "
-            "off now, over limits.turn_off_percent = 30; --force lifts it",
+            "off now, over limits.turn_off_percent = 30; --force overrides it",
             id="over a limit",
         ),
         pytest.param(
@@ -325,10 +325,10 @@ def test_without_the_list(known: Job) -> None:
 
     assert result.code == 1
     assert result.out.startswith("list      not known, see below\n")
-    assert "what it means can't be told without the list, set " in result.out
+    assert "its meaning is not known without the list, set " in result.out
     assert "total        2      not known     not known\n" in result.out
     assert f"  ! cannot read the list {known.list_file}: No such file or directory" in result.out
-    assert result.err.startswith("chatsync: not all could be seen: list; cannot read the list ")
+    assert result.err.startswith("chatsync: could not read: list; cannot read the list ")
     assert document(known)["list"] is None
 
 
@@ -357,7 +357,7 @@ def test_without_a_shard(known: Job) -> None:
     assert "total    not known      not known     not known\n" in result.out
     assert (found["off"], found["off_now"]) == ({"1": 1, "2": None, "3": 1, "4": 0}, None)
     assert list(found["errors"]) == ["shard 2"]
-    assert result.err.startswith("chatsync: not all could be seen: shard 2; shard 2 (")
+    assert result.err.startswith("chatsync: could not read: shard 2; shard 2 (")
 
 
 def test_a_wrong_list_is_told_also_without_a_shard(known: Job) -> None:
@@ -388,7 +388,7 @@ def test_without_a_mod_time_that_is_a_time_the_shards_are_counted(known: Job) ->
 
     assert result.code == 1
     assert "total        2      not known     not known\n" in result.out
-    assert result.err.startswith("chatsync: not all could be seen: mod-time; property ")
+    assert result.err.startswith("chatsync: could not read: mod-time; property ")
 
 
 def test_without_the_records(known: Job) -> None:
@@ -440,7 +440,7 @@ def strayed(known: Job) -> Job:
     return known
 
 
-STRAYS = "2 off rows of clients that live elsewhere, 1 on shard 3, 1 on shard 4: they count for nothing and are never"
+STRAYS = "2 off rows of clients that live elsewhere, 1 on shard 3, 1 on shard 4: they are ignored and never"
 
 
 def test_strays_are_counted_and_count_for_nothing(strayed: Job) -> None:

@@ -134,7 +134,7 @@ def test_a_log_that_cannot_be_written_fails_nothing(logged: Job) -> None:
     result = logged.chain()
 
     assert result.code == 0
-    assert "this step is missing there, see records.dir" in result.err
+    assert "this step is missing in it, see records.dir" in result.err
 
 
 def test_commands_that_only_look_leave_no_line(logged: Job) -> None:

@@ -163,7 +163,7 @@ def test_no_folder_for_the_plan_is_told(job: Job, monkeypatch: pytest.MonkeyPatc
 
     assert (result.code, result.err) == (
         1,
-        "chatsync: no folder for the plan: No such file or directory; name a file with --plan\n",
+        "chatsync: no temporary folder for the plan: No such file or directory; name a file with --plan\n",
     )
 
 

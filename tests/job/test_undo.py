@@ -195,7 +195,7 @@ def refused(job: Job, *arguments: str, code: int, because: str) -> None:
 
 def test_with_a_plan(done: Job) -> None:
     plan = str(done.plan_file)
-    refused(done, "--undo", the_run(done), "--plan", plan, code=2, because="give one of --plan and --undo")
+    refused(done, "--undo", the_run(done), "--plan", plan, code=2, because="give only one of --plan and --undo")
 
 
 def test_an_unknown_run(done: Job) -> None:
@@ -204,16 +204,14 @@ def test_an_unknown_run(done: Job) -> None:
 
 def test_an_empty_name_is_no_run_and_no_word_for_a_whole_sync(done: Job) -> None:
     refused(done, "--undo", "", code=2, because="there is no run ''")
-    refused(done, "--undo", "", "--plan", str(done.plan_file), code=2, because="give one of --plan and --undo")
+    refused(done, "--undo", "", "--plan", str(done.plan_file), code=2, because="give only one of --plan and --undo")
 
 
 def test_an_ambiguous_run(done: Job) -> None:
     done.run("apply", "--undo", the_run(done), "--yes")
     undo, run = (record["id"] for record in done.records())
 
-    refused(
-        done, "--undo", "2", code=2, because=f"2 runs are called '2' in {done.records_folder}; there are: {undo}, {run}"
-    )
+    refused(done, "--undo", "2", code=2, because=f"2 runs match '2' in {done.records_folder}; there are: {undo}, {run}")
 
 
 def test_without_records(done: Job) -> None:
@@ -289,7 +287,7 @@ def test_a_run_that_was_killed_is_undone_as_far_as_the_rows_show(killed_job: Job
 
     assert result.code == 0
     assert killed_job.off() == {4, 5}
-    assert "planned to turn 3 off and 2 on, and has not noted what it did; the rows show it" in result.err
+    assert "planned to turn 3 off and 2 on, but its record does not say what it did; the rows show it" in result.err
     assert "takes back what the rows show of it" in killed_job.run("history").out
 
 
@@ -314,7 +312,7 @@ def test_a_killed_run_whose_successor_cannot_be_read_is_not_undone(killed_job: J
     result = killed_job.run("apply", "--undo", run, "--yes", "--force")
 
     assert (result.code, killed_job.rows()) == (1, before)
-    assert "was cut short, edited or is no record" in result.err
+    assert "was cut short or edited, or is not a record" in result.err
 
 
 def test_a_record_that_names_other_clients(done: Job) -> None:

@@ -150,7 +150,7 @@ def test_a_token_that_others_can_read_is_a_warning(cluster_job: Job, yt: YtProxy
     elsewhere = yt.url.replace("127.0.0.1", "0.0.0.0")  # this machine as well, by a name that is no loopback
     cluster_job.exclusions = {"proxy": elsewhere, "path": TABLE}
     cluster_job.configure()
-    warning = f"the YT token goes to {elsewhere} over plain http, where others can read it"
+    warning = f"the YT token is sent to {elsewhere} over plain http, so others can read it"
 
     diff, doctor = cluster_job.diff(), cluster_job.run("doctor")
 

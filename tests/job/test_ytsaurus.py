@@ -362,7 +362,7 @@ UNREADABLE: list[tuple[Callable[[YtProxy], None], str]] = [
     (missing_column, "has no column 'client_id': it has ClientID"),
     (missing_column_without_schema, "has no column 'client_id': no row holds it"),
     (no_permission, "no permission to read the table"),
-    (wrong_token, "the YT token is wrong or missing: Authentication failed; it was the one in $YT_TOKEN, put a new"),
+    (wrong_token, "the YT token is wrong or missing: Authentication failed; the refused token is in $YT_TOKEN, repl"),
     (cluster_away, "the cluster is away or too busy"),
     (not_a_table, "is a map_node, not a table"),
     (dynamic_table, "is a dynamic table"),
@@ -509,16 +509,16 @@ def test_the_token_comes_from_the_environment_then_the_file_that_is_named_then_t
     assert yt_job.diff().code == 0
     client_s.write_text("wrong\n")
     monkeypatch.setenv("YT_TOKEN_PATH", str(client_s))
-    assert f"it was the one in {client_s}" in refused()
+    assert f"the refused token is in {client_s}" in refused()
     client_s.write_text("right\n")
     assert yt_job.diff().code == 0
     named.write_text("wrong\n")
     yt_job.keep_list_in(yt, token_file="secret")
-    assert f"it was the one in {named}" in refused()
+    assert f"the refused token is in {named}" in refused()
     named.write_text("right\n")
     assert yt_job.diff().code == 0
     monkeypatch.setenv("YT_TOKEN", "wrong")
-    assert "it was the one in $YT_TOKEN" in refused()
+    assert "the refused token is in $YT_TOKEN" in refused()
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"two words", b"two\nlines"])

@@ -170,7 +170,7 @@ def test_a_bad_configuration_is_all_there_is_to_say(sound_job: Job) -> None:
         f"✗ config     configuration {sound_job.config}: unknown key limits.turn_on_precent; "
         "did you mean limits.turn_on_percent?\n"
     )
-    assert result.err == "chatsync: the configuration is bad, so nothing else was checked\n"
+    assert result.err == "chatsync: the configuration is wrong, so nothing else was checked\n"
 
 
 def test_a_configuration_that_shows_a_password(sound_job: Job) -> None:
@@ -378,7 +378,7 @@ def test_an_old_server_without_tls_elsewhere() -> None:
     assert [str(line) for line in describe(place, server)] == [
         "✓ dict       db.example:3306/ppcdict: MySQL 5.6.51, no TLS, clock 2 s behind this machine's",
         "✗ dict       the first MySQL that works is 5.7; upgrade this one",
-        "! dict       passwords and ids travel without TLS; add ?ssl_ca=FILE to the URL",
+        "! dict       passwords and ids are sent without TLS; add ?ssl_ca=FILE to the URL",
     ]
 
 
@@ -449,7 +449,7 @@ def test_shards_that_were_forgotten_and_shards_that_nobody_lives_on(sound_job: J
     sound_job.dict_sql("DELETE FROM shard_client_id WHERE shard = 4")
     sound_job.settle({501: 5, 502: 5})
 
-    assert complaint(sound_job) == "shards     2 clients live on shard 5, which databases.shards lacks; add it"
+    assert complaint(sound_job) == "shards     2 clients on shard 5, which databases.shards lacks; add it"
     idle, strays = said(sound_job, "!", code=1)
     assert idle.startswith("shards     no client lives on shard 4 of databases.shards")
     assert strays.startswith("rows       1 off row of clients that live elsewhere, 1 on shard 4: ")

@@ -83,7 +83,7 @@ SHARD_FAULTS = {
     "MyISAM": (
         "ALTER TABLE clients_features ENGINE = MyISAM",
         "ALTER TABLE clients_features ENGINE = InnoDB",
-        "clients_features (MyISAM) keeps no transactions",
+        "clients_features (MyISAM) has no transactions",
     ),
 }
 
@@ -129,7 +129,7 @@ def test_a_view_in_place_of_the_table(sound: Job, altered: Callable[..., None]) 
     altered("RENAME TABLE clients_features TO hidden", undo_by="RENAME TABLE hidden TO clients_features")
     altered("CREATE VIEW clients_features AS SELECT * FROM hidden", undo_by="DROP VIEW clients_features")
 
-    assert any("clients_features (VIEW) keeps no transactions" in line for line in complaints(sound))
+    assert any("clients_features (VIEW) has no transactions" in line for line in complaints(sound))
 
 
 @pytest.mark.parametrize(("kind", "told"), [("VARCHAR(20)", "Data too long for column 'value'"), ("DATETIME", "value")])

@@ -232,7 +232,7 @@ def test_it_is_lifted_as_it_was_set(batch_job: Job) -> None:
 
 
 def test_the_job_never_disables_itself(batch_job: Job) -> None:
-    """A list from the future is recorded as synced by nobody: that would be the kill switch."""
+    """A list from the future is never marked as synced: its time would be the kill switch."""
     batch_job.list(range(1, 8), modified=4_102_444_800)
 
     result = batch_job.chain()

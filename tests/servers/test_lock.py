@@ -126,7 +126,7 @@ def test_a_run_that_lost_the_lock_stops_before_the_next_batch(
     assert result.code == 1
     assert result.err.startswith("chatsync: dict (127.0.0.1:")
     assert "cannot see the lock of the job: " in result.err
-    assert "another apply may have begun since" in result.err
+    assert "another apply may have started since" in result.err
     assert f"{done} of 6 changes are in place" in result.err
     assert wired_planned.off() == set(range(1, 1 + done))
     assert wired_planned.apply().code == 0
@@ -163,7 +163,7 @@ def test_a_lock_that_was_lost_before_the_last_commit_is_told(wired_planned: Job,
     result = wired_planned.apply()
 
     assert result.code == 1
-    assert "another apply may have begun since" in result.err
+    assert "another apply may have started since" in result.err
     assert "6 of 6 changes are in place, the mod-time was not moved" in result.err
 
 

@@ -152,5 +152,5 @@ def test_a_proxy_that_ends_the_lock_all_the_same_is_told(
         result = server_job.apply()
 
     assert result.code == 1
-    assert "another apply may have begun since" in result.err
+    assert "another apply may have started since" in result.err
     assert "3 of 6 changes are in place" in result.err

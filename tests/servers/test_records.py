@@ -102,7 +102,7 @@ def test_a_commit_that_was_never_heard_of_is_not_forgotten(half_way: Job, wired:
     result = half_way.apply()
 
     assert result.code == 1
-    assert "3 changes failed on shard 1, 2 of them perhaps done, as the answer to a commit was lost" in result.err
+    assert "3 changes failed on shard 1, 2 of them perhaps made, as the answer to a commit was lost" in result.err
     assert half_way.off() == {1, 2}
     wired.wires["ppc1"].forget()
     (record,) = half_way.records()
@@ -136,7 +136,7 @@ def test_a_disk_that_fills_up_half_way(half_way: Job, wired: Wired) -> None:
     out, err = started[0].communicate(timeout=60)
 
     assert started[0].returncode == 1
-    assert re.fullmatch(r"chatsync: all 3 changes are in place, but .*\.json: File too large; .*\n", err)
+    assert re.fullmatch(r"chatsync: 3 changes made, but .*\.json: File too large; .*\n", err)
     assert "total            3             3" in out
     assert half_way.off() == {1, 2, 3}
     (record,) = half_way.records()
@@ -156,8 +156,8 @@ def test_a_record_that_cannot_be_ended_hides_nothing(half_way: Job, wired: Wired
 
     assert (result.code, result.json["shards"]["1"]["changed"]) == (1, 3)
     last = result.err.splitlines()[-1]
-    assert last.startswith("chatsync: all 3 changes are in place, but this run's record is not: cannot write ")
-    assert re.search(r"/records/.*\.json: File exists.*; see to records.dir", last)
+    assert last.startswith("chatsync: 3 changes made, but the run's record was not written: cannot write ")
+    assert re.search(r"/records/.*\.json: File exists.*; check records.dir", last)
     assert half_way.off() == {1, 2, 3}
 
 

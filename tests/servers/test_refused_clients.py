@@ -145,7 +145,7 @@ def test_a_part_that_is_in_doubt_takes_no_other_one_along(
     result = job.apply()
 
     assert result.code == 1
-    assert "12 changes failed on shard 1, 2 of them perhaps done" in result.err
+    assert "12 changes failed on shard 1, 2 of them perhaps made" in result.err
     assert job.records()[0]["shards"]["1"]["turn_off"]["in_doubt"] == [1, 2]
     assert job.off() == {1, 2, 13}
 

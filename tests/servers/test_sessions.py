@@ -71,9 +71,9 @@ def test_no_statement_is_cut_off_by_a_default_of_the_server(server_job: Job, ser
 @pytest.mark.parametrize(
     ("kind", "value", "told"),
     [
-        ("VARCHAR(20)", "9", "ClientID '9' is no whole number from 0 to 4294967295"),
-        ("BIGINT", 2**33 + 9, f"ClientID {2**33 + 9} is no whole number"),
-        ("BIGINT", -9, "ClientID -9 is no whole number"),
+        ("VARCHAR(20)", "9", "ClientID '9' is not a whole number from 0 to 4294967295"),
+        ("BIGINT", 2**33 + 9, f"ClientID {2**33 + 9} is not a whole number"),
+        ("BIGINT", -9, "ClientID -9 is not a whole number"),
     ],
 )
 @pytest.mark.parametrize("table", ["clients_features", "shard_client_id"])

@@ -53,7 +53,7 @@ def test_without_the_homes_the_rest_is_shown(wired_job: Job, wired: Wired) -> No
 
     assert result.code == 1
     assert "total        2      not known     not known\n" in result.out
-    assert result.err.startswith("chatsync: not all could be seen: changes; dict (")
+    assert result.err.startswith("chatsync: could not read: changes; dict (")
 
 
 def test_a_person_waits_less_than_a_run_does(server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

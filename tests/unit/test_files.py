@@ -41,7 +41,7 @@ def test_a_pipe_a_device_and_a_folder_are_left_alone(tmp_path: Path, make: Calla
     make(path)
     before = path.stat()
 
-    with pytest.raises(OutputError, match="is no regular file"):
+    with pytest.raises(OutputError, match="is not a regular file"):
         write_whole(path, "content")
 
     assert (path.stat().st_mode, path.stat().st_ino) == (before.st_mode, before.st_ino)

@@ -200,16 +200,16 @@ def test_all_reasons_are_told_at_once_with_numbers_key_clients_and_way_out() -> 
 
     assert text.startswith("refused, nothing was written: the exclusion list hahn://home/list holds no client (0 rows)")
     for part in (
-        "all 100 that are off would be turned on; --allow-empty lifts it",
-        "the list lacks 2 clients of limits.must_contain (7, 8): it is the wrong list; no option lifts this",
+        "all 100 that are off would be turned on; --allow-empty overrides it",
+        "the list lacks 2 clients of limits.must_contain (7, 8): it is the wrong list; no option overrides it",
         "3 of 0 listed clients (2000000, 2000001, 2000002) are on no shard",
         (
             "turning on 100 clients (1000000, 1000001, 1000002, …) is 100 % of the 100 that are off now, "
-            "over limits.turn_on_percent = 30; --force lifts it"
+            "over limits.turn_on_percent = 30; --force overrides it"
         ),
-        "turning on 100 clients (1000000, 1000001, 1000002, …) is over limits.turn_on_max = 50; --force lifts it",
+        "turning on 100 clients (1000000, 1000001, 1000002, …) is over limits.turn_on_max = 50; --force overrides it",
         "turning off 40 clients (1, 2, 3, …) is 40 % of the 100 that are off now, over limits.turn_off_percent = 30",
-        "turning off 40 clients (1, 2, 3, …) is over limits.turn_off_max = 30; --force lifts it",
+        "turning off 40 clients (1, 2, 3, …) is over limits.turn_off_max = 30; --force overrides it",
     ):
         assert part in text
     assert text.count(" | ") == 6
@@ -240,7 +240,7 @@ def test_nothing_lifts_a_list_of_nothing_but_rejected_rows(options: tuple[str, .
     assert not objection.is_lifted
     assert objection.reason == (
         "none of the 10 rows of hahn://home/list holds a client id: its cells seem to be separated by semicolons, not "
-        "commas (row 2, '2;x': not an integer); correct the list, or exclusions.column; no option lifts this"
+        "commas (row 2, '2;x': not an integer); correct the list, or exclusions.column; no option overrides it"
     )
 
 
@@ -253,7 +253,7 @@ def test_no_option_is_offered_when_most_rows_are_rejected(rejected: int, offered
 
     (objection,) = limit_objections(wrong, Limits(free=0))
 
-    assert ("--force lifts it" in objection.reason) is offered
+    assert ("--force overrides it" in objection.reason) is offered
     assert ("as in a column of type double" in objection.reason) is not offered
     assert limit_objections(wrong, Limits(free=0), lifting=[FORCE])[0].is_lifted
 
@@ -268,7 +268,7 @@ def test_no_option_is_offered_when_most_rows_are_rejected(rejected: int, offered
         ("a,b,1", "3 cells, the header has 2", "more or fewer cells than the header"),
         ("None", "null", "the column is empty"),
         ("-5", "negative", "the numbers are negative"),
-        ("Romashka", "not an integer", "the column holds something else than ids"),
+        ("Romashka", "not an integer", "the column does not hold client ids"),
     ],
 )
 def test_the_form_of_rejected_rows_is_named(value: str, reason: str, form: str) -> None:

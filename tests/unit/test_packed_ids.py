@@ -63,7 +63,7 @@ def test_packed_ids_cut_anywhere_are_an_error(numbers: list[int], cut: int, as_h
 def test_an_id_that_five_bytes_cannot_hold_is_an_error_and_no_other_client(bound: Any, at: str) -> None:
     odd = answer([7])._replace(**{at: bound})
 
-    with pytest.raises(DatabaseError, match=r"shard 1: ClientID .* is no whole number from 0 to 4294967295; the col"):
+    with pytest.raises(DatabaseError, match=r"shard 1: ClientID .* is not a whole number from 0 to 4294967295; the"):
         unpack(odd, where="shard 1")
 
 

@@ -125,7 +125,7 @@ def test_old_lines_go_once_they_are_a_day_too_old(log: StepLog) -> None:
 def test_what_cannot_be_written_is_named(log: StepLog, folder: Path) -> None:
     folder.write_text("in the way")
 
-    with pytest.raises(OutputError, match=r"cannot write .*runs.jsonl: .*; this step is missing there"):
+    with pytest.raises(OutputError, match=r"cannot write .*runs.jsonl: .*; this step is missing in it"):
         log.append(step())
 
 
@@ -178,7 +178,7 @@ def test_a_failure_in_words() -> None:
 
     assert failure_in_words(first, now=NOW) == "diff failed 2 min 0 s ago, exit 1: away"
     assert failure_in_words(second, now=NOW) == (
-        "apply was refused 2 min 0 s ago, exit 3: no message was left; 2 times in a row since 2026-11-23 09:58:00 UTC"
+        "apply was refused 2 min 0 s ago, exit 3: no message was logged; 2 times in a row since 2026-11-23 09:58:00 UTC"
     )
 
 
