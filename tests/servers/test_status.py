@@ -42,7 +42,7 @@ def test_without_the_servers_the_list_and_the_runs_are_shown(server_job: Job, se
     assert "2 clients in 3 rows" in result.out
     assert "mod-time  not known, see below\n" in result.out
     assert server_job.records()[0]["id"][:15] in result.out
-    assert result.err.startswith("chatsync: not all could be seen: dict, shard 1, shard 2, shard 3, shard 4; dict (")
+    assert result.err.startswith("chatsync: could not read: dict, shard 1, shard 2, shard 3, shard 4; dict (")
 
 
 def test_without_the_homes_the_rest_is_shown(wired_job: Job, wired: Wired) -> None:
