@@ -28,5 +28,5 @@ def status(invocation: Invocation, output_format: str) -> None:
         )
     if seen.errors:
         parts = ", ".join(seen.errors)
-        msg = f"could not read: {parts}; " + "; ".join(failed_parts(seen))
+        msg = f"not all could be seen: {parts}; " + "; ".join(failed_parts(seen))
         raise IncompleteError(msg)

@@ -92,7 +92,7 @@ def test_explain_and_status_say_what_there_is(
     explained(told, part)
     named = {"list": f"{hole}://home/list", "dict": f"dict ({hole}/ppc)", "shard 3": f"shard 3 ({hole}/ppc)"}
     assert told.err == f"chatsync: {named[part]}: no answer within 4s\n"
-    assert seen.err == f"chatsync: could not read: {part}; {named[part]}: no answer within 4s\n"
+    assert seen.err == f"chatsync: not all could be seen: {part}; {named[part]}: no answer within 4s\n"
     assert f"  ! {named[part]}: no answer within 4s" in seen.out
     assert "\n1        " in seen.out
     assert known.records()[0]["id"][:15] in seen.out

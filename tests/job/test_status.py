@@ -328,7 +328,7 @@ def test_without_the_list(known: Job) -> None:
     assert "its meaning is not known without the list, set " in result.out
     assert "total        2      not known     not known\n" in result.out
     assert f"  ! cannot read the list {known.list_file}: No such file or directory" in result.out
-    assert result.err.startswith("chatsync: could not read: list; cannot read the list ")
+    assert result.err.startswith("chatsync: not all could be seen: list; cannot read the list ")
     assert document(known)["list"] is None
 
 
@@ -357,7 +357,7 @@ def test_without_a_shard(known: Job) -> None:
     assert "total    not known      not known     not known\n" in result.out
     assert (found["off"], found["off_now"]) == ({"1": 1, "2": None, "3": 1, "4": 0}, None)
     assert list(found["errors"]) == ["shard 2"]
-    assert result.err.startswith("chatsync: could not read: shard 2; shard 2 (")
+    assert result.err.startswith("chatsync: not all could be seen: shard 2; shard 2 (")
 
 
 def test_a_wrong_list_is_told_also_without_a_shard(known: Job) -> None:
@@ -388,7 +388,7 @@ def test_without_a_mod_time_that_is_a_time_the_shards_are_counted(known: Job) ->
 
     assert result.code == 1
     assert "total        2      not known     not known\n" in result.out
-    assert result.err.startswith("chatsync: could not read: mod-time; property ")
+    assert result.err.startswith("chatsync: not all could be seen: mod-time; property ")
 
 
 def test_without_the_records(known: Job) -> None:

@@ -42,7 +42,7 @@ def test_without_the_servers_the_list_and_the_runs_are_shown(server_job: Job, se
     assert "2 clients in 3 rows" in result.out
     assert "mod-time  not known, see below\n" in result.out
     assert server_job.records()[0]["id"][:15] in result.out
-    assert result.err.startswith("chatsync: could not read: dict, shard 1, shard 2, shard 3, shard 4; dict (")
+    assert result.err.startswith("chatsync: not all could be seen: dict, shard 1, shard 2, shard 3, shard 4; dict (")
 
 
 def test_without_the_homes_the_rest_is_shown(wired_job: Job, wired: Wired) -> None:
@@ -53,7 +53,7 @@ def test_without_the_homes_the_rest_is_shown(wired_job: Job, wired: Wired) -> No
 
     assert result.code == 1
     assert "total        2      not known     not known\n" in result.out
-    assert result.err.startswith("chatsync: could not read: changes; dict (")
+    assert result.err.startswith("chatsync: not all could be seen: changes; dict (")
 
 
 def test_a_person_waits_less_than_a_run_does(server_job: Job, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
