@@ -38,7 +38,7 @@ KEEPER = "keeper of the lock"
 
 _GET = sa.text("SELECT GET_LOCK(:name, 0)")
 _SEEN = sa.text("SELECT IS_USED_LOCK(:name)")
-_RELEASE = sa.text("DO RELEASE_LOCK(:name)")
+_RELEASE = sa.text("SELECT RELEASE_LOCK(:name)")
 _PING = sa.text("DO 0")
 _HOLDER = sa.text("SELECT id, user, host, time FROM information_schema.processlist WHERE id = IS_USED_LOCK(:name)")
 
