@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 import sys
@@ -180,6 +181,36 @@ class Contests:
             missing=peers.absent("pt-table-sync"),
         )
 
+    def export(self) -> Iterator[Contest]:
+        """Make a diff from an export, against a download of the same bytes to nowhere."""
+        world = self._worlds.exported(self._size, clique=False)
+        yield Contest(
+            name="export",
+            what=f"diff from an export of {3 * world.size.clients:,} rows, {world.size}",
+            against="a download of list and export to nowhere",
+            ours=world.diff(),
+            peer=world.download(),
+            goal=1.5,
+            rss_goal=256,
+        )
+
+    def clique(self) -> Iterator[Contest]:
+        """Make a diff on a clique, against starting alone, and against pulling everything."""
+        missing = "" if importlib.util.find_spec("chdb") else "not installed: chdb (make test-cluster)"
+        if missing:
+            return
+        world = self._worlds.exported(self._size, clique=True)
+        for peer, against in ((world.start(), "imports alone"), (world.diff(), "the same diff on this machine")):
+            yield Contest(
+                name="clique",
+                what=f"diff on a clique, {world.size}",
+                against=against,
+                ours=world.diff(clique="chatsync"),
+                peer=peer,
+                goal=None,
+                rss_goal=100 if against == "imports alone" else None,
+            )
+
     def _apply(self, world: World) -> Command:
         self._bench.run(diff(world))
         argv = [CHATSYNC, "-c", str(world.config), "apply", "--plan", str(world.plan)]
@@ -213,4 +244,6 @@ BY_NAME: dict[str, Callable[[Contests], Iterator[Contest]]] = {
     "reladiff": Contests.reladiff,
     "apply": Contests.apply,
     "table-sync": Contests.table_sync,
+    "export": Contests.export,
+    "clique": Contests.clique,
 }

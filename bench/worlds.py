@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Self
 
+from bench.exported import ExportedWorld
 from bench.world import World
 from tests.harness.schema import PASSWORD, USER
 from tests.harness.servers import Server
@@ -52,6 +53,13 @@ class Worlds:
             self._stack.callback(_end, world.serve())
             self._made[name] = world
         return self._made[name]
+
+    def exported(self, size: Size, *, clique: bool) -> ExportedWorld:
+        """Return a new world whose databases are exported."""
+        sys.stderr.write(f"bench: making the exported world of {size}\n")
+        world = ExportedWorld(self.folder / f"exported-{clique}", size, clique=clique)
+        self._stack.callback(_end, world.process)
+        return world
 
     def log_statements(self, *, on: bool) -> None:
         """Have the server write every statement into mysql.general_log, or stop that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +30,8 @@ def render(
         if _is_plain(version.rows, columns, options):
             yield from _text_of(version.rows, ranges)  # type: ignore[arg-type]  # plain rows are IdRows
             return
-    if name == "dsv" and _is_plain_dsv(version.rows, columns, options):
-        yield from _text_of(version.rows.as_dsv, ranges)  # type: ignore[attr-defined]  # and so are these
+    if (ready := _ready(version.rows, ranges, name, columns=columns, options=options)) is not None:
+        yield from ready
         return
     for number, indexes in enumerate(ranges):
         if control.get("enable_range_index"):
@@ -40,6 +41,17 @@ def render(
         for start in range(indexes.start, indexes.stop, ROWS_A_CHUNK):
             part = indexes[start - indexes.start :][:ROWS_A_CHUNK]
             yield WRITERS[name](select(version, part, columns), options)
+
+
+def _ready(
+    rows: Any, ranges: Sequence[range], name: str, *, columns: Sequence[str] | None, options: Mapping[str, Any]
+) -> Iterator[bytes] | None:
+    """Return the body of rows that are kept as their text, or as numbers (bench/exported.py); None for others."""
+    if name == "dsv" and _is_plain_dsv(rows, columns, options):
+        return _text_of(rows.as_dsv, ranges)
+    if name == "skiff" and hasattr(rows, "skiff"):
+        return itertools.chain.from_iterable(rows.skiff(indexes.start, indexes.stop) for indexes in ranges)
+    return None
 
 
 def _is_plain(rows: Sequence[Row], columns: Sequence[str] | None, options: Mapping[str, Any]) -> bool:

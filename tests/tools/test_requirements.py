@@ -16,6 +16,7 @@ DIRECT = {
     "build.txt": PROJECT["build-system"]["requires"],
     "run.txt": PROJECT["project"]["dependencies"],
     "dev.txt": PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"],
+    "cluster.txt": PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["cluster"],
 }
 
 
@@ -46,6 +47,10 @@ def test_every_direct_dependency_is_locked_within_its_bounds(name: str) -> None:
 
 def test_the_tests_run_on_what_users_get() -> None:
     assert set(map(str, locked("run.txt"))) <= set(map(str, locked("dev.txt")))
+
+
+def test_the_tests_on_a_cluster_add_to_those_without() -> None:
+    assert set(map(str, locked("dev.txt"))) <= set(map(str, locked("cluster.txt")))
 
 
 def test_every_direct_dependency_has_a_lower_bound() -> None:
