@@ -472,7 +472,7 @@ def test_a_short_read_is_an_error_and_no_shorter_list(yt_job: Job, yt: YtProxy, 
     result = yt_job.diff()
 
     assert result.code == 1
-    assert_one_line(result, TABLE, "read 29 of 30 rows")
+    assert_one_line(result, TABLE, "read only 29 of 30 rows")
     assert not yt_job.plan_file.exists()
 
 
