@@ -20,16 +20,21 @@ _PUSH_SECONDS = 30.0
 
 
 class Duration(click.ParamType[timedelta]):
-    """A length of time such as `90s`, `2h` or `1h30m`."""
+    """A length of time such as `90s`, `2h` or `1h30m`; with `bare`, also a number of seconds, as plugins take it."""
 
     name = "duration"
+
+    def __init__(self, *, bare: bool = False) -> None:
+        """Say whether a bare number is taken."""
+        self._bare = bare
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Read a duration as the configuration does."""
         if isinstance(value, timedelta):
             return value
+        text = f"{value}s" if self._bare and str(value).isdecimal() else value
         try:
-            return timedelta(seconds=Seconds.parse(value))
+            return timedelta(seconds=Seconds.parse(text))
         except (ValueError, OverflowError) as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
@@ -59,11 +64,11 @@ def _http(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str
 )
 @click.option(
     "--timeout",
-    type=Duration(),
+    type=Duration(bare=True),
     default="10s",
     show_default=True,
     metavar="TIME",
-    help="Longest wait for the list, the mod-time and the shards.",
+    help="Longest wait for the list, the mod-time and the shards; a bare number is in seconds.",
 )
 @click.option("--push", "push_url", callback=_http, metavar="URL", help="Post the Juggler event to the agent there.")
 @click.pass_context

@@ -584,3 +584,12 @@ def test_the_line_for_monrun(synced: Job, change: Callable[[Job], object], line:
 
     assert re.fullmatch(line, result.out.removesuffix("\n"))
     assert result.out.count(";") == 1
+
+
+@pytest.mark.parametrize("timeout", ["7", "7s"])
+def test_the_timeout_may_be_a_bare_number_of_seconds(synced: Job, timeout: str) -> None:
+    """As the plugins of Nagios and its relatives take it."""
+    assert check(synced, "--timeout", timeout).code == OK
+    assert check(synced, "--timeout", "0").code == UNKNOWN
+    assert check(synced, "--timeout", "-1").code == UNKNOWN
+    assert check(synced, "--warning", timeout.rstrip("s")).code == UNKNOWN
