@@ -18,11 +18,11 @@ _LEFT_BEHIND_SECONDS = 3600
 _RANDOM = "????????"  # of mkstemp
 
 
-def write_whole(path: Path, content: str | Iterable[str], *, mode: int = 0o600) -> None:
+def write_whole(path: Path, content: str | Iterable[str | bytes], *, mode: int = 0o600) -> None:
     """Write a text, with secrets hidden, to a temporary file and rename it to `path` after it is on the disk.
 
-    A long text may be given in pieces of whole lines. Raises OutputError that names the path if this fails; an
-    older file is then unchanged.
+    A long text may be given in pieces: texts of whole lines, or bytes that are known to hold no secret. Raises
+    OutputError that names the path if this fails; an older file is then unchanged.
     """
     temporary = None
     try:
@@ -33,7 +33,10 @@ def write_whole(path: Path, content: str | Iterable[str], *, mode: int = 0o600) 
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
             for piece in [content] if isinstance(content, str) else content:
-                file.write(without_secrets(piece).encode("utf-8", "backslashreplace"))
+                if isinstance(piece, str):
+                    file.write(without_secrets(piece).encode("utf-8", "backslashreplace"))
+                else:
+                    file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -57,6 +57,7 @@ from chatsync.core.objections import (
     state_objections,
 )
 from chatsync.core.off_rows import MIX, SPREAD, Deviation, OffRows, deviation
+from chatsync.core.packed_json import json_text, loads, pieces
 from chatsync.core.plan import (
     Plan,
     PlanExclusions,
@@ -74,15 +75,15 @@ from chatsync.core.times import distance, format_time, parse_time, read_time, sh
 
 __all__ = [
     "ALLOW_EMPTY", "DEFAULT_LIMIT", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER",
-    "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "Homes", "IdGatherer", "Ids", "IdsByShard", "Keep",
-    "LastApply", "ListVersion", "ModTimeState", "Objection", "OffRows", "Plan", "PlanExclusions", "PlanExport",
-    "PlanFeature", "Rejected", "ShardResult", "Sides", "StoredModTime", "Tally", "Verdict", "Written",
+    "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "Homes", "IdGatherer", "Ids", "IdsByShard",
+    "Keep", "LastApply", "ListVersion", "ModTimeState", "Objection", "OffRows", "Plan", "PlanExclusions",
+    "PlanExport", "PlanFeature", "Rejected", "ShardResult", "Sides", "StoredModTime", "Tally", "Verdict", "Written",
     "are_too_many_rejected", "bitmap_of", "check_enabled", "check_last_apply", "check_modtime", "chunks",
     "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message", "distance", "effect",
-    "feature_objections", "fingerprint", "format_time", "from_document", "harmless", "is_disabled", "limit_objections",
-    "list_is_newer", "list_part", "live_elsewhere", "modtime_meaning", "modtime_state", "nothing_done", "np",
-    "numbers_of", "objections_to", "older_message", "parse_last_apply", "parse_lines", "parse_property", "parse_time",
-    "plan_objections", "raise_first", "read_time", "rows_after", "sealed", "short_span", "short_time", "some", "stale",
-    "state_objections", "storable", "strays_of", "to_document", "total", "union", "until", "waiting_since",
-    "why_unusable",
+    "feature_objections", "fingerprint", "format_time", "from_document", "harmless", "is_disabled", "json_text",
+    "limit_objections", "list_is_newer", "list_part", "live_elsewhere", "loads", "modtime_meaning", "modtime_state",
+    "nothing_done", "np", "numbers_of", "objections_to", "older_message", "parse_last_apply", "parse_lines",
+    "parse_property", "parse_time", "pieces", "plan_objections", "raise_first", "read_time", "rows_after", "sealed",
+    "short_span", "short_time", "some", "stale", "state_objections", "storable", "strays_of", "to_document",
+    "total", "union", "until", "waiting_since", "why_unusable",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ _ONE_BITMAP = struct.pack("<QI", 1, 0)
 # How many numbers are gathered at most, 64 MB, and how many of them become a set at once.
 _MOST_GATHERED = 16_000_000
 _BLOCK = 1_000_000
+_MOST_AT_ONCE = 2_000_000
 
 IdsByShard = Mapping[int, BitMap64]
 
@@ -64,6 +65,18 @@ def chunks(ids: BitMap64, size: int) -> Iterator[BitMap64]:
     """Split a set into pieces of at most `size` ids, in ascending order."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]
+
+
+def number_blocks(ids: BitMap64, size: int) -> Iterator[npt.NDArray[np.uint64]]:
+    """Yield the ids of a set as ascending numbers, at most `size` of them at once.
+
+    A set is turned into numbers as a whole, unless it is very large: to cut a part out of it takes several times
+    as long where ids are sparse.
+    """
+    for part in chunks(ids, _MOST_AT_ONCE) if len(ids) > _MOST_AT_ONCE else (ids,):
+        numbers = np.frombuffer(part.to_array(), dtype=np.uint64)
+        for start in range(0, len(numbers), size):
+            yield numbers[start : start + size]
 
 
 def some(ids: BitMap64, count: int = 3) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import msgspec
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import chunks, counted
+from chatsync.core.client_sets import counted, number_blocks
 from chatsync.core.numbers import np
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SPREAD = 1_821_285_621
 MIX = 625_341_585
 
 # Bounds the memory for ids as numbers of 64 bits: some 25 bytes each.
-_CHUNK = 500_000
+_CHUNK = 100_000
 
 
 class OffRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,8 +68,7 @@ def _xors(ids: BitMap64 | Ids) -> tuple[int, int]:
 
 def _blocks(ids: BitMap64 | Ids) -> Iterator[npt.NDArray[np.uint64]]:
     if isinstance(ids, BitMap64):
-        for chunk in chunks(ids, _CHUNK):
-            yield np.frombuffer(chunk.to_array(), dtype=np.uint64)
+        yield from number_blocks(ids, _CHUNK)
     else:
         for start in range(0, len(ids), _CHUNK):
             yield ids[start : start + _CHUNK].astype(np.uint64)

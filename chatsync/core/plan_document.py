@@ -5,7 +5,6 @@ non-ASCII characters escaped.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +12,13 @@ import msgspec
 from pyroaring import BitMap64
 
 from chatsync.core.client_sets import MAX_CLIENT_ID, MAX_LIST_ID, counted, total, union
+from chatsync.core.packed_json import canonical
 from chatsync.core.plan import VERSION, Plan, Verdict, rows_after
 
 
 def to_document(plan: Plan) -> dict[str, Any]:
-    """Turn a plan into the JSON document of the interface, in its order, `sha256` last."""
-    body = msgspec.to_builtins(plan, str_keys=True, enc_hook=list)
+    """Turn a plan into the JSON document of the interface, in its order, `sha256` last. Sets of ids stay sets."""
+    body = msgspec.to_builtins(plan, str_keys=True, builtin_types=(BitMap64,))
     ordered = {"version": body.pop("version"), **body}
     return sealed(ordered)
 
@@ -30,8 +30,10 @@ def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hash(body: Mapping[str, Any]) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for piece in canonical(body):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def from_document(document: Any) -> Plan:
@@ -48,9 +50,11 @@ def from_document(document: Any) -> Plan:
 
 
 def id_set(kind: type, value: Any) -> BitMap64:
-    """Read a JSON array of ids, which must be whole numbers in ascending order."""
+    """Read a JSON array of ids, which must be whole numbers in ascending order; one read as a set is one already."""
     if kind is not BitMap64:
         raise NotImplementedError(kind)
+    if isinstance(value, BitMap64):
+        return value
     if not isinstance(value, list) or not all(type(item) is int and 0 <= item <= MAX_LIST_ID for item in value):
         raise ValueError("expected an array of client ids")
     ids = BitMap64(value)
@@ -75,20 +79,21 @@ def _check_content(plan: Plan) -> None:
     changed = [*plan.turn_off.values(), *plan.turn_on.values()]
     if any(ids and ids.max() > MAX_CLIENT_ID for ids in changed):
         raise ValueError(f"a client id above {MAX_CLIENT_ID}")
+    off, on = union(plan.turn_off), union(plan.turn_on)
     # In the record of an earlier version, an undo or turn_on may have a client on two shards.
     if plan.off_before is not msgspec.UNSET or not plan.undo_of:
-        _check_one_shard_each(plan)
-    if union(plan.turn_off) & union(plan.turn_on):
+        _check_one_shard_each(plan, off, on)
+    if not off.isdisjoint(on):
         raise ValueError("a client is turned off and on")
-    if plan.unknown & (union(plan.turn_off) | union(plan.turn_on)):
+    if not (plan.unknown.isdisjoint(off) and plan.unknown.isdisjoint(on)):
         raise ValueError("a client is changed on a shard and lives on none")
     _check_off_rows(plan)
 
 
-def _check_one_shard_each(plan: Plan) -> None:
-    if len(union(plan.turn_off)) != total(plan.turn_off):
+def _check_one_shard_each(plan: Plan, off: BitMap64, on: BitMap64) -> None:
+    if len(off) != total(plan.turn_off):
         raise ValueError("a client is turned off on two shards")
-    if plan.off_before is not msgspec.UNSET and len(union(plan.turn_on)) != total(plan.turn_on):
+    if plan.off_before is not msgspec.UNSET and len(on) != total(plan.turn_on):
         raise ValueError("a client is turned on on two shards")
 
 

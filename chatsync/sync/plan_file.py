@@ -3,15 +3,16 @@
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from chatsync.core import Plan, from_document, sealed, to_document
+from chatsync.core import Plan, from_document, loads, pieces, sealed, to_document
 from chatsync.errors import OutOfDateError, SourceError, UntrustedPlanError
 from chatsync.files import write_whole
-from chatsync.redaction import escape_odd, values_without_secrets
+from chatsync.redaction import escape_odd, values_without_secrets, without_secrets
 
 _ROOT = 0
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -29,9 +30,14 @@ def document(plan: Plan) -> dict[str, Any]:
     return cleaned if cleaned == written else sealed(cleaned)
 
 
-def in_json(document: Any) -> str:
-    """Format a document as one line of JSON in valid UTF-8."""
-    return escape_odd(json.dumps(document, ensure_ascii=False)) + "\n"
+def in_json(document: Any) -> Iterator[bytes]:
+    """Format a document as one line of JSON in valid UTF-8, with secrets hidden, piece by piece."""
+    yield from pieces(document, dump=_dump, comma=", ", colon=": ", ordered=False)
+    yield b"\n"
+
+
+def _dump(value: Any) -> str:
+    return without_secrets(escape_odd(json.dumps(value, ensure_ascii=False)))
 
 
 def load(path: Path) -> Plan:
@@ -43,7 +49,7 @@ def load(path: Path) -> Plan:
     try:
         with path.open("rb") as file:
             _check_writers(os.fstat(file.fileno()), path)
-            plan = from_document(json.loads(file.read(), object_pairs_hook=_no_doubles))
+            plan = from_document(loads(file.read(), pairs=_no_doubles))
     except OSError as error:
         raise SourceError(f"cannot read the plan {path}: {error.strerror}") from None
     except (ValueError, RecursionError, msgspec.ValidationError) as error:

@@ -144,7 +144,7 @@ def is_run_id(text: str) -> bool:
 
 def to_document(record: Record) -> dict[str, Any]:
     """Turn a record into its JSON document; the plan has the same form as in a plan file."""
-    body = msgspec.to_builtins(record, str_keys=True, enc_hook=list)
+    body = msgspec.to_builtins(record, str_keys=True, builtin_types=(BitMap64,))
     return {"version": body.pop("version"), **body, "plan": plan_file.document(record.plan)}
 
 

@@ -1,12 +1,12 @@
 """The folder `records.dir`, with one record for each run."""
 
-import json
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from chatsync.config.settings import Records as Section
+from chatsync.core import loads
 from chatsync.errors import ConfigError, OutputError, RecordError, UnknownRunError
 from chatsync.files import remove_leftovers, write_whole
 from chatsync.sync import plan_file
@@ -78,7 +78,7 @@ class Records:
         """Read one record. Raises RecordError when it is gone, cut short or edited."""
         path = self.path(run)
         try:
-            return from_document(json.loads(path.read_bytes()))
+            return from_document(loads(path.read_bytes()))
         except OSError as error:
             failure = RecordError(f"cannot read record {path}: {error.strerror}")
             failure.is_denied = isinstance(error, PermissionError)

@@ -19,6 +19,7 @@ from chatsync.core import (
     Verdict,
     counted,
     distance,
+    json_text,
     modtime_meaning,
     short_time,
     to_document,
@@ -37,7 +38,7 @@ def diff_report(
 ) -> str:
     """Return the report of a plan, with whether `apply` would accept it."""
     if output_format == "json":
-        return json.dumps({**to_document(plan), "apply": _answer_document(objections)}, ensure_ascii=False)
+        return json_text({**to_document(plan), "apply": _answer_document(objections)})
     if output_format == "csv":
         return _csv(plan, limit)
     parts = [_heading(plan, modtime)]

@@ -18,6 +18,7 @@ import pytest
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.durations import Seconds
 from chatsync.config.settings import Records as Section
+from chatsync.core import json_text
 from chatsync.errors import RecordError, StoppedError
 from chatsync.sync.record import from_document, run_id, to_document
 from chatsync.sync.recorder import command_line
@@ -104,7 +105,7 @@ def test_the_whole_record(any_databases: Databases, tmp_path_factory: pytest.Tem
         "plan": job.plan(),
     }
     whole = json.loads(file.read_bytes())
-    assert json.loads(json.dumps(to_document(from_document(whole)))) == whole
+    assert json.loads(json_text(to_document(from_document(whole)))) == whole
 
 
 def test_what_was_so_already_is_not_called_changed(recorded: Job) -> None:

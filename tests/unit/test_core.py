@@ -16,6 +16,7 @@ from chatsync.core import Homes, Sides
 from chatsync.core.client_sets import chunks, numbers_of, storable
 from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected
 from chatsync.core.off_rows import OffRows
+from chatsync.core.packed_json import json_text
 from chatsync.core.plan import Plan, PlanFeature, diff_verdict, list_part, rows_after
 from chatsync.core.plan_document import from_document, to_document
 from chatsync.core.times import format_time
@@ -125,7 +126,7 @@ def test_shuffled_input_gives_the_same_bytes(
         shards = list(SHARDS)
         chance.shuffle(shards)
         diff = diff_of(listed_ids, {shard: shuffled(off[shard]) for shard in shards}, homes)
-        return json.dumps(to_document(plan_of(diff, listed_ids)))
+        return json_text(to_document(plan_of(diff, listed_ids)))
 
     assert document() == document()
 
@@ -142,11 +143,11 @@ def test_a_plan_file_round_trips(
     listed_ids = BitMap64(listed)
     plan = plan_of(diff_of(listed_ids, bitmaps(off), homes), listed_ids, tuple(rejected))
 
-    text = json.dumps(to_document(plan))
+    text = json_text(to_document(plan))
     again = from_document(json.loads(text))
 
     assert again == plan
-    assert json.dumps(to_document(again)) == text
+    assert json_text(to_document(again)) == text
 
 
 def test_an_empty_list_and_no_client_off() -> None:
