@@ -20,7 +20,6 @@ _FOUR = 10_000
 # An array of ids is the value of a key, so that no text of the document can look like one: in a text every quotation
 # mark has a backslash before it.
 _ARRAY = re.compile(rb'"(?:[0-9]+|unknown|changed|in_doubt)" ?: ?\[')
-_NO_TEXT = b"0123456789, "
 # Stands for a set of ids while the rest is read. As it is no JSON, no document has it already.
 _IN_PLACE = "NaN"
 # Shorter arrays, in bytes, and smaller sets are not worth loading numpy.
@@ -139,8 +138,9 @@ def _starts(text: bytes) -> Iterator[int]:
 
 def _parsed(array: bytes) -> BitMap64 | None:
     """Read ids that ascend, one comma and one blank between them; None for whatever is not exactly that."""
-    commas = array.count(b",")
-    is_ours = array.count(b" ") == commas == array.count(b", ") and not array.translate(None, _NO_TEXT)
+    between = array.translate(None, b"0123456789")
+    commas = len(between) // 2
+    is_ours = between == b", " * commas and array[:1] not in (b",", b"")
     if not is_ours or b" 0" in array or (array[:1] == b"0" and array != b"0" and array[:2] != b"0,"):
         return None
     numbers: Ids = np.fromstring(array, dtype=np.int64, sep=",")
