@@ -48,7 +48,8 @@ def history(
         runs: list[Shown] = [(record, None) for record in islice(records.newest(), shown)]
         more = len(known) - len(runs) if len(runs) == shown else 0  # if fewer: the rest can't be read
     else:
-        done = client_changes(records.newest(), BitMap64([client])).get(client, [])
+        asked = BitMap64([client])
+        done = client_changes(records.newest(about=asked), asked).get(client, [])
         found: list[Shown] = [(change.record, change) for change in done]
         runs = found[:shown]
         more = len(found) - len(runs)

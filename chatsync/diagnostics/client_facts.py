@@ -31,16 +31,16 @@ def gather(survey: Survey, asked: Sequence[int]) -> tuple[JobFacts, list[ClientF
         ids = storable(survey.asked)
         rows = survey.ask_shards(lambda shard: shard.rows_among(feature_id, ids), within=_ANSWER_SECONDS)
     home_of = {client: shard for shard, here in survey.homes.items() for client in here}
-    records = survey.read_records()
+    records = survey.read_records(about=survey.asked)
     clients = _clients(asked, survey, home_of=home_of, rows=rows, records=records)
-    job = job_facts(survey, records)
+    job = job_facts(survey)
     if any(may_be_refused(client, job) for client in clients):
         survey.compare()
         job = job.refused(refusals(survey))
     return job, clients
 
 
-def job_facts(survey: Survey, records: Sequence[Record]) -> JobFacts:
+def job_facts(survey: Survey) -> JobFacts:
     """Return what holds for all clients, as far as it was seen; not whether a limit refuses the next plan."""
     errors = {part: str(error) for part, error in survey.errors.items()}
     shards = survey.settings.databases.shards
@@ -54,7 +54,7 @@ def job_facts(survey: Survey, records: Sequence[Record]) -> JobFacts:
         shard_errors={shard: errors[f"shard {shard}"] for shard in shards if f"shard {shard}" in errors},
         shards=frozenset(shards),
         records_kept=bool(survey.settings.records.dir),
-        oldest_record=records[-1].began if records else None,
+        oldest_record=survey.oldest_record(),
     )
 
 

@@ -3,10 +3,12 @@
 Writes nothing. `status` and `explain` use it; they read one version of the list, once.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
@@ -151,20 +153,33 @@ class Survey:
         for shard, outcome in sorted(outcomes.items()):
             self._note(f"shard {shard}", outcome)
 
-    def read_records(self, limit: int | None = None) -> list[Record]:
-        """Read the run records of this feature, the newest first; an unreadable folder is kept as an error."""
+    def read_records(self, limit: int | None = None, *, about: BitMap64 | None = None) -> list[Record]:
+        """Read the run records of this feature, the newest first; an unreadable folder is kept as an error.
+
+        With `about`, only those that name one of these clients.
+        """
         records, feature = Records(self.settings.records), self.settings.feature.name
         if not records.kept:
             return []
         try:
             self.known = records.runs()
-            ours = (record for record in records.newest() if record.plan.feature.name == feature)
+            ours = (record for record in records.newest(about=about) if record.plan.feature.name == feature)
             self.runs = list(islice(ours, limit))
             if records.denied:
                 self.errors["records"] = records.denied
         except RecordError as error:
             self.errors["records"] = error
         return self.runs
+
+    def oldest_record(self) -> datetime | None:
+        """Return when the oldest run of this feature with a readable record began; None if there is none."""
+        records, feature = Records(self.settings.records), self.settings.feature.name
+        for run in reversed(self.known):
+            with contextlib.suppress(RecordError):
+                record = records.load(run)
+                if record.plan.feature.name == feature:
+                    return record.began
+        return None
 
     def compare(self) -> None:
         """Read the feature state of every shard and, if both sides are known completely, make the plan."""

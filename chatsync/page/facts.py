@@ -126,7 +126,7 @@ def make_page(seen: Seen, language: Language, *, clients: str, now: datetime) ->
 
 
 def _answers(seen: Seen, language: Language, *, everyone: bool) -> list[Answer]:
-    job = job_facts(seen, seen.runs).refused(refusals(seen))
+    job = job_facts(seen).refused(refusals(seen))
     return answers(seen, job, seen.to_repair, everyone=everyone, language=language)
 
 

@@ -320,3 +320,33 @@ def test_a_record_that_may_not_be_read_is_not_taken_for_no_change(denied: Job) -
     assert "this job turned it off at" in second
     assert status.code == 1
     assert status.out.count("done") == 1
+
+
+def test_only_records_that_name_the_client_are_parsed(recorded_job: Job) -> None:
+    """With thousands of records this is what makes it quick: one that is whole and names others is not looked into."""
+    recorded_job.settle({220021: 1, 220022: 2})
+    for day, listed in enumerate(([1, 3, 220021], [1, 3, 220021, 220022]), 2):
+        recorded_job.list(listed, modified=MODIFIED + day)
+        assert recorded_job.chain().code == 0
+    newest, before = sorted(runs(recorded_job), reverse=True)[:2]
+    file = recorded_job.records_folder / f"{newest}.json"
+    file.write_text(file.read_text().replace('"command"', '"edited"'))
+
+    found = {
+        client: recorded_job.run("history", "--client", client, "--format", "json")
+        for client in ("220021", "220022", "22")
+    }
+
+    assert {client: [run["run"] for run in json.loads(result.out)] for client, result in found.items()} == {
+        "220021": [before], "220022": [], "22": []
+    }  # fmt: skip
+    assert "it is skipped" not in found["220021"].err
+    assert f"{newest}.json was cut short or edited, or is not a record" in found["220022"].err
+
+
+def test_a_record_that_was_cut_short_is_told_of_whomever_it_names(recorded_job: Job) -> None:
+    newest = max(runs(recorded_job))
+    file = recorded_job.records_folder / f"{newest}.json"
+    file.write_bytes(file.read_bytes()[:40])
+
+    assert "it is skipped" in recorded_job.run("history", "--client", "3").err
