@@ -9,11 +9,13 @@ from chatsync.core.client_sets import (
     MAX_LIST_ID,
     Homes,
     IdGatherer,
+    Ids,
     IdsByShard,
     bitmap_of,
     chunks,
     counted,
     harmless,
+    np,
     numbers_of,
     parse_lines,
     some,
@@ -43,7 +45,6 @@ from chatsync.core.modtime import (
     until,
     waiting_since,
 )
-from chatsync.core.numbers import Ids, np
 from chatsync.core.objections import (
     ALLOW_EMPTY,
     FORCE,

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import MAX_CLIENT_ID, Homes, counted, numbers_of, some, union, union_of
+from chatsync.core.client_sets import MAX_CLIENT_ID, Homes, counted, np, numbers_of, some, union, union_of
 from chatsync.core.diff import Diff
-from chatsync.core.numbers import np
 from chatsync.core.off_rows import OffRows
 from chatsync.errors import ConfigError
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from chatsync.core.client_sets import IdsByShard
-    from chatsync.core.numbers import Ids
+    from chatsync.core.client_sets import Ids, IdsByShard
 
 # When a client moves, its row stays on the old shard, so a few clients of other shards are normal on any shard. These
 # are the smallest numbers that show a wrong shard: if no client found there lives there, and if less than half do.

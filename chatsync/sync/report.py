@@ -26,8 +26,7 @@ from chatsync.core import (
     total,
 )
 
-_REJECTED_SHOWN = 5
-_UNKNOWN_SHOWN = 5
+_REJECTED_SHOWN = _UNKNOWN_SHOWN = 5
 _VALUE_SHOWN = 40
 # Up to this many shards without a change have a row each.
 _IDLE_SHOWN = 8
