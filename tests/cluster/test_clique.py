@@ -228,8 +228,8 @@ BROKEN: dict[str, tuple[dict[int, list[tuple[Any, ...]]], str]] = {
     "negative": ({2: [(-1, 217, 0)]}, "1 row without a client id"),
     "too large": ({2: [(2**32, 42, 0)]}, "1 row without a client id"),
     "neither on nor off": ({2: [(1, 217, 2), (2, 217, None)]}, "2 rows without a client id"),
-    "doubled": ({2: [(1, 217, 0), (1, 217, 0)]}, "2 rows of the feature for 1 client; an export with doubled rows"),
-    "on and off": ({2: [(1, 217, 0), (1, 217, 1)]}, "2 rows of the feature for 1 client; an export with doubled rows"),
+    "doubled": ({2: [(1, 217, 0), (1, 217, 0)]}, "2 rows of the feature for 1 client; an export with duplicate"),
+    "on and off": ({2: [(1, 217, 0), (1, 217, 1)]}, "2 rows of the feature for 1 client; an export with duplicate"),
     "other features": ({2: [(1, 43, 0)]}, "rows is of feature 217; check export.feature"),
 }
 

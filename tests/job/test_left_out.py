@@ -306,7 +306,7 @@ def test_a_cluster_that_does_not_answer_holds_the_chain_up_for_a_while_only(
     ("feedback", "exclusions", "problem"),
     [
         (TABLE, {}, "this is the list itself (exclusions.path); name another table"),
-        ("//home/x[#1:#2]", {}, "expected the path of a table alone"),
+        ("//home/x[#1:#2]", {}, "expected only the path of a table"),
         ("//home/x", {"file": "list.csv"}, "needs a list in YT (exclusions.path)"),
     ],
 )

@@ -102,7 +102,7 @@ def test_the_feature_was_made_anew_since(planned: Job) -> None:
     result = planned.set_modtime()
 
     assert result.code == 4
-    assert f"has id 777, in the plan {FEATURE_ID}" in result.err
+    assert f"has id 777, but the plan says {FEATURE_ID}" in result.err
     assert planned.property() is None
 
 
