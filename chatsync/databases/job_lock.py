@@ -118,7 +118,7 @@ class ServerLock:
             except DatabaseError as error:
                 state, reason = None, error
         if state is None:
-            raise LockLostError(f"{self._lost or reason}; another apply may have begun since")
+            raise LockLostError(f"{self._lost or reason}; another apply may have started since")
         return state
 
     def _check_is_seen(self) -> None:

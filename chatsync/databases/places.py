@@ -143,7 +143,7 @@ def check_are_different(settings: Settings, scope: CancelScope, places: Mapping[
         urls = settings.databases.shards
         if urls[shard].is_sqlite or place.cluster or _is_one_server(settings, scope, other, shard):
             raise ConfigError(
-                f"databases.shards.{shard}: the same database as shard {other}, whatever their URLs look like: "
+                f"databases.shards.{shard}: the same database as shard {other}, although their URLs differ: "
                 f"{urls[shard]} and {urls[other]} lead to schema {place.schema} on {place.cluster or place.server}",
                 way_out="correct one of the two URLs",
             )

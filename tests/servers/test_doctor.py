@@ -104,7 +104,7 @@ def test_a_world_that_is_well(sound_job: Job) -> None:
     assert text.splitlines() == [
         f"✓ config     {sound_job.config}: every key is known, 4 shards",
         "✓ token      found in $YT_TOKEN",
-        f"✓ list       127.0.0.1:…:{TABLE}: a static table with column client_id of type int64, 1 rows, modified …",
+        f"✓ list       127.0.0.1:…:{TABLE}: a static table with column client_id of type int64, 1 row, modified …",
         "✓ list       1 client, 0 duplicates, 0 rejected rows",
         "✓ driver     mysql-connector-python … with its C extension",
         "✓ dict       " + place.format("dict"),
