@@ -99,7 +99,7 @@ def test_a_proxy_that_goes_over_to_another_server_while_the_old_one_still_writes
 
     assert result.code == 1
     assert "lead to different servers" in result.err
-    assert "another apply may have begun since" in result.err
+    assert "another apply may have started since" in result.err
     assert job.off() == {1, 2}
 
 
