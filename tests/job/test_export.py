@@ -132,6 +132,15 @@ def test_an_export_from_before_our_own_change_is_not_used(exported: Exporter) ->
     assert exported.job.plan()["off_now"] == 19
 
 
+def test_an_export_from_after_our_own_change_is_used(exported: Exporter) -> None:
+    write_list(exported, range(2, 21))
+    assert exported.job.chain().code == 0
+    exported.write()
+
+    assert exported.job.diff().code == 0
+    assert exported.job.plan()["export"]["unused"] is None
+
+
 def test_a_failed_apply_is_noted_as_well(exported: Exporter) -> None:
     write_list(exported, [*range(2, 21), 21, 22])
     assert exported.job.diff().code == 0
