@@ -258,7 +258,7 @@ def test_a_row_of_a_shard_that_is_not_configured_is_refused(on_clique: Exporter)
 
         assert f"1 row of shard {name}, which databases.shards lacks" in on_clique.job.diff().err
     on_clique.write_table(ONE_TABLE, rows[1:])
-    assert "it has no row of shard 1; is it whole?" in on_clique.job.diff().err
+    assert "it has no row of shard 1; is it complete?" in on_clique.job.diff().err
 
 
 @pytest.mark.parametrize("kind", [None, "any"])
