@@ -20,7 +20,18 @@ ROOT = readme.ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FILES = [*PAGES, ROOT / "crontab.example", ROOT / "monitoring" / "alerts.yml"]
 # What these call an option, a key or a path may belong to another program.
-OTHER_OPTIONS = {"--dry-run", "--only", "--clients", "--cycles", "--seed", "--quick", "--quick,", "--numprocesses"}
+OTHER_OPTIONS = {
+    "--dry-run",
+    "--only",
+    "--clients",
+    "--density",
+    "--order",
+    "--cycles",
+    "--seed",
+    "--quick",
+    "--quick,",
+    "--numprocesses",
+}
 
 # Those of the table feedback.path.
 ATTRIBUTES = {
