@@ -100,6 +100,7 @@ def test_the_same_for_programs(known: Job) -> None:
         "off_now": 2,
         "strays": {},
         "unknown": 0,
+        "state_from": "databases",
         "changes": {"turn_off": 0, "turn_on": 0},
         "warnings": [],
         "waiting": None,
