@@ -12,7 +12,7 @@ from chatsync.ytsaurus.statement import BROKEN, DIFFERENT, OURS, Sides, statemen
 
 _REJECTED_KEPT = 100
 _MOST_TABLES = 250
-_BROKEN, _DOUBLED = (f"an export with {what} is not used" for what in ("a broken row", "doubled rows"))
+_BROKEN, _DOUBLED = (f"an export with {what} is not used" for what in ("a broken row", "duplicate rows"))
 
 
 def compare_on_clique(export: ExportSource, version: PlanExclusions, *, feature_id: int) -> Comparison:
