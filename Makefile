@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# One more than cores: many tests wait for a server or a process.
+WORKERS := $(shell expr $$(nproc) + 1)
 FAST := --numprocesses auto --dist worksteal -m "not servers and not programs and not slow"
 
 .PHONY: help demo test test-cluster test-mysql test-galera test-lowest test-newest soak lint docs deb image lock bench
@@ -14,7 +16,7 @@ demo: .venv/installed ## Make a small world in demo-world and sync it
 
 test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pytest's)
 	@tests/install-mariadb.sh
-	@$(BIN)/pytest --cov --numprocesses auto --dist loadfile $(ARGS)
+	@$(BIN)/pytest --cov --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-fast: .venv/installed-dev ## Run the tests that need no server, in less than a minute (ARGS: pytest's)
 	@$(BIN)/python -m pytest $(FAST) $(ARGS)
