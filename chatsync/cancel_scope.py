@@ -19,6 +19,8 @@ Value = TypeVar("Value")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HANDLED_SIGNALS = (*_STOP_SIGNALS, signal.SIGALRM)
 
+_SOON = 0.001
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +50,7 @@ class CancelScope:
         self._stopping: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reason: ChatsyncError | None = None
         self._shielded = False
+        self._was_lost = False
 
     @property
     def remaining(self) -> float:
@@ -84,7 +87,7 @@ class CancelScope:
         before = {number: signal.signal(number, self._on_signal) for number in (*handled, signal.SIGALRM)}
         hook, sys.unraisablehook = sys.unraisablehook, self._raise_again
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(self.remaining, 0.001))
+            signal.setitimer(signal.ITIMER_REAL, max(self.remaining, _SOON))
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -107,13 +110,17 @@ class CancelScope:
             self._stop(StoppedError(number))
         else:
             self._stop(self._late())
-        if not self._shielded:
+        if self._was_lost:  # still inside the hook, where the error would be dropped once more
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        elif not self._shielded:
             self.check()
 
     def _raise_again(self, lost: "sys.UnraisableHookArgs") -> None:
         """Raise again what a signal handler raised inside a destructor, where Python drops exceptions."""
         if lost.exc_value is self._reason:
-            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            self._was_lost = True
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            self._was_lost = False
         else:
             sys.__unraisablehook__(lost)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.errors import DeadlineError, StoppedError
+
+if TYPE_CHECKING:
+    from pytest_mock import MockerFixture
 
 
 class Dying:
@@ -31,6 +35,22 @@ def test_a_signal_inside_a_destructor_is_not_lost() -> None:
         time.sleep(30)
 
     assert time.monotonic() - began < 10
+
+
+def test_a_second_signal_that_comes_too_early_is_not_lost_either(mocker: MockerFixture) -> None:
+    """The timer that raises the error again may run out before Python has left the destructor."""
+    timer = signal.setitimer
+    early = iter([True])
+
+    def start(which: int, seconds: float) -> None:
+        if seconds < 1 and next(early, False):
+            os.kill(os.getpid(), signal.SIGALRM)
+        else:
+            timer(which, seconds)
+
+    mocker.patch("chatsync.cancel_scope.signal.setitimer", start)
+
+    test_a_signal_inside_a_destructor_is_not_lost()
 
 
 def test_a_deadline_that_is_over_at_once() -> None:
