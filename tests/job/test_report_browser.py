@@ -147,6 +147,7 @@ def test_it_can_be_read_by_all(context: BrowserContext, files: dict[str, Path], 
     assert results.violations_count == 0, results.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert overlaps(page) == []
+    assert broken_words(page) == []
 
 
 def test_light_and_dark_differ(browser: Browser, files: dict[str, Path]) -> None:
@@ -203,3 +204,17 @@ def overlaps(page: Page) -> list[Any]:
     )
     pairs: list[Any] = json.loads(found)
     return pairs
+
+
+def broken_words(page: Page) -> list[str]:
+    """Return the words of headings and labels that don't fit on their line."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("h1, h2, dt, th, label, button")].flatMap(({firstChild: text}) =>
+            [...(text?.data ?? "").matchAll(/\\S+/g)].filter(word => {
+                const range = document.createRange();
+                range.setStart(text, word.index);
+                range.setEnd(text, word.index + word[0].length);
+                return new Set([...range.getClientRects()].map(part => part.top)).size > 1;
+            }).map(word => word[0]))"""
+    )
+    return found
