@@ -32,6 +32,7 @@ class State(StrEnum):
 
 def job_state(steps: Sequence[Step], *, patience: timedelta) -> State:
     """Return the state of the job after these steps, the newest first; a list may wait for as long as `patience`."""
+    steps = [step for step in steps if not step.by_hand or step.modtime]  # an undo, say, tells nothing about the job
     if steps and _finds_it_disabled(steps[0]):
         return State.OFF
     since = waiting_since(steps)

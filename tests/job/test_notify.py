@@ -68,6 +68,17 @@ def test_it_is_told_when_the_state_changes_and_not_on_every_run(notified: Job) -
     assert told(notified)[-1]["exit_code"] == 3
 
 
+def test_what_an_operator_tries_without_success_changes_no_state(notified: Job) -> None:
+    notified.chain()
+    run = notified.records()[0]["id"]
+    notified.run("set-modtime", "--disable")
+
+    assert notified.run("apply", "--undo", run, "--yes", "--force").code == 5
+    notified.diff("--if-modified")
+
+    assert states(notified) == [("well", "off")]
+
+
 @pytest.mark.parametrize(
     ("command", "keys", "problem"),
     [
