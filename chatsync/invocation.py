@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,9 +119,10 @@ class Invocation:
         from chatsync.monitoring.traces import Ending, leave_traces  # late, so that help is quick
 
         modtime, reason = self._by_hand or (None, None)
+        mistyped = code == ExitCode.USAGE and sys.stdin is not None and sys.stdin.isatty()
         ending = Ending(
             method=self.method,
-            is_step=self.is_step,
+            is_step=self.is_step and not mistyped,  # cron has no terminal
             trace_id=self.trace_id,
             code=code,
             seconds=time.monotonic() - self._began,

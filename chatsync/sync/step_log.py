@@ -39,9 +39,9 @@ _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 100, 0.01
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """How one command of the chain ended.
 
-    `by_hand` is true if the command is not a step of the chain: an undo, or a mod-time set by an operator
-    (its value is in `modtime`, and `reason` is the given one). `verdict` and `counts` are those of the plan;
-    `waits` is whether `diff` saw a list that is newer than the mod-time.
+    `by_hand` is true if the command is not a step of the chain: an undo, a mod-time set by an operator (its
+    value is in `modtime`, and `reason` is the given one), or wrong usage at a terminal. `verdict` and `counts`
+    are those of the plan; `waits` is whether `diff` saw a list that is newer than the mod-time.
     """
 
     time: datetime

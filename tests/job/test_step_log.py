@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
+import pty
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -126,6 +128,20 @@ def test_an_operator_who_says_no_is_no_failure(logged: Job) -> None:
 
     (line,) = lines(logged)
     assert (line["step"], line["by_hand"], line["message"]) == ("apply", True, "not confirmed, nothing was written")
+
+
+@pytest.mark.parametrize("option", ["--no-such-option", "--plan=no/such/folder/plan.json"])
+def test_wrong_usage_at_a_terminal_is_no_failure_of_the_job(logged: Job, option: str) -> None:
+    """Cron has no terminal: its failures count, and so do all others of an operator."""
+    ours, theirs = pty.openpty()
+    process = logged.start("diff", option, stdin=theirs)
+    _, message = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+
+    (line,) = lines(logged)
+    assert (line["step"], line["by_hand"]) == ("diff", process.returncode == 2)
+    assert line["message"] in message
 
 
 def test_a_log_that_cannot_be_written_fails_nothing(logged: Job) -> None:
