@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from pyroaring import BitMap64
 
-from chatsync.core import Plan, read_time, rows_after
+from chatsync.core import Plan, json_text, read_time, rows_after
 from chatsync.sync.record import ActionRecord, Record, ShardRecord, from_document, run_id, to_document
 from tests.harness.job import FEATURE_ID, MODIFIED, RECORDS, Job, SqliteFiles
 
@@ -102,7 +102,7 @@ def build_large(folder: Path, *, clients: int, runs: int) -> Job:
         for at in range(1, runs):
             plan = _next_plan(plan, left=999 + at, new=999 + clients + at)
             later = _later(record, plan, read_time(record.started) + timedelta(minutes=30 * at))
-            text = json.dumps(to_document(later))
+            text = json_text(to_document(later))
             (job.records_folder / f"{later.id}.json").write_text(text, encoding="utf-8")
             log.writelines(
                 json.dumps({**step, "time": later.started, "trace_id": later.trace_id}) + "\n" for step in steps
