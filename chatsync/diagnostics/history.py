@@ -117,11 +117,12 @@ def short_names(known: Iterable[str]) -> dict[str, str]:
 
 def _table(runs: Sequence[Shown], names: Mapping[str, str], client: int | None) -> str:
     rows = [_table_row(run, names) for run in runs]
-    columns = [name for name in _TABLE if name not in _OPTIONAL or any(row[name] not in ("", 0) for row in rows)]
+    kept = _TABLE if client is None else [name for name in _TABLE if name != "took"]  # for 80 columns
+    columns = [name for name in kept if name not in _OPTIONAL or any(row[name] not in ("", 0) for row in rows)]
     about = [[] if client is None else [change_in_words(change) if change else ""] for _, change in runs]
     return tabulate(
         [[*first, *(row[name] for name in columns)] for first, row in zip(about, rows, strict=True)],
-        headers=[*([] if client is None else [f"client {client}"]), *columns],
+        headers=[*([] if client is None else [f"client\n{client}"]), *columns],
         tablefmt="simple",
         disable_numparse=True,
         colalign=["left"] * (client is not None) + ["right" if name in _NUMBERS else "left" for name in columns],

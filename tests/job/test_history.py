@@ -104,8 +104,9 @@ def test_one_client(recorded_job: Job) -> None:
     assert [(run["run"], run["client_action"]) for run in both] == list(
         zip(runs(recorded_job), ["turn_on", "turn_off"], strict=True)
     )
-    title, _, _, *rows = words(once.out)
-    assert title[:3] == ["client", "3", "run"]
+    title, number, _, *rows = words(once.out)
+    assert (title[:2], number[0]) == (["client", "run"], "3")
+    assert once.out.splitlines()[2].rindex(" ") + len(" chatsync@jobs1") <= 80
     assert [row[:3] for row in rows] == [["turned", "off", short(recorded_job)[1]]]
     assert recorded_job.run("history", "--client", "1").out == "No recorded run changed client 1.\n"
 
