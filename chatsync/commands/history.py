@@ -32,12 +32,12 @@ def history(
     log there instead: every diff, apply and set-modtime, and how it ended.
     """
     settings = invocation.settings
-    records = Records(settings.records)
+    records, feature = Records(settings.records), settings.feature.name
     if all_steps:
         if client is not None:
             raise click.UsageError("--client lists runs that changed something; give only one of --all and --client")
         _ = records.folder  # raises the error if no folder is configured
-        steps = StepLog(settings.records).newest(feature=settings.feature.name)
+        steps = StepLog(settings.records).newest(feature=feature)
         first = steps[: DEFAULT_LIMIT if limit is None and output_format == "table" else limit]
         report = steps_report(first, more=len(steps) - len(first), output_format=output_format)
         echo(report, output_format=output_format)
@@ -45,11 +45,11 @@ def history(
     known = records.runs()
     shown = DEFAULT_LIMIT if limit is None and output_format == "table" else limit
     if client is None:
-        runs: list[Shown] = [(record, None) for record in islice(records.newest(), shown)]
+        runs: list[Shown] = [(record, None) for record in islice(records.newest(feature=feature), shown)]
         more = len(known) - len(runs) if len(runs) == shown else 0  # if fewer: the rest can't be read
     else:
         asked = BitMap64([client])
-        done = client_changes(records.newest(about=asked), asked).get(client, [])
+        done = client_changes(records.newest(feature=feature, about=asked), asked).get(client, [])
         found: list[Shown] = [(change.record, change) for change in done]
         runs = found[:shown]
         more = len(found) - len(runs)

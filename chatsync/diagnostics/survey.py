@@ -163,8 +163,7 @@ class Survey:
             return []
         try:
             self.known = records.runs()
-            ours = (record for record in records.newest(about=about) if record.plan.feature.name == feature)
-            self.runs = list(islice(ours, limit))
+            self.runs = list(islice(records.newest(feature=feature, about=about), limit))
             if records.denied:
                 self.errors["records"] = records.denied
         except RecordError as error:

@@ -64,8 +64,8 @@ class Records:
             raise RecordError(f"cannot read the records in {self.folder}: {error.strerror}; see records.dir") from None
         return sorted(names, reverse=True)
 
-    def newest(self, *, about: BitMap64 | None = None) -> Iterator[Record]:
-        """Yield the records, the newest first; one that can't be read is a warning and left out.
+    def newest(self, *, feature: str | None = None, about: BitMap64 | None = None) -> Iterator[Record]:
+        """Yield the records (of one feature), the newest first; one that can't be read is a warning and left out.
 
         Those that this user may not read are counted: see `denied`. With `about`, only records in whose text one of
         these clients appears: the others are not parsed, which takes a hundred times as long as searching them.
@@ -76,7 +76,9 @@ class Records:
             try:
                 text = self._read(run)
                 if is_about is None or is_about(text) or not text.endswith(_LAST):
-                    yield self._parsed(run, text)
+                    record = self._parsed(run, text)
+                    if feature in (None, record.plan.feature.name):
+                        yield record
             except RecordError as error:
                 self._denied += error.is_denied
                 if not error.is_denied:

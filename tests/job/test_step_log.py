@@ -178,6 +178,9 @@ def test_two_features_side_by_side(logged: Job, tmp_path: Path) -> None:
     assert "diff failed" not in logged.run("status").out
     assert "diff failed" in other.run("status").out
     assert other.property() is None
+    assert len(logged.records()) == 1
+    assert other.run("history").out == "No recorded run.\n"
+    assert other.run("history", "--client", "1").out == "No recorded run changed client 1.\n"
     metrics = (tmp_path / "shared.prom").read_text(encoding="utf-8")
     for feature, code in (("checked_support_chat", 0), ("another_feature", 1)):
         assert f'chatsync_last_exit_code{{feature="{feature}",step="diff"}} {code}.0\n' in metrics
