@@ -18,7 +18,7 @@ test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pyte
 	@tests/install-mariadb.sh
 	@$(BIN)/pytest --cov --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
-test-fast: .venv/installed-dev ## Run the tests that need no server, in less than a minute (ARGS: pytest's)
+test-fast: .venv/installed-dev ## Run the quick tests that need no server (ARGS: pytest's)
 	@$(BIN)/python -m pytest $(FAST) $(ARGS)
 	@echo "This was not everything: make test runs also the slow tests and those on MariaDB, promtool, curl and a browser, and measures coverage."
 

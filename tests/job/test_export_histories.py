@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.export_histories import RULES, play
 
-COUNT = int(os.environ.get("CHATSYNC_TEST_HISTORIES", "15"))
+COUNT = int(os.environ.get("CHATSYNC_TEST_HISTORIES", "8"))
 ALL_RULES = list(RULES)[2:]
 
 
