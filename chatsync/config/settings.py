@@ -15,9 +15,9 @@ from chatsync.config.database_url import DatabaseUrl
 from chatsync.config.durations import Seconds, Wait
 from chatsync.config.export import Export
 from chatsync.config.limits import Limits as Limits  # noqa: PLC0414  # these names others import from here
-from chatsync.config.section import Count as Count  # noqa: PLC0414
+from chatsync.config.section import Count as Count  # noqa: PLC0414  # as above
 from chatsync.config.section import Name
-from chatsync.config.section import Section as Section  # noqa: PLC0414
+from chatsync.config.section import Section as Section  # noqa: PLC0414  # as above
 
 DEFAULT_PROPERTY = "CHECKED_SUPPORT_CHAT_FEATURE_LAST_SYNCED_MOD_TIME"
 

@@ -3,9 +3,11 @@
 Writes nothing.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Self
 
 from chatsync.core import (
@@ -29,6 +31,8 @@ from chatsync.sync.step_log import DIFF, Step, StepLog, failure_in_words, standi
 _LAST_RUNS = _PARTS_SHOWN = 5
 # As long as `check` waits before it warns.
 _LONG = timedelta(hours=2)
+# Bytes: less than a plan, a record and a line need.
+_LITTLE = 1 << 20
 
 
 @dataclass(kw_only=True)
@@ -59,6 +63,7 @@ def warnings(status: Status, *, now: datetime) -> list[str]:
         *failed_parts(status),
         *_about_modtime(status, now),
         *(failure_in_words(failure, now=now) for failure in standing_failures(status.steps)),
+        *_about_disk(status),
         *_about_silence(status, now),
         *_about_list(status),
         *(_about_changes(status) if status.plan else _about_list_alone(status)),
@@ -110,6 +115,16 @@ def _about_modtime(status: Status, now: datetime) -> Iterator[str]:
         if time >= _LONG:
             question = "" if standing_failures(status.steps) else ": does the job run?"
             yield f"the list has been waiting to be synced for {short_span(time)}{question}"
+
+
+def _about_disk(status: Status) -> Iterator[str]:
+    """Tell of a full disk: no step can write its line any more, so that the step log seems to say that all is well."""
+    folder = status.settings.records.dir
+    if not folder or not Path(folder).is_dir():
+        return
+    free = shutil.disk_usage(folder).free
+    if free < _LITTLE:
+        yield f"records.dir: the disk of {folder} is full ({free >> 10} KiB free): runs can't be recorded and will fail"
 
 
 def _about_silence(status: Status, now: datetime) -> Iterator[str]:

@@ -138,6 +138,6 @@ def _varint(data: bytes, start: int) -> tuple[int, int]:
     number = 0
     for at in range(start, min(start + 9, len(data))):
         number |= (data[at] & 0x7F) << 7 * (at - start)
-        if data[at] < 0x80:  # noqa: PLR2004
+        if data[at] < 0x80:  # noqa: PLR2004  # the last byte of a number
             return number, at + 1
     raise ValueError("a bitmap without a length")

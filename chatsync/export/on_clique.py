@@ -135,4 +135,4 @@ def _list_part(answer: Answer, version: PlanExclusions, must_contain: tuple[int,
 def _printable(text: str) -> str:
     """Show a cell as reading here does: on one line, at most 60 characters."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shown if len(shown) <= 60 else shown[:60] + "…"  # noqa: PLR2004
+    return shown if len(shown) <= 60 else shown[:60] + "…"  # noqa: PLR2004  # as many as fit on a line

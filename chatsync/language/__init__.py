@@ -71,7 +71,7 @@ class Language:
     def took(self, seconds: float) -> str:
         """Write how long something took, in whole seconds."""
         whole = round(seconds)
-        if whole < 60:  # noqa: PLR2004
+        if whole < 60:  # noqa: PLR2004  # a minute
             return self.say("seconds", seconds=whole or "< 1")
         return self.say("minutes_seconds", minutes=whole // 60, seconds=whole % 60)
 
@@ -86,7 +86,7 @@ class Language:
         minutes = int(abs(span.total_seconds())) // 60
         if minutes >= 2 * 24 * 60:
             return self.say("days", count=minutes // (24 * 60))
-        if minutes >= 60:  # noqa: PLR2004
+        if minutes >= 60:  # noqa: PLR2004  # an hour
             return self.say("hours", hours=minutes // 60, minutes=minutes % 60)
         return self.say("minutes", minutes=minutes)
 

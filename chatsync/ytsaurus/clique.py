@@ -22,11 +22,10 @@ from chatsync.errors import ChatsyncError, SourceAwayError, SourceError
 from chatsync.parallel import off_main_thread
 from chatsync.ytsaurus.client import Cluster
 from chatsync.ytsaurus.faults import describe, explained, is_transient, messages, understanding
-from chatsync.ytsaurus.session import AnswerError
+from chatsync.ytsaurus.session import AnswerError, read_body
 
 # One consistent version of every table; not a clause of the statement, which comes too late for it.
 _LOCKED = {"chyt.execution.table_read_lock_mode": "sync"}
-_PIECE = 1 << 20
 _LONGEST = 1 << 30
 _CONNECT_SECONDS, _MARGIN_SECONDS = 5.0, 10.0
 _FAILURE = re.compile(rb"Code: (\d+)\.? ?.{0,40}DB::.*", re.DOTALL)
@@ -114,8 +113,8 @@ class Clique:
             stream=True,
         )
         with response:
-            if response.status_code == 200:  # noqa: PLR2004
-                return True, _whole(response)
+            if response.status_code == 200:  # noqa: PLR2004  # HTTP: OK
+                return True, read_body(response, most=_LONGEST)
             if "X-YT-Error" in response.headers:
                 about = {"headers": {}, "url": url, "params": {}}
                 _raise_for_status(create_response(response, about, "", None, client), about)
@@ -167,16 +166,6 @@ class Clique:
             way_out = 'ask its owners for "use"'
             return SourceError(f"no permission to use the clique {alias}: {why}", where=where, way_out=way_out)
         return SourceError(f"cannot ask the clique {alias}: {why}", where=where)
-
-
-def _whole(response: Any) -> bytes:
-    pieces, size = [], 0
-    for piece in response.iter_content(_PIECE):
-        size += len(piece)
-        if size > _LONGEST:
-            raise AnswerError(f"an answer of more than {_LONGEST >> 20} MB")
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -178,7 +178,7 @@ class _NullsError(Exception):
     """Some cell is empty, so that the rows are not of one size."""
 
 
-def _read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Take, *, first: int) -> None:  # noqa: ARG001
+def _read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Take, *, first: int) -> None:  # noqa: ARG001  # like the others
     """Read rows of whole numbers: a tag of the table, then for each column a tag of what it holds, and the value."""
     wires = {name: _WIRE[kind] for name, kind in kinds.items() if kind}
     columns = [

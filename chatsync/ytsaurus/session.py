@@ -66,30 +66,31 @@ def watch_session(client: yt.wrapper.YtClient) -> WatchedSession:
 
 def _check(response: Any, *, holds: bool) -> None:
     """Raise AnswerError for an answer that a YT proxy does not give; `holds`: it will be kept in memory."""
-    status, is_good = response.status_code, 200 <= response.status_code < 300  # noqa: PLR2004
-    if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
+    status, is_good = response.status_code, 200 <= response.status_code < 300  # noqa: PLR2004  # RFC 9110: success
+    if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004  # RFC 9110: redirection
         target = urlsplit(response.headers.get("Location", "")).netloc or "elsewhere"
         raise AnswerError(f"HTTP {status}, a redirect to {target}, which is not followed; set exclusions.proxy to it")
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"", "identity"}:
         raise AnswerError(f"HTTP {status} with a body in {encoding}, which was not asked for; is a web proxy between?")
     if holds or not is_good:
-        _hold(response)
+        # `response.content` looks there first.
+        response._content = read_body(response, most=_MAX_ANSWER)  # noqa: SLF001  # no public way to set it
     if is_good and "text/html" in response.headers.get("Content-Type", ""):
         raise AnswerError(f"HTTP {status} with a web page in place of an answer; is it a login page, or a web proxy's?")
     if not is_good and not _is_of_yt(response) and not _is_of_clickhouse(response):
         raise AnswerError(_about_status(status), is_passing=status in _PASSING)
 
 
-def _hold(response: Any) -> None:
-    """Read the body into memory, up to a limit."""
+def read_body(response: Any, *, most: int) -> bytes:
+    """Read a body into memory. Raises AnswerError when it has more than `most` bytes."""
     pieces, size = [], 0
     for piece in response.iter_content(_PIECE):
         size += len(piece)
-        if size > _MAX_ANSWER:
-            raise AnswerError(f"HTTP {response.status_code} with more than {_MAX_ANSWER >> 20} MB in answer")
+        if size > most:
+            raise AnswerError(f"HTTP {response.status_code} with more than {most >> 20} MB in answer")
         pieces.append(piece)
-    response._content = b"".join(pieces)  # noqa: SLF001  # where `response.content` looks first
+    return b"".join(pieces)
 
 
 def _is_of_yt(response: Any) -> bool:

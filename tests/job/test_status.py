@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_mock import MockerFixture
+
     from tests.harness.job import Databases
     from tests.harness.yt_proxy import YtProxy
 
@@ -29,6 +32,20 @@ def known(job: Job) -> Job:
 def document(job: Job) -> dict[str, Any]:
     found: dict[str, Any] = job.run("status", "--format", "json").json
     return found
+
+
+def test_a_full_disk_is_not_taken_for_a_job_that_is_well(known: Job, mocker: MockerFixture) -> None:
+    """No step can write that it failed, so the step log still ends with the last good one."""
+    known.configure(records=RECORDS)
+    assert known.chain().code == 0
+    assert "All is well." in known.run("status").out
+    usage = shutil.disk_usage(known.folder)
+
+    mocker.patch("shutil.disk_usage", return_value=usage._replace(free=4096))
+
+    out = known.run("status").out
+    assert f"the disk of {known.records_folder} is full (4 KiB free): runs can't be recorded and will fail" in out
+    assert "All is well." not in out
 
 
 def test_the_whole_page(any_databases: Databases, tmp_path: Path) -> None:
