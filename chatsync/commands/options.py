@@ -52,7 +52,7 @@ live_option = click.option(
 
 def _answer_dry_run(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's call
     if value and not ctx.resilient_parsing:
-        raise click.UsageError("there is no --dry-run: use `chatsync diff`, which writes only its plan file")
+        raise click.UsageError("there is no --dry-run: `chatsync diff` is the dry run, it writes only its plan file")
 
 
 # For people who know the option from other programs.

@@ -91,7 +91,7 @@ def test_dry_run_is_answered(job: Job, command: str) -> None:
     result = job.run(command, "--dry-run")
 
     assert (result.code, result.out, job.off()) == (2, "", set())
-    assert "use `chatsync diff`, which writes only its plan file" in result.err
+    assert "`chatsync diff` is the dry run, it writes only its plan file" in result.err
 
 
 def test_options_come_from_the_environment_and_the_help_names_the_variables(job: Job) -> None:
