@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 LOCAL = {None, "", b"", "0.0.0.0", "localhost", b"localhost", "127.0.0.1", b"127.0.0.1", "::1", b"::1"}
 
 
+# The same examples every time, so that a run which passed passes again; "new" looks for others. No deadline for an
+# example: on a busy machine it would fail for no fault of the code.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("new", deadline=None)
+
 FOLDER = Path(__file__).parent
 SERVER_FIXTURES = {"running_server", "second_running_server"}
 
@@ -49,13 +54,12 @@ def _may_use_servers(item: pytest.Item) -> bool:
     return item.get_closest_marker("servers") is not None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("same")
     # SIGTERM ends the run like Ctrl-C, so that fixtures clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stay_on_this_machine()
-    # No deadline for an example: on a busy machine it would fail for no fault of the code.
-    hypothesis.settings.register_profile("tests", deadline=None)
-    hypothesis.settings.load_profile("tests")
 
 
 def stay_on_this_machine() -> None:

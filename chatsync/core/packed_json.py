@@ -139,8 +139,8 @@ def _parsed(array: bytes) -> BitMap64 | None:
     """Read ids that ascend, one comma and one blank between them; None for whatever is not exactly that."""
     between = array.translate(None, b"0123456789")
     commas = len(between) // 2
-    is_ours = between == b", " * commas and array[:1] not in (b",", b"")
-    if not is_ours or b" 0" in array or (array[:1] == b"0" and array != b"0" and array[:2] != b"0,"):
+    is_ours = between == b", " * commas == b", " * array.count(b", ") and array[:1].isdigit() and array[-1:].isdigit()
+    if not is_ours or b", ," in array or b" 0" in array or (array[:1] == b"0" and array[:2] not in (b"0", b"0,")):
         return None
     numbers: Ids = np.fromstring(array, dtype=np.int64, sep=",")
     if len(numbers) != commas + 1 or numbers[-1] == MAX_LIST_ID or not (numbers[1:] > numbers[:-1]).all():

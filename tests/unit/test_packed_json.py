@@ -109,3 +109,14 @@ def test_a_constant_of_the_document_itself_never_stands_for_ids(constant: str) -
     for text in (f'{{"a": {constant}, "unknown": [1, 2]}}', f'{{"unknown": [1, 2], "a": {constant}}}'):
         with pytest.raises(ValueError, match="is no JSON"):
             loads(text.encode())
+
+
+@pytest.mark.parametrize("array", [b"18,1 91", b"18, , 91", b"18, 91, ", b", 18, 91", b"0, , 7", b"00, 1", b"1, 02"])
+def test_commas_and_blanks_out_of_place_are_left_to_the_library(array: bytes) -> None:
+    try:
+        expected = json.loads(b"[%s]" % array)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011  # whatever it says
+            loads(b'{"unknown": [%s]}' % array)
+    else:
+        assert loads(b'{"unknown": [%s]}' % array) == {"unknown": expected}
