@@ -308,7 +308,7 @@ STORIES: dict[str, Story] = {
     "What if a shard is down?": a_shard_is_down,
     "What if the job was disabled and forgotten?": disabled_and_forgotten,
     "What if a wrong list was synced?": a_wrong_list_was_synced,
-    "What if two runs meet?": two_runs_meet,
+    "What if another run is in progress?": two_runs_meet,
     "What if the list moves to another cluster?": the_list_moves,
 }
 
