@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# base.sh SUITE FOLDER [PACKAGE…]: makes a minimal Debian in FOLDER with debootstrap, from the mirror that apt uses here.
+# base.sh SUITE FOLDER [PACKAGE…]: makes a minimal Debian in FOLDER with debootstrap, from the mirror that this machine's
+# apt uses.
 set -euo pipefail
 suite=$1 folder=$2
 shift 2

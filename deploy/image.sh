@@ -17,8 +17,8 @@ if [[ -z ${BASE:-} ]]; then
     fi
 fi
 
-# The index and the authorities that pip uses here: mounted while the image is built, and not part of it. No other
-# setting, and no path: those of this machine are not there in the image.
+# The package index and the certificate authorities that pip uses on this machine: they are mounted while the image is
+# built, and are not part of it. Other settings, and paths, are left out: a path of this machine does not exist in the image.
 {
     echo '[global]'
     python3 -m pip config list 2>/dev/null |

@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def _name(command: click.Command) -> None:
-    """Take the first sentence of the help for the page's NAME, which is cut after 45 characters otherwise."""
+    """Use the first sentence of the help for the section NAME of the page, which otherwise is cut at 45 characters."""
     command.short_help = command.get_short_help_str(limit=200)
     for below in getattr(command, "commands", {}).values():
         _name(below)

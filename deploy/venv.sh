@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # venv.sh TOOLS PYTHON FOLDER: makes a virtual environment of PYTHON in FOLDER with chatsync, its locked dependencies and
-# nothing else. TOOLS is a Python with pip and what requirements/build.txt has. The Debian package and the image are made
-# of it; they compile it, each for the folder where it will be.
+# nothing else. TOOLS is a Python with pip and the packages of requirements/build.txt. The Debian package and the image
+# contain this environment; each of them compiles it for the folder where it will be installed.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/.."

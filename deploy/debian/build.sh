@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # build.sh BIN: builds dist/chatsync_VERSION_ARCH.deb: chatsync and its locked dependencies in a virtual environment under
-# /opt/chatsync, for the Debian that it is built on; then unpacks it and runs what is in it. BIN has the tools, from
-# requirements/dev.txt and build.txt.
+# /opt/chatsync, for the Debian release that it is built on; then unpacks it and runs the program in it. BIN is the folder
+# with the tools of requirements/dev.txt and build.txt.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/../.."
@@ -45,7 +45,7 @@ install -m 755 deploy/debian/{postinst,prerm,postrm} "$package/DEBIAN"
 deb=$root/chatsync_${version}_${architecture}.deb
 dpkg-deb -Zzstd --root-owner-group --build "$package" "$deb"
 
-# What was built is unpacked and run, as far as that can be done without installing it; try.sh does that.
+# The package is unpacked and its program is run, without installing it; try.sh tests the installation.
 rm -rf "$package"
 dpkg-deb --extract "$deb" "$root/unpacked"
 dpkg-deb --control "$deb" "$root/control"

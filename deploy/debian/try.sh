@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# try.sh DEB: installs the package in a clean chroot of this Debian (or of SUITE), runs it there as its user, asks the
-# programs that its other files are for, and purges it. As root.
+# try.sh DEB: installs the package in a clean chroot of this Debian (or of SUITE), runs it there as its user, checks its
+# other files with the programs that read them (logrotate, systemd, man, the shells), and purges it. As root.
 set -euo pipefail
 trap 'echo "try.sh: line $LINENO failed" >&2' ERR
 here=$(dirname "$(realpath "$0")")
@@ -18,7 +18,7 @@ inside chatsync --version
 inside sh -c '. /etc/os-release; echo "$PRETTY_NAME"; echo "# kept" >>/etc/chatsync/chatsync.toml'
 inside dpkg --install /chatsync.deb # once more, as an upgrade does
 inside sh -c 'grep -q "# kept" /etc/chatsync/chatsync.toml && test "$(stat -c "%a %U:%G" /etc/chatsync/chatsync.toml)" = "640 root:chatsync"'
-inside chatsync config show >/dev/null 2>&1 && exit 1 # the example names ~/.my.cnf, which is not there
+inside chatsync config show >/dev/null 2>&1 && exit 1 # the example names ~/.my.cnf, which does not exist
 inside su -s /bin/sh chatsync -c 'cd ~ && chatsync demo demo-world >demo && tail -n 1 demo && cd demo-world && chatsync -q sync && chatsync check && chatsync report | grep -c "<h1>"'
 inside su -s /bin/sh chatsync -c '! [ -w /opt/chatsync/bin/chatsync ] && ! [ -w /etc/chatsync/chatsync.toml ]'
 inside sh -c '! grep -rlE "/tmp/|pip\.conf" /opt/chatsync/bin /opt/chatsync/pyvenv.cfg'
