@@ -137,7 +137,7 @@ class ExportedWorld:
 
     def start(self) -> Command:
         """Start chatsync with all that a diff loads, and end."""
-        modules = "yt.wrapper, sqlalchemy, numpy, pyroaring, tenacity, chatsync.sync.from_export"
+        modules = "yt.wrapper, sqlalchemy, numpy, pyroaring, chatsync.sync.from_export"
         return Command(argv=shlex.split(f"{shlex.quote(sys.executable)} -c 'import {modules}'"))
 
 

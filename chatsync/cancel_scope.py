@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import queue
+import random
 import signal
 import sys
 import time
@@ -20,6 +21,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HANDLED_SIGNALS = (*_STOP_SIGNALS, signal.SIGALRM)
 
 _SOON = 0.001
+# Between two attempts, in seconds; each wait is twice the one before.
+_FIRST_WAIT, _JITTER, _LONGEST_WAIT = 0.2, 0.5, 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -152,35 +155,27 @@ class CancelScope:
         attempts grow from 0.2 s to 10 s, with jitter; each is logged. The last error is raised unchanged;
         a DeadlineError says what was waited for, and with which error it failed last.
         """
-        import tenacity  # late: a run with nothing to do does not need it
-
-        last, reached, failing_since = "", mark(), math.inf
-
-        def has_failed_for_long(_state: tenacity.RetryCallState) -> bool:
-            nonlocal reached, failing_since
-            if failing_since == math.inf or mark() != reached:
-                reached, failing_since = mark(), time.monotonic()
-            return time.monotonic() - failing_since >= self.retry_timeout
-
-        def log(state: tenacity.RetryCallState) -> None:
-            nonlocal last
-            error = state.outcome.exception() if state.outcome else None
-            last = describe(error) if error else ""
-            seconds = state.next_action.sleep if state.next_action else 0.0
-            message = "%s: attempt %d failed, trying again in %.1f s: %s"
-            event = {"attempt": state.attempt_number, "seconds": round(seconds, 3)}
-            logger.info(message, what, state.attempt_number, seconds, last, extra=event)
-
-        retrying = tenacity.Retrying(
-            sleep=self.wait,
-            stop=has_failed_for_long,
-            wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=10, jitter=0.5),
-            retry=tenacity.retry_if_exception(is_transient),
-            before_sleep=log,
-            reraise=True,
-        )
+        failures, pause, last = 0, _FIRST_WAIT, ""
+        reached, failing_since = mark(), math.inf
         try:
-            return retrying(attempt)
+            while True:
+                try:
+                    return attempt()
+                except BaseException as error:
+                    if not is_transient(error):
+                        raise
+                    if failing_since == math.inf or mark() != reached:
+                        reached, failing_since = mark(), time.monotonic()
+                    if time.monotonic() - failing_since >= self.retry_timeout:
+                        raise
+                    last = describe(error)
+                failures += 1
+                seconds = min(pause + random.uniform(0, _JITTER), _LONGEST_WAIT)  # noqa: S311  # not a secret
+                pause = min(2 * pause, _LONGEST_WAIT)
+                message = "%s: attempt %d failed, trying again in %.1f s: %s"
+                event = {"attempt": failures, "seconds": round(seconds, 3)}
+                logger.info(message, what, failures, seconds, last, extra=event)
+                self.wait(seconds)
         except DeadlineError as error:
             because = f", which last failed with: {last}" if last else ""
             raise DeadlineError(f"{error} while waiting for {what}{because}") from None

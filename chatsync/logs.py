@@ -6,6 +6,7 @@ lines of `diff`, `apply` and `set-modtime`, even from different machines.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -105,8 +106,6 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format one record as an object; a field of the event can't replace a fixed one."""
-        import json  # late: text lines and help do not need it
-
         fixed = self._fixed(record)
         event = {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in fixed}
         if record.exc_info:

@@ -4,6 +4,7 @@ Standard output and standard error, including logs and tracebacks, go through th
 `clean_output`; files and requests go through `without_secrets`. Code that reads a secret registers it.
 """
 
+import json
 import re
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -68,8 +69,6 @@ def forget_secrets() -> None:
 
 def _spellings(secret: str) -> set[str]:
     """Return the ways to write a secret: in a URL, in JSON, in HTML, in a Python literal, on one line."""
-    import json  # late: help does not need it
-
     in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     in_url = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
     on_one_line = " ".join(secret.split())

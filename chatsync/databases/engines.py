@@ -4,9 +4,7 @@ Every statement of the setup is one round trip for each shard in each run, so th
 """
 
 import contextlib
-import logging
 import os
-import threading
 from typing import Any
 from urllib.parse import quote
 
@@ -36,8 +34,6 @@ _SET_SESSION = f"""SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, ti
     /*!50720 , max_execution_time = 0, transaction_read_only = 0, transaction_isolation = 'READ-COMMITTED' */
     /*M! , max_statement_time = 0, tx_read_only = 0, tx_isolation = 'READ-COMMITTED' */"""
 
-logger = logging.getLogger(__name__)
-
 sa.dialects.registry.register("mysql.chatsync", "chatsync.databases.mysql_dialect", "Dialect")
 
 
@@ -50,7 +46,6 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int, idle_seconds:
     """
     if url.is_sqlite:
         return _sqlite_engine(url, writable=writable)
-    set_up_driver()
     idle = idle_seconds or (IDLE_SECONDS_IN_TRANSACTION if writable else IDLE_SECONDS)
     engine = sa.create_engine(
         sa.URL.create(
@@ -109,28 +104,6 @@ def _driver_options(url: DatabaseUrl, *, patience: int) -> dict[str, Any]:
         # host before it sends the login; with a CA alone it would log in to a server that offers no TLS.
         options |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
     return {**options, **url.options}
-
-
-def set_up_driver() -> None:
-    """Initialise the driver's C library in one thread, once in a process; warn if the driver runs without it.
-
-    The library initialises itself at its first connection, and crashes (SIGSEGV) if several threads connect at the
-    same time. This first connection is to a socket that does not exist, so it fails immediately.
-    """
-    import mysql.connector  # SQLite needs no MySQL driver
-
-    with _one_at_a_time:
-        if _is_set_up:
-            return
-        _is_set_up.append(True)
-        with contextlib.suppress(mysql.connector.Error):
-            mysql.connector.connect(unix_socket="/nonexistent/chatsync")
-        if not mysql.connector.HAVE_CEXT:
-            logger.warning("mysql-connector-python runs without its C extension: reading takes about ten times as long")
-
-
-_is_set_up: list[bool] = []
-_one_at_a_time = threading.Lock()
 
 
 class _BitXor:

@@ -14,6 +14,7 @@ from chatsync.core import Plan, list_is_newer
 from chatsync.errors import ConfigError, DatabaseError, OutputError, RecordError
 from chatsync.monitoring import metrics
 from chatsync.monitoring.metrics import CHANGES, MISSING, Facts
+from chatsync.monitoring.notify import notify
 from chatsync.sync.step_log import CHAIN, DIFF, Step, StepLog, current_user
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,6 @@ def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
         _log(error, ending)
         unlogged = [ended]
     if traces.notify.command:
-        from chatsync.monitoring.notify import notify  # late, as above
-
         try:
             steps = log.newest(feature=traces.feature.name)
         except RecordError as error:

@@ -31,7 +31,6 @@ IMPORTED = (
     "mysql.connector",
     "numpy",
     "sqlalchemy.dialects.mysql.mysqlconnector",
-    "tenacity",
 )
 
 if TYPE_CHECKING:

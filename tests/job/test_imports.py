@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.harness.job import Job
     from tests.harness.yt_proxy import YtProxy
 
-HEAVY = {"jinja2", "mysql", "numpy", "prometheus_client", "sqlalchemy", "tenacity", "yt"}
+HEAVY = {"jinja2", "mysql", "numpy", "prometheus_client", "sqlalchemy", "yt"}
 # What help can do without, beside these.
 RULES = {"msgspec", "pyroaring", "tabulate"}
 

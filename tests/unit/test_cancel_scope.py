@@ -71,3 +71,41 @@ def test_a_terminal_that_goes_while_it_is_ignored() -> None:
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+class Waits(CancelScope):
+    """Notes how long it is told to wait, instead of waiting."""
+
+    def __init__(self) -> None:
+        super().__init__(deadline=3600, retry_timeout=600)
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def test_each_wait_is_twice_the_one_before_up_to_ten_seconds() -> None:
+    scope = Waits()
+    failures = iter(range(1500))  # more than powers of two that fit a float
+
+    def attempt() -> str:
+        if next(failures, None) is not None:
+            raise TimeoutError
+        return "done"
+
+    assert scope.retry(attempt, what="ask", is_transient=lambda error: isinstance(error, TimeoutError)) == "done"
+    for seconds, least in zip(scope.waits[:6], (0.2, 0.4, 0.8, 1.6, 3.2, 6.4), strict=True):
+        assert least <= seconds <= least + 0.5
+    assert scope.waits[6:] == [10.0] * 1494
+
+
+def test_another_error_ends_the_attempts_at_once() -> None:
+    scope = Waits()
+    errors = iter([TimeoutError(), LookupError("no such thing")])
+
+    def attempt() -> None:
+        raise next(errors)
+
+    with pytest.raises(LookupError, match="no such thing"):
+        scope.retry(attempt, what="ask", is_transient=lambda error: isinstance(error, TimeoutError))
+    assert len(scope.waits) == 1
