@@ -1,21 +1,18 @@
 """Cleaning of everything that the program writes: secrets become `***`, control characters are escaped.
 
 Standard output and standard error, including logs and tracebacks, go through the streams of
-`clean_output`; files and requests go through `without_secrets`. Code that reads a secret registers it.
+`clean_output`; files and requests go through `without_secrets`. Code that reads a secret registers it with
+`known_secrets.keep_secret`.
 """
 
-import json
 import re
+from collections.abc import Set as AbstractSet
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 
-# The replacements of html.escape, whose module takes longer to import than this one.
-_IN_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
-
 # Shorter texts occur in too many words and numbers; they are still hidden inside a URL.
-_MIN_LENGTH = 4
+MIN_LENGTH = 4
 # Letters of one case, up to this length, count as a word. A word is hidden only in the place of a password: a password
 # such as "changes" or "feature" must not hide that word in messages, in JSON and in plans.
 _LONGEST_WORD = 10
@@ -38,45 +35,26 @@ _ODD = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
-_known: set[str] = set()
 _spelt: frozenset[str] = frozenset()
 _pattern: re.Pattern[str] | None = None
 
 
-def keep_secret(text: str) -> bool:
-    """Register a secret: from now on it is hidden in everything that the program writes.
-
-    Returns False if it looks like ordinary text (a word, a number, or fewer than 4 characters): then it is
-    hidden only in the place of a password, as in a URL.
-    """
+def hide(spellings: AbstractSet[str]) -> None:
+    """From now on, hide these spellings of a secret in everything that the program writes."""
     global _pattern, _spelt  # noqa: PLW0603  # one registry for the process, as a secret is one for all its threads
-    if len(text) < _MIN_LENGTH:
-        return False
-    if text not in _known:
-        _known.add(text)
-        _spelt = _spelt | _spellings(text)
+    if not spellings <= _spelt:
+        _spelt = _spelt | spellings
         longest_first = sorted(_spelt, key=lambda spelling: (-len(spelling), spelling))
         _pattern = re.compile("|".join(map(_alone, longest_first)))
-    return not _is_ordinary(text)
 
 
 def forget_secrets() -> None:
     """Forget all secrets, at the start of a command."""
-    global _pattern, _spelt  # see keep_secret
-    _known.clear()
+    global _pattern, _spelt  # see hide
     _pattern, _spelt = None, frozenset()
 
 
-def _spellings(secret: str) -> set[str]:
-    """Return the ways to write a secret: in a URL, in JSON, in HTML, in a Python literal, on one line."""
-    in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    in_url = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    on_one_line = " ".join(secret.split())
-    forms = {secret, repr(secret)[1:-1], secret.translate(_IN_HTML), escape_odd(secret), on_one_line, *in_json, *in_url}
-    return {form for form in forms if len(form) >= _MIN_LENGTH}
-
-
-def _is_ordinary(text: str) -> bool:
+def is_ordinary(text: str) -> bool:
     """Decide whether a secret is a word or a number, like those in messages, JSON keys, ids and counts."""
     return text.isdigit() or (len(text) <= _LONGEST_WORD and _WORD.fullmatch(text) is not None)
 
@@ -87,7 +65,7 @@ def _alone(spelling: str) -> str:
     if spelling.isdigit():
         # Bare numbers are ids and counts, and JSON must stay JSON.
         return rf"(?:(?<=[^\"]:)|(?<=[=/'\"])){pattern}(?![0-9A-Za-z])"
-    if _is_ordinary(spelling):
+    if is_ordinary(spelling):
         return rf"{_IN_PLACE}{pattern}(?![0-9A-Za-z])"
     if spelling.isalnum() and len(spelling) <= _LONGEST_ALONE:
         return rf"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{{2}})){pattern}(?![0-9A-Za-z])"
@@ -98,7 +76,7 @@ def without_secrets(text: str) -> str:
     """Return a text with every known secret and every password of a URL replaced by `***`."""
     if _pattern is not None and any(spelling in text for spelling in _spelt):
         text = _pattern.sub(HIDDEN, text)
-    if "…" in text and any(spelling[:_MIN_LENGTH] in text for spelling in _spelt):
+    if "…" in text and any(spelling[:MIN_LENGTH] in text for spelling in _spelt):
         text = "…".join(_without_start(part) for part in text.split("…"))
     if "@" in text:
         text = _LOGIN.sub(rf"\1:{HIDDEN}@", text)
@@ -110,7 +88,7 @@ def without_secrets(text: str) -> str:
 def _without_start(text: str) -> str:
     """Return a text that was cut short, without the start of a secret at its end."""
     for spelling in _spelt:
-        for length in range(len(spelling) - 1, _MIN_LENGTH - 1, -1):
+        for length in range(len(spelling) - 1, MIN_LENGTH - 1, -1):
             if text.endswith(spelling[:length]):
                 return text[:-length] + HIDDEN
     return text

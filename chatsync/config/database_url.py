@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chatsync.redaction import keep_secret
+from chatsync.known_secrets import keep_secret
 
 Option = str | int | bool | list[str]
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from chatsync.config.database_url import DatabaseUrl, Option, Secret
 from chatsync.config.option_file import read_option_file
 from chatsync.config.variables import VARIABLE, fill_in, fill_in_part, valid_text, value_of
-from chatsync.redaction import keep_secret
+from chatsync.known_secrets import keep_secret
 
 _RICH_PATH = re.compile(r"^\s*<|(?<!\\)[\[{]")  # YTsaurus docs, "YPath": rich paths
 _LOGIN_IN_FILE = re.compile(r":/{1,3}[^\s:/@\"']*:(.+)@")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from chatsync.redaction import keep_secret
+from chatsync.known_secrets import keep_secret
 
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _FILE = "file:"

@@ -22,8 +22,8 @@ from chatsync.databases.tables import clients_features, features, ppc_properties
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.diagnostics.grants import Grants, Need, how_to_create, parse_grants
 from chatsync.errors import ChatsyncError
+from chatsync.known_secrets import keep_secret
 from chatsync.parallel import SideBySide
-from chatsync.redaction import keep_secret
 
 _WORKERS = 16
 _OLDEST = {"MariaDB": (10, 5), "MySQL": (5, 7)}

@@ -6,7 +6,7 @@ from pathlib import Path
 from chatsync.config.settings import Exclusions
 from chatsync.config.variables import read_small
 from chatsync.errors import SourceError
-from chatsync.redaction import keep_secret
+from chatsync.known_secrets import keep_secret
 
 WAYS = "$YT_TOKEN, exclusions.token_file, $YT_TOKEN_PATH or ~/.yt/token"
 

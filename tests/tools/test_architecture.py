@@ -27,8 +27,8 @@ ARROWS = {
     "demo_world": {"databases", "errors"},
     "invocation": {"cancel_scope", "config", "core", "errors", "monitoring"},
     "diagnostics": {
-        *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel", "progress", "redaction"),
-        *("export", "language", "sync", "ytsaurus"),
+        *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel", "progress"),
+        *("export", "known_secrets", "language", "sync", "ytsaurus"),
     },
     "page": {"core", "diagnostics", "errors", "language", "sync"},
     "monitoring": {
@@ -41,17 +41,18 @@ ARROWS = {
     },
     "exclusions": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
     "export": {"cancel_scope", "config.settings", "core", "errors", "ytsaurus"},
-    "ytsaurus": {"cancel_scope", "config", "core", "errors", "parallel", "redaction"},
+    "ytsaurus": {"cancel_scope", "config", "core", "errors", "parallel", "redaction", "known_secrets"},
     "databases": {"cancel_scope", "config", "core", "errors", "parallel"},
     "language": {"core"},
     "core": {"config.settings", "errors"},
-    "config": {"errors", "redaction"},
+    "config": {"errors", "redaction", "known_secrets"},
     "parallel": {"cancel_scope", "errors"},
     "cancel_scope": {"errors"},
     "files": {"errors", "redaction"},
     "logs": {"errors", "redaction"},
     "progress": {"clean_output"},
     "clean_output": {"redaction"},
+    "known_secrets": {"redaction"},
 }
 
 # Each third party: the folders and modules that may import it.

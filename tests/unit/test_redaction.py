@@ -14,6 +14,7 @@ import pytest
 from chatsync import redaction
 from chatsync.clean_output import CleanStream, clean_output, terminal
 from chatsync.config.urls import keep_secrets_in
+from chatsync.known_secrets import keep_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def nothing_known() -> Iterator[None]:
      "p@ss:w/rd#%? &quot;é\\x"],
 )  # fmt: skip
 def test_a_secret_is_hidden_in_every_spelling(spelling: str) -> None:
-    redaction.keep_secret(SECRET)
+    keep_secret(SECRET)
 
     assert "rd" not in redaction.without_secrets(f"Authorization: OAuth {spelling}, and more")
 
@@ -86,19 +87,19 @@ def test_the_password_of_a_url(text: str, shown: str) -> None:
     ],
 )
 def test_ordinary_text_stays(secret: str, text: str, shown: str) -> None:
-    redaction.keep_secret(secret)
+    keep_secret(secret)
 
     assert redaction.without_secrets(text) == shown
 
 
 @pytest.mark.parametrize("secret", ["abc", "1234", "changes", "Feature", "PASSWORD"])
 def test_a_secret_that_can_not_be_told_from_ordinary_text_is_told(secret: str) -> None:
-    assert not redaction.keep_secret(secret)
+    assert not keep_secret(secret)
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "tRuStNo", "ab-c", "wordswithoutend"])
 def test_any_other_secret_is_hidden_everywhere(secret: str) -> None:
-    assert redaction.keep_secret(secret)
+    assert keep_secret(secret)
     assert redaction.without_secrets(f'{{"a": "{secret}"}} {secret}') == '{"a": "***"} ***'
 
 
@@ -131,7 +132,7 @@ def test_both_streams_are_cleaned_whoever_writes(monkeypatch: pytest.MonkeyPatch
     out, err = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    redaction.keep_secret(SECRET)
+    keep_secret(SECRET)
     with clean_output():
         sys.stdout.write(f"{SECRET}\x1b\n")
         sys.stderr.write(f"//u:{SECRET}@h\n")
