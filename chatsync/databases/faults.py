@@ -89,6 +89,11 @@ def is_unknown_statement(error: BaseException) -> bool:
     return error_number(error) == _SYNTAX
 
 
+def is_no_admin_grant(error: BaseException) -> bool:
+    """Whether the statement needs a grant for the whole server that this user lacks."""
+    return error_number(error) in _NO_ADMIN_GRANT
+
+
 def is_wrong_login(error: BaseException | None) -> bool:
     """Whether user or password are wrong."""
     return error is not None and error_number(error) in _WRONG_LOGIN

@@ -21,7 +21,7 @@ def count_off_rows(shard: Database, feature_id: int) -> tuple[OffRows, Place]:
 
     def ask(connection: sa.Connection) -> tuple[OffRows, Place]:
         count, spread, mix, *where = connection.exec_driver_sql(sql, (feature_id,)).one()
-        place = place_of(shard, tuple(where))
+        place = place_of(shard, connection, tuple(where))
         check_may_write(shard, place)
         return OffRows.from_xors(count, spread or 0, mix or 0), place  # SQLite has NULL for no rows
 

@@ -16,6 +16,7 @@ from pyroaring import BitMap64
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.databases.connection import Database
+from chatsync.databases.replica_lag import is_replica
 from chatsync.errors import ConfigError, DatabaseError
 
 # Comments with a number below are for MySQL alone, those with an M for MariaDB alone ("Executable Comment Syntax").
@@ -27,13 +28,17 @@ _CLUSTER = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GLOBA
 SCHEMA = "IF(@@lower_case_table_names, LOWER(DATABASE()), DATABASE())"
 # A number or a word, by version.
 READ_ONLY = "(@@global.read_only NOT IN ('0', 'OFF') OR @@global.innodb_read_only)"
-# Running threads of a replica. MySQL shows them only to users with more grants than the job needs.
+# Running threads of a replica, on MariaDB. Whether the server is configured as one is shown only to some accounts: to
+# ask those that are not costs nothing, as the answer says whether to ask. What a role holds is not listed there.
 _REPLICATES = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME = 'SLAVES_RUNNING'), */ 0)"""
+_MAY_ASK = """(SELECT COUNT(*) FROM information_schema.USER_PRIVILEGES
+    WHERE PRIVILEGE_TYPE IN ('SUPER', 'REPLICATION CLIENT', 'SLAVE MONITOR', 'REPLICA MONITOR'))
+    /*!80000 + (CURRENT_ROLE() <> 'NONE') */ /*M! + (CURRENT_ROLE() IS NOT NULL) */"""
 _ENGINE = """(SELECT CONCAT(COALESCE(t.ENGINE, t.TABLE_TYPE), '/', COALESCE(e.TRANSACTIONS, 'NO'))
     FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
     WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME = 'clients_features')"""
-_COLUMNS = (_SERVER, _CLUSTER, SCHEMA, READ_ONLY, _REPLICATES, _ENGINE)
+_COLUMNS = (_SERVER, _CLUSTER, SCHEMA, READ_ONLY, _REPLICATES, _MAY_ASK, _ENGINE)
 # Whatever the feature: before the first fill no client is off.
 _SOME_CLIENTS = """(SELECT GROUP_CONCAT(some_rows.ClientID) FROM
     (SELECT ClientID FROM clients_features LIMIT 100) AS some_rows)"""
@@ -73,8 +78,10 @@ class Place:
     @property
     def way_out(self) -> str:
         """What to do about the refusal."""
-        if self.transactional:
+        if self.read_only:
             return "name the primary in [databases]"
+        if self.replicates:
+            return "name the primary in [databases]; if this one is the primary now, RESET REPLICA ALL ends that there"
         return "ALTER TABLE clients_features ENGINE = InnoDB"
 
 
@@ -83,20 +90,23 @@ def place_columns(database: Database) -> str:
     return _SOME_CLIENTS if database.is_sqlite else ", ".join((_SOME_CLIENTS, *_COLUMNS))
 
 
-def place_of(database: Database, values: tuple[Any, ...]) -> Place:
-    """Return the place from the values of `place_columns`; an SQLite file is identified by device and inode."""
+def place_of(database: Database, connection: sa.Connection, values: tuple[Any, ...]) -> Place:
+    """Return the place from the values of `place_columns`; an SQLite file is identified by device and inode.
+
+    Only where the account may see whether the server is a replica, one more statement asks for it.
+    """
     ids, *others = values
     clients = BitMap64([int(client) for client in str(ids or "").split(",") if client.isdigit()])
     if database.is_sqlite:
         return Place(server="this machine", schema=_file(database.url.database), clients=clients)
-    server, cluster, schema, read_only, replicates, engine = others
+    server, cluster, schema, read_only, replicates, may_ask, engine = others
     name, _, transactions = str(engine or "").rpartition("/")
     return Place(
         server=str(server),
         schema=str(schema),
         cluster=str(cluster),
         read_only=bool(int(read_only)),
-        replicates=bool(int(replicates)),
+        replicates=bool(int(replicates)) or (bool(may_ask) and is_replica(connection)),
         engine=name,
         transactional=transactions == "YES" or not name,
         clients=clients,
@@ -110,7 +120,7 @@ def _file(path: str) -> str:
 
 def read_place(connection: sa.Connection, database: Database) -> Place:
     """Ask a server only for its place."""
-    return place_of(database, tuple(connection.exec_driver_sql(f"SELECT {place_columns(database)}").one()))
+    return place_of(database, connection, tuple(connection.exec_driver_sql(f"SELECT {place_columns(database)}").one()))
 
 
 def read_server(connection: sa.Connection) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.databases.connection import Database
-from chatsync.databases.faults import is_unknown_statement
+from chatsync.databases.faults import is_no_admin_grant, is_unknown_statement
 from chatsync.errors import DatabaseError
 
 _POLL_SECONDS = 1.0
@@ -75,8 +75,16 @@ def seconds_behind(connection: sa.Connection) -> float | None:
 
 
 def is_replica(connection: sa.Connection) -> bool:
-    """Return whether the server is configured as a replica. Needs a grant that the job does not need."""
-    return _replica_status(connection) is not None
+    """Return whether the server is configured as a replica, running or stopped; False for a user who may not see it.
+
+    The primary of a MySQL group is none: its channels are not among those that this shows.
+    """
+    try:
+        return _replica_status(connection) is not None
+    except DBAPIError as error:
+        if is_no_admin_grant(error):
+            return False
+        raise
 
 
 def _replica_status(connection: sa.Connection) -> Any:

@@ -80,7 +80,7 @@ class ShardDatabase:
 
     def _off_and_place(self, connection: sa.Connection, *, feature_id: int) -> tuple[Ids, Place]:
         row = self._row(connection, _OFF_PACKED, feature_id)
-        whole, place = Packed(*row[:4]), place_of(self.database, row[4:])
+        whole, place = Packed(*row[:4]), place_of(self.database, connection, row[4:])
         if whole.rows <= _IDS_A_VALUE:
             return unpack(whole, where=self.database), place
         first, last = connection.exec_driver_sql(_BOUNDS).one()

@@ -16,11 +16,10 @@ from chatsync.config.settings import Settings
 from chatsync.core import Action
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.places import in_cluster, read_server
-from chatsync.databases.replica_lag import is_replica
 from chatsync.databases.shard_database import on_every_shard
 from chatsync.databases.shard_writer import ShardWriter
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
-from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
+from chatsync.errors import ChatsyncError, ConfigError
 
 _HINT = "the lines above say more"
 # This many connections reach every server behind a proxy that distributes them.
@@ -92,7 +91,6 @@ def check_lock(settings: Settings, scope: CancelScope) -> Iterator[Line]:
 def _try_shard(database: ShardWriter, *, feature_id: int) -> int:
     """Try each kind of write, and return the number of rows."""
     place = database.read_place()
-    _check_is_no_replica(database)
     rows = database.rows_among(feature_id, place.clients)
     off = BitMap64([client for client, is_on in rows.items() if not is_on][:1])
     on = BitMap64([client for client, is_on in rows.items() if is_on][:1])
@@ -101,18 +99,6 @@ def _try_shard(database: ShardWriter, *, feature_id: int) -> int:
         if ids:
             _try_write(database, action, feature_id, ids)
     return len(off | on | new)
-
-
-def _check_is_no_replica(database: ShardWriter) -> None:
-    """Raise DatabaseError for a replica, if this account may see that; MySQL shows it only in this way."""
-    replicates = False
-    with contextlib.suppress(DatabaseError):
-        replicates = database.database.do(is_replica, what="see whether it is a replica")
-    if replicates:
-        raise DatabaseError(
-            "the server is a replica: a row that is written there can stop its replication",
-            way_out="name the primary in [databases]",
-        )
 
 
 def _try_write(database: ShardWriter, action: Action, feature_id: int, ids: BitMap64) -> None:

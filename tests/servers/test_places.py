@@ -9,6 +9,7 @@ import pytest
 from chatsync.databases import places
 from tests.harness.job import Job
 from tests.harness.replication import Replication
+from tests.harness.schema import USER
 from tests.harness.servers import Server
 from tests.harness.wire import wait_until
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
     from tests.harness.schema import World
+    from tests.harness.wire import Wired
 
 
 def place(job: Job, shard: str) -> str:
@@ -120,24 +122,97 @@ def test_a_server_that_is_read_only(wide_world: World, tmp_path: Path, second_se
     assert planned.rows() == set()
 
 
-@pytest.mark.parametrize("command", ["diff", "apply"])
-def test_a_replica_that_takes_writes(planned: Job, server: Server, command: str) -> None:
-    """The next row that the primary sends may be there already, and replication stops."""
-    if not server.is_mariadb:
-        pytest.skip("MySQL shows its replication only to users with more grants; doctor asks there")
-    planned.configure(run={"retry_timeout": "0.3s"})
-    plan_made_before = planned.diff()
+@pytest.fixture
+def replication(server: Server) -> Iterator[Replication]:
+    """The server of all databases replicates from another one, and takes writes all the same."""
     with Server("--server-id=4710", "--log-bin=log") as primary:
         replication = Replication(server, primary)
         replication.start(delay=0)
         wait_until(lambda: replication.lag() is not None)
-        result = planned.diff() if command == "diff" else planned.apply("--force")
+        yield replication
         replication.forget()
 
-    assert (plan_made_before.code, result.code) == (0, 1)
-    assert "the server is a replica: a row that is written there can stop its replication" in result.err
-    assert "name the primary in [databases]" in result.err
-    assert planned.rows() == set()
+
+@pytest.fixture
+def may_see_it(server: Server) -> Iterator[Callable[[str], None]]:
+    """Give the grant by which a user sees whether the server is a replica: to the user, or by a role."""
+    undo: list[str] = []
+
+    def grant(how: str) -> None:
+        privilege = "REPLICA MONITOR" if server.is_mariadb else "REPLICATION CLIENT"
+        if how == "role":
+            server.sql("CREATE ROLE watcher")
+            undo.append("DROP ROLE watcher")
+            server.sql(f"GRANT watcher TO {USER}")
+            server.sql(f"SET DEFAULT ROLE watcher {'FOR' if server.is_mariadb else 'TO'} {USER}")
+        grantee = "watcher" if how == "role" else USER
+        server.sql(f"GRANT {privilege} ON *.* TO {grantee}")
+        undo.insert(0, f"REVOKE {privilege} ON *.* FROM {grantee}")
+
+    yield grant
+    for statement in undo:
+        server.sql(statement)
+
+
+def test_a_replica_that_takes_writes(
+    planned: Job, server: Server, request: pytest.FixtureRequest, may_see_it: Callable[[str], None]
+) -> None:
+    """The next row that the primary sends may be there already, and replication stops."""
+    if not server.is_mariadb:
+        may_see_it("user")
+    check_refused(planned, request)
+
+
+@pytest.mark.parametrize("how", ["user", "role"])
+def test_a_replica_that_is_stopped(
+    planned: Job, request: pytest.FixtureRequest, may_see_it: Callable[[str], None], how: str
+) -> None:
+    """When it is started again, the rows of its primary meet ours."""
+    may_see_it(how)
+    check_refused(planned, request, is_stopped=True)
+
+
+def check_refused(job: Job, request: pytest.FixtureRequest, *, is_stopped: bool = False) -> None:
+    """Run each command once the server has become a replica; nothing is written, and the message says why."""
+    plan_made_before = job.diff()
+    replication: Replication = request.getfixturevalue("replication")
+    if is_stopped:
+        replication.stop()
+
+    ended = {"apply": job.apply("--force"), "diff": job.diff(), "doctor": job.run("doctor")}
+
+    assert plan_made_before.code == 0
+    for command, result in ended.items():
+        said = result.out if command == "doctor" else result.err
+        assert result.code == 1
+        assert "the server is a replica: a row that is written there can stop its replication" in said
+        assert "name the primary in [databases]; if this one is the primary now, RESET REPLICA ALL ends that" in said
+    assert job.rows() == set()
+
+
+def test_without_the_grant_mysql_does_not_show_it_and_nothing_more_is_asked(
+    wired_job: Job, wired: Wired, server: Server, replication: Replication
+) -> None:
+    if server.is_mariadb:
+        replication.stop()  # one that is running is seen without a grant
+    wired_job.settle({1: 1})
+    wired_job.list([1])
+
+    assert wired_job.diff().code == 0
+
+    assert [sent for sent in wired.wires["ppc1"].statements if "REPLICA STATUS" in sent] == []
+
+
+def test_with_the_grant_a_primary_is_not_taken_for_a_replica(
+    wired_job: Job, wired: Wired, may_see_it: Callable[[str], None]
+) -> None:
+    may_see_it("user")
+    wired_job.settle({1: 1})
+    wired_job.list([1])
+
+    assert wired_job.chain().code == 0
+
+    assert "SHOW REPLICA STATUS" in wired.wires["ppc1"].statements
 
 
 def test_two_shards_whose_urls_are_swapped(planned: Job) -> None:
