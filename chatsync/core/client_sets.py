@@ -192,7 +192,8 @@ class Homes(NamedTuple):
 
     def by_shard(self) -> dict[int, BitMap64]:
         """Return the clients of each shard that has any."""
-        return {int(shard): bitmap_of(self.ids[self.shards == shard]) for shard in np.unique(self.shards)}
+        there = np.flatnonzero(np.bincount(self.shards))
+        return {int(shard): bitmap_of(self.ids[self.shards == shard]) for shard in there}
 
     @classmethod
     def of(cls, homes: IdsByShard) -> Homes:

@@ -91,7 +91,9 @@ class Sides:
     def ids(self, clients: range) -> Ids:
         """Return the clients of a range that are on any side."""
         rows = [_within(ids, clients) for ids in (*self._off, *self._found)]
-        return np.unique(np.concatenate([self._listed_within(clients), *rows]))
+        ids = np.concatenate([self._listed_within(clients), *rows])
+        ids.sort()
+        return ids[_is_first(ids)]
 
     def compare(self, clients: range, homes: Homes) -> Piece:
         """Compare one range of clients; `homes` has all of them that live anywhere, and may have others."""
@@ -222,6 +224,13 @@ def live_elsewhere(shard: int, found: BitMap64, homes: IdsByShard) -> str:
 
 def _within(ids: Ids, clients: range) -> Ids:
     return ids[_place(ids, clients.start) : _place(ids, clients.stop)]
+
+
+def _is_first(ids: Ids) -> npt.NDArray[np.bool_]:
+    """Tell which ids differ from the one before. np.unique would load numpy.ma for it: 4 MB, and 20 ms of each run."""
+    is_first = np.ones(len(ids), bool)
+    is_first[1:] = ids[1:] != ids[:-1]
+    return is_first
 
 
 def _place(ids: Ids, client: int) -> int:

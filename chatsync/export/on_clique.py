@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from chatsync.core import PlanExclusions, Rejected, counted
-from chatsync.errors import ChangedError, SourceError
+from chatsync.errors import SourceError
 from chatsync.export.answer import Answer, Row, read_answer
 from chatsync.export.source import Comparison, ExportSource
 from chatsync.ytsaurus.clique import Clique
-from chatsync.ytsaurus.export_table import ExportTable
+from chatsync.ytsaurus.export_table import ExportTable, check_unchanged, lock_together
 from chatsync.ytsaurus.statement import BROKEN, DIFFERENT, OURS, Sides, statement
 
 _REJECTED_KEPT = 100
@@ -26,12 +26,11 @@ def compare_on_clique(export: ExportSource, version: PlanExclusions, *, feature_
     listed = ExportTable(
         export.cluster, exclusions.path, scope, columns=[exclusions.column], time_attribute="modification_time"
     )
+    client = export.cluster.client
+    lock_together(client, [listed], scope)
     sides = _sides(listed, export, feature_id)
     answer: Answer = clique_of(export).ask(statement(sides), read_answer)
-    for table in (listed, *export.tables.values()):
-        if not table.is_still_the_same():
-            what = "the table was written while the clique read it, which happens all the time"
-            raise ChangedError(what, where=str(table), gave_up=scope.gave_up)
+    check_unchanged(client, [listed, *export.tables.values()], scope)
     _check_rows(answer.list_rows, listed)
     _check_export(answer.export, export, feature_id)
     return Comparison(

@@ -50,9 +50,10 @@ class ExportRows:
             self._add(int(self._shards[0]), client, ours, off)
             return
         self._check(shard[0], "shard_column", ~np.isin(shard[0], self._shards))
-        for number in np.unique(shard[0]):
+        for number in self._shards:
             here = shard[0] == number
-            self._add(int(number), client[here], ours[here], off[here])
+            if here.any():
+                self._add(int(number), client[here], ours[here], off[here])
 
     def _add(self, shard: int, client: Numbers, ours: Numbers, off: Numbers) -> None:
         self.rows[shard] += len(client)

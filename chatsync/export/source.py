@@ -24,7 +24,7 @@ from chatsync.core import (
 )
 from chatsync.errors import SourceError
 from chatsync.export.rows import ExportRows
-from chatsync.ytsaurus.export_table import ExportTable, OddCellError, Take
+from chatsync.ytsaurus.export_table import ExportTable, lock_together
 
 HERE = "this machine"
 
@@ -64,20 +64,18 @@ class ExportSource:
         self.tables: dict[tuple[int, ...], ExportTable] = {}
         names = [tuple(self.shards)] if section.shard_column else [(shard,) for shard in self.shards]
         for shards in names:
-            path = section.table_of(shards[0])
-            try:
-                self.tables[shards] = ExportTable(
-                    cluster, path, scope, columns=self._columns, time_attribute=section.time
-                )
-            except SourceError as error:
-                error.where = self._name(shards, error.where)
-                raise
+            self.tables[shards] = ExportTable(
+                cluster,
+                section.table_of(shards[0]),
+                scope,
+                columns=self._columns,
+                time_attribute=section.time,
+                of="" if section.shard_column else f"the export of shard {shards[0]}, ",
+            )
+        lock_together(cluster.client, list(self.tables.values()), scope)
         self._check_tables()
         self.as_of: datetime = min(table.modified for table in self.tables.values()) - timedelta(seconds=section.takes)
         self.source = cluster.place(section.path)
-
-    def _name(self, shards: Sequence[int], where: str) -> str:
-        return where if self.settings.export.shard_column else f"the export of shard {shards[0]}, {where}"
 
     def _check_tables(self) -> None:
         """Raise SourceError for an empty table, and for a table that is used for two shards."""
@@ -85,10 +83,9 @@ class ExportSource:
         for shards, table in self.tables.items():
             other = nodes.setdefault(table.node, shards)
             if other != shards:
-                where = self._name(shards, str(table))
-                raise SourceError(f"it is the table of shard {other[0]} as well; check the links", where=where)
+                raise SourceError(f"it is the table of shard {other[0]} as well; check the links", where=str(table))
             if table.row_count == 0:
-                raise SourceError("the table is empty, but a shard never is", where=self._name(shards, str(table)))
+                raise SourceError("the table is empty, but a shard never is", where=str(table))
 
     def part(self, last_apply: LastApply | None) -> PlanExport:
         """Return the description of the export for a plan."""
@@ -139,16 +136,13 @@ class ExportSource:
         self, shards: tuple[int, ...], table: ExportTable, feature_id: int, progress: Callable[[int], None]
     ) -> ExportRows:
         rows: list[ExportRows] = []
-        where = self._name(shards, str(table))
+        where = str(table)
 
-        def begin() -> Take:
+        def begin() -> Callable[[Sequence[Any]], None]:
             rows[:] = [ExportRows(feature_id, shards, columns=self._columns, where=where)]
             return rows[0].take
 
-        try:
-            table.read(begin, progress)
-        except OddCellError as error:
-            raise SourceError(f"{error}; an export with a broken row is not used", where=where) from None
+        table.read(begin, progress)
         rows[0].check_doubles()
         off, count = sum(map(len, rows[0].off.values())), sum(rows[0].rows.values())
         logger.info("%s: %d rows, %s off", where, count, counted(off, "client"), extra={"rows": count, "off": off})

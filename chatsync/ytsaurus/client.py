@@ -104,7 +104,8 @@ class Cluster:
 
 def _new_client(section: Exclusions, token: str) -> yt.wrapper.YtClient:
     """Make a client with the configuration of the `yt` tool, overridden by ours."""
-    client = yt.wrapper.YtClient()
+    # At once: a client that may ask for a remote patch makes a second client as soon as it looks for heavy proxies.
+    client = yt.wrapper.YtClient(config={"apply_remote_patch_at_start": None})
     with client_configuration():
         update_config_from_env(client.config)
         update_inplace(client.config, {**_OURS, "enable_token": bool(token), "token": token or None})

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from yt.clickhouse.execute import get_heavy_proxy_provider
 from yt.common import YtError, YtResponseError
 from yt.wrapper.errors import YtTokenError
-from yt.wrapper.http_driver import TokenAuth
+from yt.wrapper.http_driver import HeavyProxyProvider, TokenAuth
 from yt.wrapper.http_helpers import _raise_for_status, create_response, get_token
 
 from chatsync.cancel_scope import CancelScope
@@ -102,7 +101,7 @@ class Clique:
             "max_execution_time": seconds,
             "cancel_http_readonly_queries_on_client_close": 1,
         }
-        url = f"{get_heavy_proxy_provider(client)()}/query"
+        url = f"{HeavyProxyProvider(client)()}/query"
         response = client._requests_session.request(  # noqa: SLF001  # our own watched session
             "POST",
             url,

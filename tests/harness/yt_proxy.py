@@ -42,6 +42,7 @@ COMMANDS = {
     "list": ("structured", False, False),
     "exists": ("structured", False, False),
     "get_supported_features": ("structured", False, False),
+    "execute_batch": ("structured", True, False),
     "read_table": ("tabular", False, True),
     "create": ("structured", True, False),
     "set": ("null", True, False),
@@ -225,15 +226,8 @@ class YtProxy:
     # -- answering -------------------------------------------------------------------------------------------------
 
     def answer(self, seen: Seen) -> Reply:
-        self.requests.append(seen)
-        if (gate := self._take("hang", seen.command)) is not None:
-            gate.wait()
-        if (callback := self._take("call", seen.command)) is not None:
-            callback()
-        if (reply := self._take("reply", seen.command)) is not None:
-            return reply  # type: ignore[no-any-return]  # planned as such
-        if (fault := self._take("fail", seen.command)) is not None:
-            raise fault
+        if (reply := self._planned(seen)) is not None:
+            return reply
         if seen.command == "api":
             return _json(["v3", "v4"] if seen.params["version"] is None else _descriptors(v4=seen.v4))
         if seen.command == "hosts":
@@ -244,6 +238,19 @@ class YtProxy:
         if seen.command == "whoami":
             return _json({"login": user})
         return self._query(seen, user) if seen.command == "query" else self._run(seen, user)
+
+    def _planned(self, seen: Seen) -> Reply | None:
+        """Notes a request, and does what a test has planned for it."""
+        self.requests.append(seen)
+        if (gate := self._take("hang", seen.command)) is not None:
+            gate.wait()
+        if (callback := self._take("call", seen.command)) is not None:
+            callback()
+        if (reply := self._take("reply", seen.command)) is not None:
+            return reply  # type: ignore[no-any-return]  # planned as such
+        if (fault := self._take("fail", seen.command)) is not None:
+            raise fault
+        return None
 
     def _query(self, seen: Seen, user: str) -> Reply:
         """A statement for a clique; the texts are those of http_proxy/clickhouse/handler.cpp."""
@@ -304,6 +311,20 @@ class YtProxy:
     def _do_abort_transaction(self, _: Seen, tx: Tx | None, __: str) -> None:
         if tx is not None:
             self.cypress.finish(tx)
+
+    def _do_execute_batch(self, seen: Seen, _: Tx | None, user: str) -> Any:
+        """Each request has its output or its error (docs: api/commands, execute_batch)."""
+        return {"results": [self._of_batch(seen, one, user) for one in seen.params["requests"]]}
+
+    def _of_batch(self, seen: Seen, one: Mapping[str, Any], user: str) -> Any:
+        inner = dataclasses.replace(seen, command=str(one["command"]), params=one["parameters"], body=b"")
+        try:
+            self._planned(inner)
+            tx = self.cypress.transaction(inner.params.get("transaction_id"))
+            value = getattr(self, "_do_" + inner.command)(inner, tx, user)
+            return {} if value is None else {"output": _bare(value, inner)}
+        except YtFault as fault:
+            return {"error": fault.to_dict()}
 
     def _do_create(self, seen: Seen, tx: Tx | None, user: str) -> Any:
         if seen.params.get("type") != "table" or seen.params.get("recursive") or seen.params.get("force"):

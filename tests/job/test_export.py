@@ -102,6 +102,17 @@ def test_the_list_and_the_export_are_locked_in_one_transaction_and_read_as_they_
     assert exported.yt.cypress.live_transactions == []
 
 
+def test_the_tables_of_all_shards_are_locked_and_described_by_two_requests(exported: Exporter) -> None:
+    exported.yt.requests.clear()
+    exported.yt.on("execute_batch", lambda: exported.yt.throttle("lock"))  # one of the four, so that all are sent again
+
+    assert exported.job.diff().code == 0
+
+    sent = [seen for seen in exported.yt.requests if seen.command == "execute_batch"]
+    commands = [[str(one["command"]) for one in seen.params["requests"]] for seen in sent]
+    assert commands == [["lock"] * 4, ["lock"] * 4, ["get"] * 4]
+
+
 def test_without_the_section_nothing_is_asked_or_written(exporter: Exporter) -> None:
     exporter.job.settle(HOMES)
     exporter.job.configure()

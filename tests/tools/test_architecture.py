@@ -61,7 +61,7 @@ LIBRARIES = {
     "jinja2": {"page.render"},
     "msgspec": {"config", "core", "diagnostics", "sync"},
     "mysql": {"databases", "diagnostics.doctor_databases"},
-    "numpy": {"core", "databases.packed_ids", "export.rows", "ytsaurus.export_table"},
+    "numpy": {"core", "databases.packed_ids", "export.rows", "ytsaurus.export_rows"},
     "prometheus_client": {"monitoring.textfile"},
     "pyroaring": {"commands.history", "core", "databases", "diagnostics", "exclusions", "export", "page", "sync"},
     "sqlalchemy": {"databases", "demo_world", "diagnostics.doctor_databases"},
