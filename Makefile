@@ -2,6 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # One more than cores: many tests wait for a server or a process.
 WORKERS := $(shell expr $$(nproc) + 1)
+# Tests of the driver that take half a minute: what it does while a server answers or does not.
+SAMPLE := tests/servers/test_lock.py tests/servers/test_sessions.py
 FAST := --numprocesses auto --dist worksteal -m "not servers and not programs and not slow"
 
 .PHONY: help demo test test-cluster test-mysql test-galera test-lowest test-newest soak lint docs deb image lock bench
@@ -33,8 +35,10 @@ test-galera: .venv/installed-dev ## Run the tests on a Galera cluster of two nod
 	@tests/install-mariadb.sh galera
 	@CHATSYNC_TEST_GALERA=1 $(BIN)/pytest tests/servers/test_galera.py $(ARGS)
 
-test-lowest: .venv/installed-dev ## Run the fast tests on the lowest versions that pyproject.toml allows
+test-lowest: .venv/installed-dev ## Run the fast tests, and some on MariaDB, on the lowest versions that pyproject.toml allows
+	@tests/install-mariadb.sh
 	@$(call fast-tests-on,lowest-direct)
+	@.venv-lowest-direct/bin/python -m pytest -p no:cacheprovider $(SAMPLE)
 
 test-newest: .venv/installed-dev ## Run the fast tests on the newest versions that pyproject.toml allows
 	@$(call fast-tests-on,highest)
