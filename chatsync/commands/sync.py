@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from chatsync.commands.options import dry_run_option, live_option
+from chatsync.databases.kept_connections import connections_are_kept
 from chatsync.errors import OutputError
 
 
@@ -29,7 +30,7 @@ def sync(ctx: click.Context, plan_file: Path | None, *, full: bool, live: bool) 
     Rules, output, log lines, metrics, records and exit codes are those of the three commands;
     `run.deadline` is for each of them.
     """
-    with _plan_file(plan_file) as file:
+    with _plan_file(plan_file) as file, connections_are_kept():
         _step(ctx, "diff", plan_file=file, if_modified=not full, live=live)
         _step(ctx, "apply", plan_file=file)
         _step(ctx, "set-modtime", plan_file=file)

@@ -25,6 +25,7 @@ from chatsync.databases.faults import (
     refuses_an_option,
     way_out,
 )
+from chatsync.databases.kept_connections import disconnect, give_back, note_opened, take
 from chatsync.errors import ChatsyncError, ConfigError, DatabaseError
 from chatsync.parallel import off_main_thread, while_alive
 
@@ -48,17 +49,19 @@ class Database:
         writable: bool = False,
         patience: int = STATEMENT_SECONDS,
         idle_seconds: int | None = None,
+        fresh: bool = False,
     ) -> None:
-        """Open no connection yet; the first unit of work opens it.
+        """Open no connection yet; the first unit of work opens it, or takes one that a step of `sync` has kept.
 
         `name` is for messages: `shard 2`. `patience` is how many seconds a statement may take
         without sending a byte before the server counts as dead, and `idle_seconds` how long the
-        server keeps the session without a statement.
+        server keeps the session without a statement. A `fresh` one is always opened, and not kept.
         """
         self.url = url
         self.name = name
         self.scope = scope
         self._writable = writable
+        self._kind = None if fresh or url.is_sqlite else (id(url), writable, patience, idle_seconds)
         self._engine = new_engine(url, writable=writable, patience=patience, idle_seconds=idle_seconds)
         self._connection: sa.Connection | None = None
         self._is_busy = False
@@ -135,7 +138,8 @@ class Database:
         """Return the connection; open it if there is none."""
         if self._connection is not None:
             return self._connection
-        connection = self._connect()
+        kept = take(self._kind) if self._kind and number == 1 else None  # after a fault, a new one
+        connection = kept or note_opened(self._connect())
         if number != self._attempt_count:
             connection.invalidate()
             raise InvalidRequestError("the attempt was given up while it connected")
@@ -191,15 +195,20 @@ class Database:
             return  # an abandoned thread uses it, and two threads in one connection crash the driver
         connection, self._connection = self._connection, None
         if connection is not None:
-            # invalidate() just disconnects; close() alone would roll back first, and wait for a frozen server.
-            with contextlib.suppress(SQLAlchemyError):
-                connection.invalidate()
-                connection.close()
+            disconnect(connection)
+
+    def let_go(self) -> None:
+        """Close the connection, or hand it on to the next step of `sync`; after a fault it was closed already."""
+        if self._kind is None or self._connection is None or self._is_busy:
+            self.close()
+            return
+        connection, self._connection = self._connection, None
+        give_back(self._kind, connection)
 
     def __enter__(self) -> Self:
-        """Return self; the `with` block closes the connection."""
+        """Return self; the `with` block lets the connection go."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Close the connection."""
-        self.close()
+        """Let the connection go."""
+        self.let_go()

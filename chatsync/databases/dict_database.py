@@ -62,24 +62,35 @@ class DictDatabase:
     """Reads the feature, the mod-time and the clock, and writes the mod-time."""
 
     def __init__(
-        self, settings: Settings, scope: CancelScope, *, writable: bool = False, idle_seconds: int | None = None
+        self,
+        settings: Settings,
+        scope: CancelScope,
+        *,
+        writable: bool = False,
+        idle_seconds: int | None = None,
+        fresh: bool = False,
     ) -> None:
-        """Open no connection yet. `writable` is needed to set the mod-time. `idle_seconds`: see `Database`."""
+        """Open no connection yet. `writable` is needed to set the mod-time. For the others see `Database`."""
         self._settings = settings
         self._feature = settings.feature.name
         self._property = settings.modtime.property
         self._names = {"feature": self._feature, "property": self._property}
         self.database = Database(
-            settings.databases.dict, name="dict", scope=scope, writable=writable, idle_seconds=idle_seconds
+            settings.databases.dict,
+            name="dict",
+            scope=scope,
+            writable=writable,
+            idle_seconds=idle_seconds,
+            fresh=fresh,
         )
 
     def __enter__(self) -> Self:
-        """Return self; the `with` block closes the connection."""
+        """Return self; the `with` block lets the connection go."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Close the connection."""
-        self.database.close()
+        """Let the connection go."""
+        self.database.let_go()
 
     def state(self) -> DictState:
         """Read the feature, the mod-time and the clock.

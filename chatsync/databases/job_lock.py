@@ -96,10 +96,9 @@ class ServerLock:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Free the lock and close its connection; one that is stuck in a ping is closed with the process.
+        """Free the lock and let its connection go; one that is stuck in a ping is closed with the process.
 
-        The server frees it also when it sees that the connection has ended, but that may be too late for
-        the next step of the chain. A run that is to end now does not wait for a server.
+        To close it would free the lock too late for the next step. A run that is to end now does not wait.
         """
         self._released.set()
         if not self._one_at_a_time.acquire(timeout=1):
@@ -108,6 +107,7 @@ class ServerLock:
         with contextlib.closing(self._database), contextlib.suppress(DatabaseError):
             if not (self._lost or self._database.is_busy or self._scope.reason):
                 self._database.do_once(self._release, what="free the lock of the job")
+                self._database.let_go()
 
     def check(self) -> DictState:
         """Ask the server over the very connection that holds the lock, and over no new one."""
@@ -123,7 +123,7 @@ class ServerLock:
 
     def _check_is_seen(self) -> None:
         """Raise ConfigError when another connection doesn't see the lock: it leads to another node of a cluster."""
-        with DictDatabase(self._settings, self._scope) as other:
+        with DictDatabase(self._settings, self._scope, fresh=True) as other:
             ((holder,),) = other.database.rows(_SEEN, {"name": self._name}, what="look for the lock of the job")
         if holder is not None:
             return

@@ -164,8 +164,8 @@ def _is_one_server(settings: Settings, scope: CancelScope, first: int, second: i
     name = {"name": f"chatsync/{uuid.uuid4().hex}"}
     urls = settings.databases.shards
     with (
-        Database(urls[first], name=f"shard {first}", scope=scope) as one,
-        Database(urls[second], name=f"shard {second}", scope=scope) as other,
+        Database(urls[first], name=f"shard {first}", scope=scope, fresh=True) as one,
+        Database(urls[second], name=f"shard {second}", scope=scope, fresh=True) as other,
     ):
         one.rows(_GET_LOCK, name, what="take a lock (GET_LOCK)")
         ((is_seen,),) = other.rows(_SEES_LOCK, name, what="look for a lock (IS_USED_LOCK)")

@@ -58,12 +58,12 @@ class ShardDatabase:
         self.mark = "?" if url.is_sqlite else "%s"
 
     def __enter__(self) -> Self:
-        """Return self; the `with` block closes the connection."""
+        """Return self; the `with` block lets the connection go."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Close the connection."""
-        self.database.close()
+        """Let the connection go."""
+        self.database.let_go()
 
     def read_off(self, feature_id: int) -> Ids:
         """Return the clients that are off here; the server packs them into one value, or several if necessary."""

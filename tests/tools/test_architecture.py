@@ -21,7 +21,7 @@ ARROWS = {
     "cli": {"__init__", "clean_output", "command_group", "errors", "invocation", "logs", "redaction"},
     "command_group": {"invocation", "logs"},
     "commands": {
-        *("cancel_scope", "config", "core", "demo_world", "diagnostics", "errors", "exclusions"),
+        *("cancel_scope", "config", "core", "databases", "demo_world", "diagnostics", "errors", "exclusions"),
         *("clean_output", "files", "invocation", "language", "monitoring", "page", "redaction", "sync"),
     },
     "demo_world": {"databases", "errors"},
