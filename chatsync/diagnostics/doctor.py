@@ -212,7 +212,8 @@ def _check_shards(settings: Settings, dict_database: DictDatabase, _: datetime |
     known = set(settings.databases.shards)
     forgotten, idle = sorted(set(found) - known), sorted(known - set(found))
     for shard in forgotten:
-        yield bad("shards", f"{counted(found[shard], 'client')} on shard {shard}, which databases.shards lacks; add it")
+        clients = counted(found[shard], "client")
+        yield bad("shards", f"{clients} on shard {shard}, which is missing from databases.shards; add it")
     if idle:
         names = ", ".join(map(str, idle))
         yield warning("shards", f"no client lives on shard {names} of databases.shards; is it the right dict database?")

@@ -56,10 +56,10 @@ def sentence(facts: ClientFacts, job: JobFacts) -> str:
     }[facts.listed]
     listed += "".join(f", but {row}" for row in _rejected(facts)[:1])
     if job.dict_error:
-        return f"Client {facts.client}: its chat is UNKNOWN, as the dict database can't be read, and {listed}."
+        return f"Client {facts.client}: its chat is UNKNOWN, because the dict database can't be read, and {listed}."
     if chat(facts, job) is Chat.UNKNOWN:
         return f"Client {facts.client} lives on {_home(facts, job)}: its chat is UNKNOWN, and {listed}."
-    linked = "and" if facts.listed is None else "as" if facts.listed == facts.is_off else "although"
+    linked = "and" if facts.listed is None else "because" if facts.listed == facts.is_off else "although"
     chat_is = f"the chat is {_state(facts).upper()}, {linked} {listed}"
     return f"Client {facts.client}: {chat_is}; {_cause(facts, job)}."
 
@@ -70,17 +70,17 @@ def _cause(facts: ClientFacts, job: JobFacts) -> str:
         if kind is Cause.NO_ROW:
             return "it has no row there, and without one the chat is on"
         if job.records_error:
-            return "what made it so is not known, as the records can't be read"
+            return "the cause is not known, because the records can't be read"
         if not job.records_kept:
-            return "what made it so is not known, as no records are kept (records.dir)"
-        since = f", and the oldest is of {short_time(job.oldest_record)}" if job.oldest_record else ""
+            return "the cause is not known, because no records are kept (records.dir)"
+        since = f"; the oldest record is of {short_time(job.oldest_record)}" if job.oldest_record else ""
         return f"no recorded run of this job did that{since}"
     was = f"turned it {'off' if change.action is Action.TURN_OFF else 'on'} at {_when(change)}"
     return {
         Cause.JOB: f"this job {was}",
         Cause.UNDO: f"an undo {was}",
         Cause.PERHAPS_JOB: f"the run of {_when(change)} may have done that: it was killed, lost its connection, "
-        "or is still at work",
+        "or is still running",
     }.get(kind, f"this job {was}, and something else has changed it since")
 
 
@@ -92,14 +92,14 @@ def _list(facts: ClientFacts, job: JobFacts) -> str:
     if not facts.listed:
         return f"{version}: {'; '.join(['not listed', *_rejected(facts)])}"
     if since is None:
-        return f"{version}: listed; no recorded run tells since when"
-    return f"{version}: listed, since the one of {short_time(since.plan.list_time)} at the latest (run {since.id})"
+        return f"{version}: listed; no record shows since when"
+    return f"{version}: listed since the list of {short_time(since.plan.list_time)} or earlier (run {since.id})"
 
 
 def _rejected(facts: ClientFacts) -> list[str]:
     """Return rejected rows of the list that were probably meant for this client; none if it is listed."""
     rows = () if facts.listed else facts.rejected
-    return [f"row {row.row} of the list holds {row.value!r}, which is no client id" for row in rows]
+    return [f"row {row.row} of the list holds {row.value!r}, which is not a client id" for row in rows]
 
 
 def _home(facts: ClientFacts, job: JobFacts) -> str:
@@ -109,14 +109,14 @@ def _home(facts: ClientFacts, job: JobFacts) -> str:
         return "no shard, so the databases do not know it"
     if facts.home in job.shard_errors:
         return f"shard {facts.home}, which can't be read"
-    return f"shard {facts.home}" + ("" if facts.home in job.shards else ", which databases.shards lacks")
+    return f"shard {facts.home}" + ("" if facts.home in job.shards else ", which is missing from databases.shards")
 
 
 def _rows(facts: ClientFacts, job: JobFacts) -> str:
     away = [f"shard {shard}: can't be read" for shard in job.shard_errors]
     found = [
         f"shard {shard}: {'on' if on else 'off'}"
-        + ("" if shard == facts.home else " (a stray row, not on its home shard: counts for nothing)")
+        + ("" if shard == facts.home else " (a stray row, not on its home shard: it is ignored)")
         for shard, on in facts.rows.items()
     ]
     none = "not known, without the feature's id of the dict database" if job.dict_error else "none on any shard"
@@ -151,9 +151,9 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
     return {
         Next.NOTHING: "nothing to do for this client",
         Next.CHANGE: f"turns it {verb}",
-        Next.FULL_RUN: "a run with --if-modified does not look, as this list is synced; "
+        Next.FULL_RUN: "a run with --if-modified skips this list, because it is synced; "
         f"one without --if-modified turns it {verb}",
-        Next.DISABLED: f"none: the job is disabled {_until(job)} (`chatsync set-modtime --reset` ends that){after}",
+        Next.DISABLED: f"none: the job is disabled {_until(job)} (`chatsync set-modtime --reset` enables it){after}",
         Next.REFUSED: f"would turn it {verb}, but is refused: " + " | ".join(job.refusals),
         Next.ROW_REFUSED: f"tries to turn it {verb}, which {facts.refusal}",
         Next.LIST_OLDER: f"would turn it {verb}, but {_older(job)}",

@@ -184,7 +184,7 @@ def _about_runs(status: Status) -> Iterator[str]:
         return
     name = short_names(status.known).get(last.id, last.id)
     ended = {
-        Outcome.STARTED: "is still at work or was killed: `chatsync diff` shows what is left, and the next run does it",
+        Outcome.STARTED: "is still running or was killed: `chatsync diff` shows what is left, and the next run does it",
         Outcome.STOPPED: "was stopped",
     }
     why = f": {last.error}" if last.error else ""

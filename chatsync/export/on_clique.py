@@ -96,7 +96,8 @@ def _check_export(found: Mapping[int, Row], export: ExportSource, feature_id: in
         strange = [shard for shard in found if shard not in export.shards]
         if strange:
             rows = counted(found[strange[0]].rows, "row")
-            raise SourceError(f"{rows} of shard {strange[0]}, which databases.shards lacks", where=export.source)
+            what = f"{rows} of shard {strange[0]}, which is missing from databases.shards"
+            raise SourceError(what, where=export.source)
         _check_rows(sum(found[shard].rows for shard in shards if shard in found), table)
     for shard, row in sorted(found.items()):
         where, numbers = f"the export of shard {shard}, {export.source}", row.numbers

@@ -256,7 +256,7 @@ def test_a_row_of_a_shard_that_is_not_configured_is_refused(on_clique: Exporter)
     for shard, name in ((9, "9"), (None, "-1"), (-1, "-1")):
         on_clique.write_table(ONE_TABLE, [*rows, (5, 217, 0, shard)])
 
-        assert f"1 row of shard {name}, which databases.shards lacks" in on_clique.job.diff().err
+        assert f"1 row of shard {name}, which is missing from databases.shards" in on_clique.job.diff().err
     on_clique.write_table(ONE_TABLE, rows[1:])
     assert "it has no row of shard 1; is it complete?" in on_clique.job.diff().err
 

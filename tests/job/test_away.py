@@ -70,7 +70,7 @@ def explained(result: Result, part: str) -> None:
     text = result.out
     if part == "dict":
         assert text.startswith(
-            "Client 1: its chat is UNKNOWN, as the dict database can't be read, and the client is on"
+            "Client 1: its chat is UNKNOWN, because the dict database can't be read, and the client is on"
         )
         assert "the database where it lives can't be read at the moment: please ask again later" in text
     else:

@@ -154,7 +154,8 @@ def test_a_list_that_is_older_is_a_warning_everywhere(older: Job) -> None:
     assert explained["next_run"]["outcome"] == "list older"
     assert "would turn it on" in explained["next_run"]["text"]
     assert explained["answer"].endswith(
-        "the sync does not take this list, as a later one was synced: its operators decide whether it turns it on."
+        "the sync does not use this list, because a later one was synced before: the operators decide whether the "
+        "chat is turned on."
     )
     assert older.run("apply", "--yes", "--force").code == 4  # as was told
 

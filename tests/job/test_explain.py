@@ -67,12 +67,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return build(Job(folder, SqliteFiles(folder)))
 
 
-LISTED, UNLISTED = "as the client is on the exclusion list", "as the client is not on the exclusion list"
+LISTED, UNLISTED = "because the client is on the exclusion list", "because the client is not on the exclusion list"
 THOUGH, THOUGH_NOT = "although the client is on the exclusion list", "although the client is not on the exclusion list"
-OFF = "because the client is on the exclusion list; once the sales team has taken it off the list, the next sync "
-OFF += "turns the chat on again."
+OFF = "because the client is on the exclusion list; when the sales team removes the client from the list, the next "
+OFF += "sync turns the chat on again."
 NO_ROW = "it has no row there, and without one the chat is on"
-OTHER_CAUSE = "and the client is not on the exclusion list; if it does not show, the cause is not this list."
+OTHER_CAUSE = "and the client is not on the exclusion list; if the chat is not shown, this list is not the reason."
 STILL_ON = "although the client is on the exclusion list; the next sync turns it off."
 
 # Each: the sentence after "Client N", who did it, what comes next, the answer after "The support chat".
@@ -86,7 +86,7 @@ SITUATIONS = {
     "off before the first record": (
         102,
         (
-            f": the chat is OFF, {LISTED}; no recorded run of this job did that, and the oldest is of "
+            f": the chat is OFF, {LISTED}; no recorded run of this job did that; the oldest record is of "
             "2023-11-14 23:13:20 UTC."
         ),
         ("no record", None, "nothing to do"),
@@ -153,7 +153,7 @@ SITUATIONS = {
         111,
         (
             f": the chat is OFF, {LISTED}; the run of 2023-11-18 23:13:20 UTC may have done that: "
-            "it was killed, lost its connection, or is still at work."
+            "it was killed, lost its connection, or is still running."
         ),
         ("perhaps job", "20231118T231320.000000Z-00000004", "nothing to do"),
         f"is off for client 111, {OFF}",
@@ -187,12 +187,12 @@ def test_a_client_whose_number_stands_in_a_rejected_row_is_told_so(job: Job) -> 
     """Whoever wrote that row meant this client, so the cause is the list all the same."""
     job.settle(dict.fromkeys((811, 8811606, 88116), 1))
     job.list(["client 8811606", 1, "88116067", "No. 811", "811", "8811606, urgent", "x" * 2000], modified=MODIFIED)
-    holds = "row 2 of the list holds 'client 8811606', which is no client id"
+    holds = "row 2 of the list holds 'client 8811606', which is not a client id"
 
     asked, part_of_a_number, listed_too = explained(job, "8811606", "88116", "811")
 
     assert asked["sentence"] == f"Client 8811606: the chat is ON, {UNLISTED}, but {holds}; {NO_ROW}."
-    assert asked["answer"].endswith(f"is not on the exclusion list; {holds}: its owners have to correct it.")
+    assert asked["answer"].endswith(f"is not on the exclusion list; {holds}: the owners of the list must correct it.")
     assert asked["rejected_rows"] == [
         {"row": 2, "value": "client 8811606", "reason": "not an integer"},
         {"row": 7, "value": "8811606, urgent", "reason": "2 cells, the header has 1"},
@@ -204,7 +204,7 @@ def test_a_client_whose_number_stands_in_a_rejected_row_is_told_so(job: Job) -> 
     assert part_of_a_number["answer"].endswith(OTHER_CAUSE)
     assert "row 5" not in listed_too["sentence"] + listed_too["answer"]
     table = job.run("explain", "8811606").out
-    assert f": not listed; {holds}; row 7 of the list holds '8811606, urgent', which is no client id" in table
+    assert f": not listed; {holds}; row 7 of the list holds '8811606, urgent', which is not a client id" in table
 
 
 OFF_RU = "потому что клиент есть в списке исключений; когда отдел продаж уберёт клиента из списка, ближайшая "
@@ -296,7 +296,7 @@ def test_the_text(built: Job) -> None:
         "  next run    turns it on",
     ]
     assert answer == f"  answer      The support chat {SITUATIONS['off and no longer listed'][3]}"
-    assert "  rows        shard 3: off (a stray row, not on its home shard: counts for nothing)\n" in second
+    assert "  rows        shard 3: off (a stray row, not on its home shard: it is ignored)\n" in second
 
 
 @pytest.mark.parametrize(("arguments", "stdin"), [(["-"], "107, 101\n107\n"), ([], "107\n101"), (["107", "-"], "101")])
@@ -363,10 +363,10 @@ def test_a_run_is_due(waiting: Job) -> None:
 def test_while_disabled(waiting: Job, until: str, words: str) -> None:
     waiting.set_property(until)
 
-    later = f"the sync is switched off {words}, so it stays like this for now."
+    later = f"the sync is switched off {words}, so nothing changes for now."
     assert outlook(waiting) == ("disabled", "disabled", later)
     assert (
-        f"the job is disabled {words} (`chatsync set-modtime --reset` ends that)" in waiting.run("explain", "107").out
+        f"the job is disabled {words} (`chatsync set-modtime --reset` enables it)" in waiting.run("explain", "107").out
     )
 
 
@@ -398,8 +398,8 @@ def test_records_that_may_not_be_read(waiting: Job) -> None:
 
     assert result.code == 1
     assert result.out.startswith(
-        "Client 101: the chat is OFF, as the client is on the exclusion list; "
-        "what made it so is not known, as the records can't be read.\n"
+        "Client 101: the chat is OFF, because the client is on the exclusion list; "
+        "the cause is not known, because the records can't be read.\n"
     )
     assert f"  changed by  not known: cannot read the records in {waiting.records_folder}: " in result.out
     assert result.err.startswith("chatsync: cannot read the records in ")
@@ -440,7 +440,7 @@ def test_a_shard_that_is_away_hides_only_its_own_clients(waiting: Job) -> None:
     assert result.code == 1
     assert result.err.startswith("chatsync: shard 2 (")
     settled, away, other = result.out.split("\n\n")
-    assert settled.startswith("Client 101: the chat is OFF, as the client is on the exclusion list; this job turned it")
+    assert settled.startswith(f"Client 101: the chat is OFF, {LISTED}; this job turned it")
     assert "  rows        shard 1: off, shard 2: can't be read\n" in settled
     assert "  next run    nothing to do for this client\n" in settled
     assert away.startswith(
@@ -448,7 +448,7 @@ def test_a_shard_that_is_away_hides_only_its_own_clients(waiting: Job) -> None:
     )
     assert "  next run    fails as long as a shard can't be read\n" in away
     assert "the database where it lives can't be read at the moment: please ask again later." in away
-    assert other.startswith("Client 113: the chat is ON, as the client is not on the exclusion list")
+    assert other.startswith("Client 113: the chat is ON, because the client is not on the exclusion list")
 
 
 def test_a_shard_that_does_not_answer_is_not_waited_for(waiting: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +464,7 @@ def test_a_shard_that_does_not_answer_is_not_waited_for(waiting: Job, monkeypatc
         result = waiting.run("explain", "101", "107")
 
     assert result.code == 1
-    assert "Client 101: the chat is OFF, as the client is on the exclusion list" in result.out
+    assert "Client 101: the chat is OFF, because the client is on the exclusion list" in result.out
     assert "shard 2: can't be read" in result.out
     assert result.err == f"chatsync: shard 2 ({url.partition('@')[2]}): no answer within 4s\n"
 
@@ -482,7 +482,7 @@ def test_a_list_that_cannot_be_read(waiting: Job) -> None:
         "Client 101: the chat is OFF, and the exclusion list can't be read; this job"
     )
     assert document["answer"].endswith(
-        "; the list can't be read at the moment, so it is not known why, nor for how long."
+        "; the list can't be read at the moment, so the reason is not known, nor when this will change."
     )
 
 
@@ -495,7 +495,7 @@ def test_a_modtime_that_is_no_time(waiting: Job) -> None:
     assert "holds 'soon', which is not a time" in result.err
     (document,) = result.json
     assert (document["chat"], document["next_run"]["outcome"]) == ("on", "no mod-time")
-    assert document["answer"].endswith("it stays like this until its operators have repaired it.")
+    assert document["answer"].endswith("so nothing changes until the operators have repaired it.")
 
 
 def test_without_records(waiting: Job) -> None:
@@ -504,7 +504,7 @@ def test_without_records(waiting: Job) -> None:
     (document,) = explained(waiting, "101")
 
     assert (document["cause"], document["by"]) == ("no record", None)
-    assert "what made it so is not known, as no records are kept (records.dir)" in document["sentence"]
+    assert "the cause is not known, because no records are kept (records.dir)" in document["sentence"]
 
 
 def test_a_client_that_many_runs_changed(waiting: Job) -> None:

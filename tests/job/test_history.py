@@ -317,7 +317,7 @@ def test_a_record_that_may_not_be_read_is_not_taken_for_no_change(denied: Job) -
     assert history.err == f"chatsync: {denied.folder}/{MAY_NOT}"
     first, second = explain.out.split("\n\n")
     assert explain.code == 1
-    assert "what made it so is not known, as the records can't be read" in first
+    assert "the cause is not known, because the records can't be read" in first
     assert "this job turned it off at" in second
     assert status.code == 1
     assert status.out.count("done") == 1

@@ -122,7 +122,7 @@ def test_explain_says_that_the_server_refuses_the_client(refusing: Job) -> None:
     assert explained["next_run"]["outcome"] == "refused by the server"
     assert f"tries to turn it off, which shard 1 refused in run {refusing.records()[0]['id']}" in text
     assert "closed by the DBA" in text
-    assert "the database refuses to turn it off: the operators have to see why" in text
+    assert "the database refuses to turn it off: the operators must find the reason" in text
     assert refusing.run("explain", "9", "--format", "json").json[0]["next_run"]["outcome"] == "nothing to do"
     refusing.shard_sql(1, "DROP TRIGGER refuse")
     refusing.chain()

@@ -147,7 +147,7 @@ def test_it_writes_nothing_and_reads_the_list_once(job: Job, yt: YtProxy) -> Non
 def test_in_step(synced: Job) -> None:
     html = page(synced)
 
-    assert re.fullmatch(r"In step with the list since 20\d\d-\d\d-\d\d( \d\d:\d\d UTC)?\.", headline(html))
+    assert re.fullmatch(r"All clients are as the list says, since 20\d\d-\d\d-\d\d( \d\d:\d\d UTC)?\.", headline(html))
     assert notes(html) == []
     assert numbers(html) == ["2", "0", "0"]
     assert "list exclusions.csv, changed 2026-09-21 14:13 UTC" in html
@@ -171,13 +171,13 @@ def test_a_list_waits(synced: Job) -> None:
     synced.list([101], modified=MODIFIED + DAY)
 
     waits = "The list has been waiting since 2026-09-22 14:13 UTC: {}; 1 change to make."
-    assert headline(page(synced)) == waits.format("the next run is still to come")
+    assert headline(page(synced)) == waits.format("the next run has not started yet")
     synced.configure(records=RECORDS, databases={"shards": {}})
     synced.diff()
     synced.configure(records=RECORDS)
     failed = page(synced)
     assert re.search("runs have failed since", headline(failed))
-    assert "did not end well" in notes(failed)[0]
+    assert "did not succeed" in notes(failed)[0]
     assert notes(failed)[0].endswith(": failed: wrong configuration.")
 
 
@@ -185,11 +185,11 @@ def test_a_list_waits(synced: Job) -> None:
     ("listed", "limits", "because"),
     [
         ([], {}, "the list is empty"),
-        (["x", "y"], {}, "none of its 2 rows holds a client id"),
-        ([101, 102, 103], {"must_contain": [7, 8]}, "the list lacks 2 clients that it must contain"),
+        (["x", "y"], {}, "none of its 2 rows holds a client number"),
+        ([101, 102, 103], {"must_contain": [7, 8]}, "2 clients that must be on the list are missing there"),
         ([101, 102, 103], {"turn_off_max": 0}, "it would turn the chat off for 1 client at once"),
         ([101], {"turn_on_max": 0}, "it would turn the chat on for 1 client at once"),
-        ([101, 102, *"xyz"], {}, "3 rows hold no client id"),
+        ([101, 102, *"xyz"], {}, "3 rows hold no client number"),
         ([101, 102, 9, 10, 11], {}, "the databases do not know 3 clients of the list"),
     ],
 )
@@ -199,7 +199,8 @@ def test_refused(synced: Job, listed: list[object], limits: dict[str, object], b
 
     assert headline(page(synced)) == f"The next run will be refused, because {because}."
     assert synced.chain().code == 3
-    assert re.fullmatch(rf"Refused since 20.* UTC, because {because}\. Nothing was changed\.", headline(page(synced)))
+    refused = rf"The list has been refused since 20.* UTC, because {because}\. Nothing was changed\."
+    assert re.fullmatch(refused, headline(page(synced)))
     assert notes(page(synced)) == []
 
 
@@ -226,7 +227,7 @@ def test_an_older_list(synced: Job) -> None:
 def test_drift(synced: Job) -> None:
     synced.row(1, 101, 1)
 
-    assert headline(page(synced)) == "1 client is not as the list says; the nightly full run puts that right."
+    assert headline(page(synced)) == "1 client is not as the list says; the nightly full run corrects this."
 
 
 # -- with a part away, and what never stands on the page --
@@ -265,11 +266,11 @@ def test_without_the_dict_database(synced: Job) -> None:
 
     html = page(synced, code=1)
 
-    assert headline(html) == "It is not known how things stand: the main database can't be read at the moment."
+    assert headline(html) == "The state is not known, because the main database can't be read at the moment."
     assert look_up(html, 101).startswith(
         "Client 101 is on the exclusion list, but the database where it lives can't be"
     )
-    assert look_up(html, 103).startswith("This can't be answered now")
+    assert look_up(html, 103).startswith("There is no answer now")
 
 
 def test_no_host_no_folder_and_no_user_of_a_run_stand_on_it(job: Job, yt: YtProxy) -> None:
@@ -293,9 +294,9 @@ def test_without_the_records(synced: Job) -> None:
 
     html = page(synced, code=1)
 
-    assert headline(html).startswith("In step with the list since 20")
+    assert headline(html).startswith("All clients are as the list says, since 20")
     assert notes(html) == ["The records of earlier runs can't be read."]
-    assert "No run has been recorded, so this page knows no client." in html
+    assert "No run has been recorded, so this page has no answers." in html
 
 
 # -- clients --
@@ -319,12 +320,12 @@ def test_the_look_up_knows_whom_the_runs_changed(synced: Job) -> None:
 
     assert look_up(changed, 101) == look_up(everyone, 101)
     assert look_up(changed, 104) == (
-        "Nothing has been recorded for client 104 here. The operators can tell more: `chatsync explain 104`."
+        "This page has no record of client 104. The operators can find out more: `chatsync explain 104`."
     )
     assert look_up(everyone, 104).startswith("The support chat is off for client 104, because the client is on the")
     assert look_up(everyone, 103) == (
-        "Client 103 is not on the exclusion list, and the chat is not turned off. If it does not show, the cause is "
-        "not this list."
+        "Client 103 is not on the exclusion list, and the chat is not turned off. If the chat is not shown, this list "
+        "is not the reason."
     )
 
 
@@ -342,8 +343,9 @@ def test_the_look_up_answers_as_explain_does(tmp_path: Path, language: str) -> N
 
 def test_a_number_in_a_row_to_repair_is_found(built: Job) -> None:
     line = built.list_file.read_text(encoding="utf-8").splitlines().index("client 8811606") + 1
-    about = f"row {line} of the list holds 'client 8811606', which is no client id: its owners have to correct it."
-    assert look_up(page(built), 8811606) == f"Client 8811606: {about}"
+    about = f"row {line} of the list holds 'client 8811606', which is not a client id"
+    answer = f"Client 8811606: {about}: the owners of the list must correct it."
+    assert look_up(page(built), 8811606) == answer
 
 
 def test_too_many_clients_for_a_page(synced: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,8 +353,9 @@ def test_too_many_clients_for_a_page(synced: Job, monkeypatch: pytest.MonkeyPatc
 
     html = page(synced, *ALL)
 
-    assert "2 clients are too many for one page. This page knows the clients that were changed since 20" in html
-    assert look_up(html, 103).startswith("Nothing has been recorded")
+    many = "2 clients are too many for one page."
+    assert f"{many} This page has answers for the clients that were changed since 20" in html
+    assert look_up(html, 103).startswith("This page has no record of client 103")
 
 
 # -- rows to repair, unknown clients --
@@ -365,10 +368,10 @@ def test_every_row_to_repair_is_on_it_and_none_is_markup(built: Job) -> None:
     rows = re.findall(r'<tr><td class="row">(\d+)</td><td class="cell">(.*)</td><td>(.*)</td></tr>', html)
     cells = [cell.strip('"') for cell in REJECTED]
     assert [unescape(value) for _, value, _ in rows] == [cell for cell in cells if cell]  # a blank line is no row
-    assert [reason for *_, reason in rows][:5] == ["no whole number"] * 3 + ["has a fraction", "negative"]
+    assert [reason for *_, reason in rows][:5] == ["not a whole number"] * 3 + ["has a fraction", "negative"]
     (csv,) = re.findall(r'<textarea id="csv"[^>]*>\n(.*?)</textarea>', html, re.DOTALL)
     assert unescape(csv).splitlines()[0] == "row,value,reason"
-    assert f"{rows[2][0]},'=2+5,no whole number" in unescape(csv).splitlines()
+    assert f"{rows[2][0]},'=2+5,not a whole number" in unescape(csv).splitlines()
     assert f"{rows[4][0]},'-4,negative" in unescape(csv).splitlines()
 
 
@@ -426,7 +429,7 @@ def test_a_run_that_was_killed_and_one_that_was_taken_back(synced: Job) -> None:
 
     outcomes = re.findall(r'<td class="when">.*?</td><td[^>]*>(.*?)</td>', page(synced))
 
-    assert outcomes == ["a run was taken back by hand", "at work, or killed"]
+    assert outcomes == ["a run was undone by hand", "still running, or killed"]
     (synced.records_folder / "runs.jsonl").unlink()
     assert re.findall(r'<td class="when">.*?</td><td[^>]*>(.*?)</td>', page(synced)) == outcomes
 

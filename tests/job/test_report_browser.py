@@ -84,12 +84,12 @@ ANSWERS = {
     "7": "Client 7 is not on the exclusion list, and the chat is not turned off.",
     "9000002": "Client 9000002 is on the exclusion list, but the databases do not know this client: please check",
     "8811606": "Client 8811606: row ",
-    "n/a": "This is no client number.",
-    "-5": "This is no client number.",
-    "0": "This is no client number.",
-    "": "This is no client number.",
-    "99999999999999999999": "This is no client number.",
-    "<img src=x onerror=alert(1)>": "This is no client number.",
+    "n/a": "This is not a client number.",
+    "-5": "This is not a client number.",
+    "0": "This is not a client number.",
+    "": "This is not a client number.",
+    "99999999999999999999": "This is not a client number.",
+    "<img src=x onerror=alert(1)>": "This is not a client number.",
 }
 
 

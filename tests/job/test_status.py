@@ -250,7 +250,7 @@ def test_a_run_that_was_killed_says_what_to_do(known: Job) -> None:
     _, warning = document(known)["warnings"]
 
     assert warning.endswith(
-        ", is still at work or was killed: `chatsync diff` shows what is left, and the next run does it"
+        ", is still running or was killed: `chatsync diff` shows what is left, and the next run does it"
     )
 
 

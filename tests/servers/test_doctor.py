@@ -449,7 +449,7 @@ def test_shards_that_were_forgotten_and_shards_that_nobody_lives_on(sound_job: J
     sound_job.dict_sql("DELETE FROM shard_client_id WHERE shard = 4")
     sound_job.settle({501: 5, 502: 5})
 
-    assert complaint(sound_job) == "shards     2 clients on shard 5, which databases.shards lacks; add it"
+    assert complaint(sound_job) == "shards     2 clients on shard 5, which is missing from databases.shards; add it"
     idle, strays = said(sound_job, "!", code=1)
     assert idle.startswith("shards     no client lives on shard 4 of databases.shards")
     assert strays.startswith("rows       1 off row of clients that live elsewhere, 1 on shard 4: ")

@@ -42,7 +42,7 @@ def test_the_page_needs_no_other_grants(granted_job: Job) -> None:
     page = granted_job.run("report", "--clients", "all")
 
     assert (page.code, page.err) == (0, "")
-    assert "<h1>In step with the list since 20" in page.out
+    assert "<h1>All clients are as the list says, since 20" in page.out
     assert "The support chat has been on for client {client} since 20" in page.out
     assert page.out.count('"chat": "off"') == 1
 
