@@ -197,26 +197,26 @@ def _about_way(error: BaseException, cluster: Cluster, path: str, scope: CancelS
     """Return what failed between here and the table."""
     where, why = cluster.place(path), _why(error, cluster)
     host = _host_of(error, cluster)
+    is_heavy = host != cluster.netloc and not isinstance(error, YtResponseError)
+    without_hosts = f"if {host} cannot be reached from here, set exclusions.use_hosts = false" if is_heavy else ""
     if _is_web_proxy(error):
         return SourceError(f"the web proxy of $http_proxy or $https_proxy does not answer: {why}", where=where)
     if _is_certificate(error):
         way_out = "put the authority's certificate into $REQUESTS_CA_BUNDLE, or proxy/ca_bundle_path of ~/.yt/config"
         return SourceError(f"the certificate of {host} is not trusted: {why}", where=where, way_out=way_out)
     if _is_name(error):
-        way_out = "check exclusions.proxy; for the short name of a cluster set $YT_PROXY_SUFFIX"
+        way_out = without_hosts or "check exclusions.proxy; for the short name of a cluster set $YT_PROXY_SUFFIX"
         return SourceError(f"the host {host} is unknown: {why}", where=where, way_out=way_out)
     if not is_transient(error):
-        return SourceError(f"cannot read the table: {why}", where=where)
+        way_out = without_hosts or ("check exclusions.proxy" if isinstance(error, AnswerError) else "")
+        return SourceError(f"cannot read the table: {why}", where=where, way_out=way_out)
     if _codes(error) & _CHUNKS_UNAVAILABLE:
         # No attribute tells whether a chunk is lost for good, or its nodes come back.
         what = f"chunks of the table are unavailable, for now or for good: {why}"
         way_out = "ask the cluster's operators (//sys/lost_vital_chunks), or have the table written again"
         return SourceAwayError(what, where=where, gave_up=scope.gave_up, way_out=way_out)
-    heavy = host != cluster.netloc and not isinstance(error, YtError)
-    way_out = f"if {host} cannot be reached from here, set exclusions.use_hosts = false" if heavy else ""
-    return SourceAwayError(
-        f"the cluster is away or too busy: {why}", where=where, gave_up=scope.gave_up, way_out=way_out
-    )
+    what = f"the cluster is away or too busy: {why}"
+    return SourceAwayError(what, where=where, gave_up=scope.gave_up, way_out=without_hosts)
 
 
 def _why(error: BaseException, cluster: Cluster) -> str:

@@ -112,7 +112,7 @@ def _about_status(status: int) -> str:
     reasons = {
         _UNAUTHORIZED: "a login is asked for, but not by YT: is a web proxy or balancer between?",
         403: "access is refused, but not by YT: is a web proxy or balancer between?",
-        _NOT_FOUND: "there is no YT proxy at this address; check exclusions.proxy",
+        _NOT_FOUND: "there is no YT proxy at this address",
         _PROXY_LOGIN: "the web proxy of $http_proxy or $https_proxy asks for a login",
     }
     return f"HTTP {status} without an error of YT: {reasons.get(status, 'a web proxy or balancer answered for it')}"

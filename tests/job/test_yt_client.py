@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from yt import yson
@@ -11,7 +12,7 @@ from yt import yson
 from chatsync.config.settings import Exclusions
 from chatsync.ytsaurus.client import Cluster
 from tests.harness.job import TABLE, Job
-from tests.harness.yt_faults import COMMANDS, TOKEN, assert_one_line
+from tests.harness.yt_faults import COMMANDS, HTML, TOKEN, WEB_PAGE, assert_one_line
 from tests.harness.yt_http import Reply
 from tests.harness.yt_proxy import FOREVER, YtProxy
 
@@ -42,6 +43,48 @@ def test_a_heavy_proxy_that_cannot_be_reached_is_named_and_can_be_done_without(c
     del cluster_job.environment["YT_USE_HOSTS"]
     cluster_job.keep_list_in(yt, use_hosts=False)
     assert cluster_job.diff().code == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(403, HTML, WEB_PAGE), "HTTP 403 without an error of YT: access is refused, but not by YT"),
+        (Reply(404, HTML, WEB_PAGE), "HTTP 404 without an error of YT: there is no YT proxy at this address"),
+    ],
+)
+def test_a_firewall_that_answers_in_place_of_a_heavy_proxy(
+    cluster_job: Job, yt: YtProxy, reply: Reply, message: str
+) -> None:
+    with YtProxy() as other:
+        yt.heavy = [other.url.removeprefix("http://")]
+        other.answer_next("*", reply, times=FOREVER)
+
+        assert_heavy_proxy_is_named(cluster_job, yt, message)
+
+
+def test_a_heavy_proxy_whose_name_is_not_known_here(
+    cluster_job: Job, yt: YtProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def refuse(host: str, *arguments: Any, **options: Any) -> Any:
+        if host == "heavy.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yt.heavy = ["heavy.example:80"]
+
+    assert_heavy_proxy_is_named(cluster_job, yt, "the host heavy.example:80 is unknown")
+
+
+def assert_heavy_proxy_is_named(job: Job, yt: YtProxy, message: str) -> None:
+    """exclusions.proxy is right, so that it is not what is to be corrected."""
+    result = job.diff()
+
+    (host,) = yt.heavy or []
+    assert_one_line(result, message, f"if {host} cannot be reached from here, set exclusions.use_hosts = false")
+    assert "check exclusions.proxy" not in result.err
 
 
 # -- the client's own configuration --------------------------------------------------------------------------------
