@@ -21,7 +21,7 @@ from chatsync.databases.faults import (
     error_number,
     is_about_rows,
     is_away,
-    is_transient,
+    passes_once,
     refuses_an_option,
     way_out,
 )
@@ -86,9 +86,10 @@ class Database:
 
         Raises DatabaseError. It ignores a request to stop, because the current batch must still end.
         """
-        with self._explained(what, is_retried=True):
+        may_pass = passes_once()
+        with self._explained(what, may_pass=may_pass):
             return self.scope.retry(
-                partial(self._attempt, work), what=f"{self}: {what}", is_transient=is_transient, describe=describe
+                partial(self._attempt, work), what=f"{self}: {what}", is_transient=may_pass, describe=describe
             )
 
     def rows(
@@ -102,7 +103,7 @@ class Database:
 
         This is for things that belong to one connection, such as a lock.
         """
-        with self._explained(what, is_retried=False):
+        with self._explained(what, may_pass=lambda _: False):
             if self._connection is None:
                 raise InvalidRequestError("the connection was lost")
             return self._attempt(work)
@@ -169,12 +170,12 @@ class Database:
             raise ConfigError(describe(error), where=str(self), way_out=advice) from error
 
     @contextlib.contextmanager
-    def _explained(self, what: str, *, is_retried: bool) -> Iterator[None]:
-        """Turn the driver's errors into a DatabaseError."""
+    def _explained(self, what: str, *, may_pass: Callable[[BaseException], bool]) -> Iterator[None]:
+        """Turn the driver's errors into a DatabaseError; one that may pass was retried."""
         try:
             yield
         except DatabaseError as error:
-            error.gave_up = self.scope.gave_up if is_retried and is_transient(error) else ""
+            error.gave_up = self.scope.gave_up if may_pass(error) else ""
             raise
         except ChatsyncError:
             raise
@@ -182,7 +183,7 @@ class Database:
             # Some errors of commit and rollback come in the C extension's own class.
             if not isinstance(error, SQLAlchemyError) and error_number(error) is None:
                 raise
-            gave_up = self.scope.gave_up if is_retried and is_transient(error) else ""
+            gave_up = self.scope.gave_up if may_pass(error) else ""
             reason = f"cannot {what}: {describe(error)}"
             failure = DatabaseError(reason, where=str(self), gave_up=gave_up, way_out=way_out(error))
             failure.database = self.name

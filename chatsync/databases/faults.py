@@ -3,10 +3,13 @@
 Numbers: the server and client error references of MySQL and MariaDB.
 """
 
+from collections.abc import Callable
+
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 # Lock wait timeout, deadlock, a row changed since it was read, and a row that another session inserted meanwhile.
-_CONFLICTS = frozenset({1020, 1062, 1205, 1213})
+_DUPLICATE = 1062
+_CONFLICTS = frozenset({1020, _DUPLICATE, 1205, 1213})
 _FAILOVER = frozenset({
     1047,  # Galera: this node has not joined the cluster
     1180,  # error during commit: Galera and Group Replication refuse it so
@@ -37,10 +40,11 @@ _NO_SCHEMA = frozenset({1044, 1049})
 _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
 _SYNTAX = 1064
-# A row is refused for what it holds. By SQLSTATE: bad data, an integrity constraint, a view's check, a SIGNAL;
-# by number what has no SQLSTATE of its own: a wrong value, a partition, a SIGNAL of any class, a check of MySQL.
-_ABOUT_ROWS_STATES = ("22", "23", "44", "45")
-_ABOUT_ROWS = frozenset({1366, 1526, 1644, 1748, 3819})
+# A row is refused because of its values. By SQLSTATE: no row, no case or several rows where a trigger needs one, bad
+# data, an integrity constraint, a view's check, a SIGNAL. By number what has no SQLSTATE of its own: several rows for
+# one variable, a value that does not fit its type, a partition, a SIGNAL of any class, a check of MySQL.
+_ABOUT_ROWS_STATES = ("02", "20", "21", "22", "23", "44", "45")
+_ABOUT_ROWS = frozenset({1172, 1265, 1366, 1411, 1526, 1644, 1748, 3819})
 
 NOT_REACHED_HINT = "is the server up, and is its address in [databases] right?"
 _WAYS_OUT = (
@@ -50,7 +54,7 @@ _WAYS_OUT = (
     (_NO_GRANT, "the README lists the grants"),
     (_WRONG_SCHEMA, "check the schema in [databases]"),
     (_STATEMENT_BINLOG, "set binlog_format to ROW or MIXED on this server"),
-    (_WRONG_TYPE, "check the types of the table's columns"),
+    (_WRONG_TYPE, "check the types of the table's columns, and what its triggers write"),
     (_NOT_REACHED, NOT_REACHED_HINT),
 )
 
@@ -75,13 +79,29 @@ def is_transient(error: BaseException) -> bool:
     return error_number(error) in _TRANSIENT
 
 
+def passes_once() -> Callable[[BaseException], bool]:
+    """Return `is_transient` for the attempts of one unit of work, in which a duplicate row is transient only once.
+
+    The next attempt finds a row that another session has inserted meanwhile. A duplicate that comes again
+    is one of another unique key, or of a row that a trigger writes, and stays.
+    """
+    duplicates = 0
+
+    def may_pass(error: BaseException) -> bool:
+        nonlocal duplicates
+        duplicates += error_number(error) == _DUPLICATE
+        return is_transient(error) and (error_number(error) != _DUPLICATE or duplicates == 1)
+
+    return may_pass
+
+
 def is_about_rows(error: BaseException) -> bool:
-    """Tell whether the server refused a row for what it holds, so that other rows may be written."""
+    """Tell whether the server refused a row because of its values, so that other rows may be written."""
     original = error.orig if isinstance(error, DBAPIError) else error
     if getattr(original, "sqlite_errorname", "").startswith("SQLITE_CONSTRAINT"):
         return True
     state = getattr(original, "sqlstate", None) or ""
-    return not is_transient(error) and (state[:2] in _ABOUT_ROWS_STATES or error_number(error) in _ABOUT_ROWS)
+    return state[:2] in _ABOUT_ROWS_STATES or error_number(error) in _ABOUT_ROWS
 
 
 def is_unknown_statement(error: BaseException) -> bool:
@@ -126,4 +146,6 @@ def way_out(error: BaseException) -> str:
     for numbers, advice in _WAYS_OUT:
         if number in numbers:
             return advice
-    return "see which foreign key, check or trigger of the table refuses the row" if is_about_rows(error) else ""
+    return (
+        "see which unique or foreign key, check or trigger of the table refuses the row" if is_about_rows(error) else ""
+    )
