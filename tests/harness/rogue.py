@@ -8,25 +8,36 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tests.harness.wire import read_packet
 
-# Long password, connect with a schema, protocol 4.1, authentication by plugin; and no TLS.
+if TYPE_CHECKING:
+    import trustme
+
+# Long password, connect with a schema, protocol 4.1, authentication by plugin.
 CAPABILITIES = 0x1 | 0x8 | 0x200 | 0x8000 | 0x80000
+TLS = 0x800
 OK = b"\x00\x00\x00\x02\x00\x00\x00"
 AUTH_SWITCH = b"\xfe"
 SEND_FILE = b"\xfb"
 
 
 class RogueServer:
-    """Offers no TLS. Asks for the login by `plugin`, or takes any login and then asks for `file`."""
+    """Asks for the login by `plugin`, or takes any login and then asks for `file`.
 
-    def __init__(self, *, plugin: str = "", file: str = "") -> None:
+    It offers TLS if it has a certificate; `received` are packets as it understands them, after TLS.
+    """
+
+    def __init__(self, *, plugin: str = "", file: str = "", certificate: trustme.LeafCert | None = None) -> None:
         self._plugin = plugin
         self._file = file
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if certificate and self._tls:
+            certificate.configure_cert(self._tls)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.connections = 0
         self.received: list[bytes] = []
@@ -55,7 +66,9 @@ class RogueServer:
                 self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:
-        send(connection, greeting(), sequence=0)
+        send(connection, greeting(CAPABILITIES | (TLS if self._tls else 0)), sequence=0)
+        if self._tls and read_packet(connection):  # the request for TLS, which has no login
+            connection = self._tls.wrap_socket(connection, server_side=True)
         login = self._hear(connection)
         if not login:
             return
@@ -76,9 +89,9 @@ class RogueServer:
         return packet
 
 
-def greeting() -> bytes:
-    """Make the first packet of a server without TLS."""
-    low, high = struct.pack("<H", CAPABILITIES & 0xFFFF), struct.pack("<H", CAPABILITIES >> 16)
+def greeting(capabilities: int) -> bytes:
+    """Make the first packet of a server."""
+    low, high = struct.pack("<H", capabilities & 0xFFFF), struct.pack("<H", capabilities >> 16)
     salt = b"abcdefgh\x00" + low + b"\x21" + struct.pack("<H", 2) + high + bytes([21]) + b"\x00" * 10 + b"i" * 12
     return b"\x0a8.0.36\x00" + struct.pack("<I", 9) + salt + b"\x00mysql_native_password\x00"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from tests.harness.job import Job
 from tests.harness.rogue import RogueServer
@@ -125,6 +126,28 @@ def test_a_machine_in_the_middle_gets_no_login(tls_job: Job, server: Server, plu
         assert "SSL is required but the server doesn't support it" in result.err
         assert rogue.connections
         assert [packet for packet in rogue.received if b"chatsync" in packet or len(packet) > 36] == []
+
+
+@pytest.mark.parametrize("use_pure", ["", "&use_pure=true"])
+@pytest.mark.parametrize("certificate_of", ["another authority", "another host", "this host"])
+def test_a_login_goes_only_over_tls_that_was_verified(
+    tls_job: Job, tmp_path: Path, certificate_of: str, use_pure: str
+) -> None:
+    """A machine in the middle offers TLS and asks for the password."""
+    ours, ca = trustme.CA(), tmp_path / "ours.pem"
+    ours.cert_pem.write_to_path(ca)
+    authority = trustme.CA() if certificate_of == "another authority" else ours
+    certificate = authority.issue_cert("elsewhere.example" if certificate_of == "another host" else "127.0.0.1")
+    with RogueServer(plugin="mysql_clear_password", certificate=certificate) as rogue:
+        url = rogue.url(f"?ssl_ca={ca}{use_pure}")
+        tls_job.configure(databases={"dict": url, "shards": {"1": url}}, run={"retry_timeout": "0.1s"})
+
+        result = tls_job.diff()
+
+        assert result.code == 1
+        assert rogue.connections
+        assert any(b"chatsync" in packet for packet in rogue.received) == (certificate_of == "this host")
+        assert bool(rogue.received) == (certificate_of == "this host")
 
 
 @pytest.mark.parametrize(
