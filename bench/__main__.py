@@ -11,11 +11,14 @@ from pathlib import Path
 import click
 
 import chatsync
-from bench.contests import BY_NAME, Contests
+from bench import contests, far_contests
+from bench.contests import Contests
 from bench.measure import Bench, BenchError, Result
 from bench.report import document, table
 from bench.world import DENSITIES, ORDERS, Size
 from bench.worlds import Worlds
+
+BY_NAME = {**contests.BY_NAME, **far_contests.BY_NAME}
 
 
 @click.command()
@@ -41,17 +44,17 @@ def main(
     size = Size(clients=clients, shards=shards, drift=drift, density=density, order=order)
     with tempfile.TemporaryDirectory(prefix="chatsync-bench-") as folder, Worlds(Path(folder)) as worlds:
         bench = Bench(Path(folder), server=worlds.server_pid)
-        contests = Contests(worlds, bench, size)
-        results = [result for name in BY_NAME if name in names for result in _measure(contests, bench, name, runs)]
+        lines = Contests(worlds, bench, size)
+        results = [result for name in BY_NAME if name in names for result in _measure(lines, bench, name, runs)]
         about = document(results, server=worlds.server.sql("SELECT VERSION()")[0][0])
     json_file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     click.echo(table(results))
 
 
-def _measure(contests: Contests, bench: Bench, name: str, runs: int) -> list[Result]:
+def _measure(lines: Contests, bench: Bench, name: str, runs: int) -> list[Result]:
     """Measure the lines of one name; a peer that isn't installed is reported, and we run alone."""
     results = []
-    for contest in contests.make(name):
+    for contest in BY_NAME[name](lines):
         click.echo(f"bench: {contest.what} against {contest.against}", err=True)
         present = replace(contest, peer=None) if contest.missing else contest
         results.append(bench.contest(present, runs=runs))

@@ -29,32 +29,29 @@ class Contests:
 
     def __init__(self, worlds: Worlds, bench: Bench, size: Size) -> None:
         """Take `size` for the largest world; the others are parts of it."""
-        self._worlds = worlds
-        self._bench = bench
-        self._size = size
+        self.worlds = worlds
+        self.bench = bench
+        self.size = size
 
-    def make(self, name: str) -> Iterator[Contest]:
-        """Yield the contests of one name."""
-        yield from BY_NAME[name](self)
-
-    def _part(self, share: float, *, shards: int | None = None, drift: float | None = None) -> Size:
-        clients = max(100, round(self._size.clients * share))
-        return replace(self._size, clients=clients, shards=shards or self._size.shards, drift=drift or self._size.drift)
+    def part(self, share: float, *, shards: int | None = None, drift: float | None = None) -> Size:
+        """Return a part of the largest size."""
+        clients = max(100, round(self.size.clients * share))
+        return replace(self.size, clients=clients, shards=shards or self.size.shards, drift=drift or self.size.drift)
 
     @property
     def _large(self) -> World:
-        return self._worlds.get("large", self._size)
+        return self.worlds.get("large", self.size)
 
     @property
     def _few_shards(self) -> World:
-        return self._with_copies("few", self._part(0.1, shards=4, drift=FEW))
+        return self._with_copies("few", self.part(0.1, shards=4, drift=FEW))
 
     @property
     def _drifted(self) -> World:
-        return self._with_copies("drifted", self._part(0.1, shards=4, drift=MANY))
+        return self._with_copies("drifted", self.part(0.1, shards=4, drift=MANY))
 
     def _with_copies(self, name: str, size: Size) -> World:
-        world = self._worlds.get(name, size)
+        world = self.worlds.get(name, size)
         world.keep_copies()
         return world
 
@@ -71,7 +68,7 @@ class Contests:
 
     def noop(self) -> Iterator[Contest]:
         """Run the chain on a list that is synced."""
-        world = self._worlds.get("tenth", self._part(0.1))
+        world = self.worlds.get("tenth", self.part(0.1))
         steps = ["diff --if-modified --plan noop.json", "apply --plan noop.json", "set-modtime --plan noop.json"]
         chain = [f"{shlex.quote(CHATSYNC)} -c {shlex.quote(str(world.config))} {step}" for step in steps]
         yield Contest(
@@ -120,8 +117,8 @@ class Contests:
     def growth(self) -> Iterator[Contest]:
         """Compare the time per id of a world with that of a smaller one."""
         worlds = [
-            self._worlds.get("tenth", self._part(0.1)),
-            self._worlds.get("third", self._part(0.3)),
+            self.worlds.get("tenth", self.part(0.1)),
+            self.worlds.get("third", self.part(0.3)),
             self._large,
         ]
         for small, large in pairwise(worlds):
@@ -151,7 +148,7 @@ class Contests:
         """Apply many changes, against the same statements without a program around them."""
         world = self._drifted
         ours = self._apply(world)
-        recorded = peers.record(world, self._worlds, lambda: self._bench.run(ours))
+        recorded = peers.record(world, self.worlds, lambda: self.bench.run(ours))
         against = (
             (peers.replay(world, recorded), "mysql, the same statements as one file", 1.3),
             (peers.replay_side_by_side(world, recorded, only_shards=False), "a file for each connection, at once", 1.3),
@@ -183,7 +180,7 @@ class Contests:
 
     def export(self) -> Iterator[Contest]:
         """Make a diff from an export, against a download of the same bytes to nowhere."""
-        world = self._worlds.exported(self._size, clique=False)
+        world = self.worlds.exported(self.size, clique=False)
         yield Contest(
             name="export",
             what=f"diff from an export of {3 * world.size.clients:,} rows, {world.size}",
@@ -199,7 +196,7 @@ class Contests:
         missing = "" if importlib.util.find_spec("chdb") else "not installed: chdb (make test-cluster)"
         if missing:
             return
-        world = self._worlds.exported(self._size, clique=True)
+        world = self.worlds.exported(self.size, clique=True)
         for peer, against in ((world.start(), "imports alone"), (world.diff(), "the same diff on this machine")):
             yield Contest(
                 name="clique",
@@ -212,7 +209,7 @@ class Contests:
             )
 
     def _apply(self, world: World) -> Command:
-        self._bench.run(diff(world))
+        self.bench.run(diff(world))
         argv = [CHATSYNC, "-c", str(world.config), "apply", "--plan", str(world.plan)]
         return Command(argv=argv, before=world.reset, check=peers.in_step(world, "chatsync"))
 

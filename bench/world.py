@@ -192,21 +192,29 @@ class World:
         command = [sys.executable, "-m", "tests.harness.yt_proxy", "--no-compression", *options]
         process = subprocess.Popen(dies_with_parent(command), stdout=subprocess.PIPE, text=True)
         self.yt_url = process.stdout.readline().strip() if process.stdout else ""
-        self._configure()
+        self.configure(self.config)
         return process
 
-    def _configure(self) -> None:
+    def configure(self, file: Path, *, port: int | None = None, urls: Mapping[str, str] | None = None) -> None:
+        """Write a configuration, with another port of the server, or with other URLs of some shards."""
         # Without ssl_ca the driver loads the system's whole bundle of CAs for each connection.
         verified = f"?ssl_ca={self.server.ca}"
-        shards = {str(number): self.url(name) + verified for number, name in enumerate(self.shards, 1)}
+        there = f":{port or self.server.port}/"
+        address = {name: self.url(name).replace(f":{self.server.port}/", there) + verified for name in self.databases}
+        shards = {str(number): address[name] for number, name in enumerate(self.shards, 1)} | dict(urls or {})
         lines = [
             "[exclusions]", f'proxy = "{self.yt_url}"', f'path = "{TABLE}"',
-            "[databases]", f"dict = {json.dumps(self.url(f'{self.name}_dict') + verified)}",
+            "[databases]", f"dict = {json.dumps(address[f'{self.name}_dict'])}",
             "[databases.shards]", *(f"{number} = {json.dumps(url)}" for number, url in shards.items()),
             "[limits]", 'plan_max_age = "1d"',
         ]  # fmt: skip
-        self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self.config.chmod(0o600)
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        file.chmod(0o600)
+
+    @property
+    def databases(self) -> list[str]:
+        """The names of all databases."""
+        return [f"{self.name}_dict", *self.shards]
 
     def url(self, database: str) -> str:
         """Return the address of a database."""

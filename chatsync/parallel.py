@@ -94,6 +94,28 @@ def while_alive(
             raise ended.error
 
 
+class Later(Generic[Value]):
+    """A value that the main thread has later, or the error in its place; other threads wait for it."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._ended: queue.SimpleQueue[Ended[Value]] = queue.SimpleQueue()
+
+    def give(self, value: Value) -> None:
+        """Let all that wait go on."""
+        self._ended.put(Ended(value=value))
+
+    def fail(self, error: BaseException) -> None:
+        """Raise this error in all that wait."""
+        self._ended.put(Ended(error=error))
+
+    def get(self) -> Value:
+        """Wait for the value and return it."""
+        ended = self._ended.get()
+        self._ended.put(ended)  # for the others
+        return ended.unwrap()
+
+
 class SideBySide(Generic[Key, Value]):
     """Runs tasks in threads, at most `workers` at a time.
 

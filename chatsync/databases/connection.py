@@ -6,8 +6,10 @@ database failed, what failed, why, and what to do.
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
@@ -35,6 +37,7 @@ Value = TypeVar("Value")
 STATEMENT_SECONDS = 60
 # After this time without an answer (and at least run.retry_timeout), a new connection checks whether the server is up.
 _SILENT_SECONDS = 5.0
+_IDLE_SECONDS = 10.0
 
 
 class Database:
@@ -66,6 +69,7 @@ class Database:
         self._connection: sa.Connection | None = None
         self._is_busy = False
         self._attempt_count = 0
+        self._used_at = 0.0
 
     def __str__(self) -> str:
         """Return name and address for error messages."""
@@ -92,11 +96,32 @@ class Database:
                 partial(self._attempt, work), what=f"{self}: {what}", is_transient=may_pass, describe=describe
             )
 
+    def open(self, *, what: str) -> None:
+        """Log in, so that the first statement, which is to do `what`, need not wait for that. Raises DatabaseError."""
+        self.do(lambda _: None, what=what)
+
+    def close_if_idle(self) -> None:
+        """Close the connection if it was not used for a while: a proxy may have ended it, and say so late."""
+        if time.monotonic() - self._used_at > _IDLE_SECONDS:
+            self.close()
+
     def rows(
         self, statement: sa.Executable, values: Mapping[str, Any], *, what: str
     ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """Execute one SELECT and return all rows; see `do`."""
         return self.do(lambda connection: connection.execute(statement, values).all(), what=what)
+
+    def execute_all(
+        self, connection: sa.Connection, statements: Sequence[str], values: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Execute statements in one round trip; SQLite has none, and takes one statement at a time."""
+        if self.is_sqlite:
+            for statement, its_values in zip(statements, values, strict=True):
+                connection.exec_driver_sql(statement, its_values)
+        elif statements:
+            dialect: Any = connection.dialect
+            options = {dialect.more: len(statements) - 1}
+            connection.exec_driver_sql("; ".join(statements), tuple(chain(*values)), execution_options=options)
 
     def do_once(self, work: Callable[[sa.Connection], Value], *, what: str) -> Value:
         """Do a unit of work only on the connection that is open already, never on a new one.
@@ -126,7 +151,7 @@ class Database:
                 raise
             finally:
                 if number == self._attempt_count:
-                    self._is_busy = False
+                    self._is_busy, self._used_at = False, time.monotonic()
 
         self._is_busy = True
         if self._writable or self.is_sqlite:

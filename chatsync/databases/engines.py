@@ -1,6 +1,6 @@
 """SQLAlchemy engines for MySQL, MariaDB and SQLite, and the setup of new sessions.
 
-Every statement of the setup is one round trip for each shard in each run, so there are as few as possible.
+The setup of a session goes with its first statement: a round trip of its own would be one for each shard in each run.
 """
 
 import contextlib
@@ -33,6 +33,8 @@ _SET_SESSION = f"""SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, ti
     innodb_lock_wait_timeout = CAST(LEAST(@@global.innodb_lock_wait_timeout, 50) AS UNSIGNED)
     /*!50720 , max_execution_time = 0, transaction_read_only = 0, transaction_isolation = 'READ-COMMITTED' */
     /*M! , max_statement_time = 0, tx_read_only = 0, tx_isolation = 'READ-COMMITTED' */"""
+# Once more, for MySQL before 5.7.20.
+_ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 sa.dialects.registry.register("mysql.chatsync", "chatsync.databases.mysql_dialect", "Dialect")
 
@@ -70,22 +72,20 @@ def new_engine(url: DatabaseUrl, *, writable: bool, patience: int, idle_seconds:
 
     @sa.event.listens_for(engine, "connect")
     def set_session(connection: Any, _record: object) -> None:
-        # Otherwise the driver checks before every cursor whether the connection is alive: one more round trip.
-        connection.is_connected = lambda: True
-        with contextlib.closing(connection.cursor()) as cursor:
-            if "ssl_ca" in url.options:
-                _refuse_plain_text(cursor, url)
-            cursor.execute(_SET_SESSION.format(idle_seconds=idle))
-            if writable:  # once more, for MySQL before 5.7.20
-                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        if "ssl_ca" in url.options and url.options.get("ssl_verify_identity") is False:
+            _refuse_plain_text(connection, url)
+        connection.set_up = [*connection.set_up, _SET_SESSION.format(idle_seconds=idle)]
+        if writable:
+            connection.set_up.append(_ISOLATION)
 
     return engine
 
 
-def _refuse_plain_text(cursor: Any, url: DatabaseUrl) -> None:
+def _refuse_plain_text(connection: Any, url: DatabaseUrl) -> None:
     """Raise DatabaseError without TLS: with ssl_verify_identity=false the driver accepts a server without TLS."""
-    cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
-    row = cursor.fetchone()
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+        row = cursor.fetchone()
     if not row or not row[1]:
         raise DatabaseError("the server does not speak TLS, but its URL in [databases] has ssl_ca", where=str(url))
 

@@ -42,8 +42,12 @@ Value = TypeVar("Value")
 Take = Callable[[range, Homes], Value]
 
 
-def read_homes(settings: Settings, scope: CancelScope, sides: Sides, take: Take[Value]) -> list[Value]:
+def read_homes(
+    settings: Settings, scope: CancelScope, sides: Sides, take: Take[Value], *, over: Database | None = None
+) -> list[Value]:
     """Read where all clients live that are on any side, over several connections, and return what `take` makes of it.
+
+    `over` is a connection to the dict database that is there already; it is the first to be used.
 
     `take` is called in several threads, with a range of clients and the homes of all those in it that have one, and
     perhaps of others. All clients on any side are in one of the ranges.
@@ -51,10 +55,10 @@ def read_homes(settings: Settings, scope: CancelScope, sides: Sides, take: Take[
     count = len(sides)
     workers = min(_CONNECTIONS, -(-count // _IDS_A_LOOKUP))
     bounds = [0, *(sides.cut(count * worker // workers) for worker in range(1, workers)), MAX_CLIENT_ID + 1]
-    tasks = {
-        worker: partial(_read, settings, scope, sides, take, clients=range(*bounds[worker : worker + 2]))
-        for worker in range(workers)
-    }
+    clients = [range(*bounds[worker : worker + 2]) for worker in range(workers)]
+    tasks = {worker: partial(_read, settings, scope, sides, take, clients[worker]) for worker in range(workers)}
+    if over is not None and tasks:
+        tasks[0] = partial(_read_over, over, scope, sides, take, clients[0])
     results = SideBySide(tasks, workers=workers).results(scope)
     return list(chain.from_iterable(results[worker] for worker in sorted(results)))
 
@@ -72,9 +76,14 @@ def homes_over(database: Database, ids: BitMap64) -> IdsByShard:
     return _merged(_look_up(database, list(chunk)).by_shard() for chunk in chunks(storable(ids), _IDS_A_LOOKUP))
 
 
-def _read(settings: Settings, scope: CancelScope, sides: Sides, take: Take[Value], *, clients: range) -> list[Value]:
+def _read(settings: Settings, scope: CancelScope, sides: Sides, take: Take[Value], clients: range) -> list[Value]:
     with Database(settings.databases.dict, name="dict", scope=scope) as database:
-        return [take(*found) for found in _Reader(database, sides, scope).read(clients)]
+        return _read_over(database, scope, sides, take, clients)
+
+
+def _read_over(database: Database, scope: CancelScope, sides: Sides, take: Take[Value], clients: range) -> list[Value]:
+    database.close_if_idle()
+    return [take(*found) for found in _Reader(database, sides, scope).read(clients)]
 
 
 class _Reader:

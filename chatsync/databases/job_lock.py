@@ -24,6 +24,7 @@ from chatsync.config.settings import Settings
 from chatsync.core import DictState
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import BusyError, ChatsyncError, ConfigError, DatabaseError, LockLostError, OutputError
+from chatsync.parallel import SideBySide
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +87,9 @@ class ServerLock:
         if not got:
             raise BusyError(f"another apply is running: {self._holder()}; nothing was written")
         try:
-            for _ in range(_OTHER_CONNECTIONS):
-                self._check_is_seen()
+            looks = dict.fromkeys(range(_OTHER_CONNECTIONS), self._check_is_seen)
+            for _, seen in SideBySide(looks, workers=len(looks)).outcomes(self._scope):
+                seen.unwrap()
         except BaseException:
             self._database.close()
             raise
@@ -153,7 +155,7 @@ class ServerLock:
             if self._database.is_busy or self._released.is_set():  # busy: a thread was left behind in it
                 return False
             try:
-                self._database.do_once(_ping, what="keep the lock of the job")
+                self._database.do_once(lambda connection: connection.execute(_PING), what="keep the lock of the job")
             except ChatsyncError as error:
                 self._lost = error
                 return False
@@ -179,10 +181,6 @@ class ServerLock:
             return "its connection is not visible to this user, or has just ended"
         row = rows[0]
         return f"connection {row.id} of {row.user} from {row.host}, in this state for {row.time} s"
-
-
-def _ping(connection: sa.Connection) -> None:
-    connection.execute(_PING)
 
 
 def lock_name(schema: str, feature_id: int) -> str:

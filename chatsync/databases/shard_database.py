@@ -14,6 +14,7 @@ from chatsync.databases.connection import STATEMENT_SECONDS, Database
 from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
 from chatsync.databases.packed_ids import ID_SIZE, Packed, checked_id, packed_columns, unpack
 from chatsync.databases.places import Place, check_may_write, place_columns, place_of, read_place
+from chatsync.databases.turns import in_turn
 from chatsync.parallel import SideBySide
 
 # How many packed ids fit into one value.
@@ -21,11 +22,11 @@ _IDS_A_VALUE = GROUP_CONCAT_MAX_LEN // ID_SIZE
 _LOOKUP_SIZE = 5000
 # A scan of a large shard sends nothing before its end.
 _SCAN_SECONDS = 300
-# Enough to hide the time that connections take, and some shards that do not answer, behind the other shards. Each
-# costs up to 15 MB for its connection and the value that is being read.
-_CONNECTIONS = 8
+# Waiting costs nothing here, so many shards are asked at once: where they are far or slow, that is what takes the time.
+_CONNECTIONS = 32
 
 OFF = 0
+_READ_OFF = "read which clients are off"
 
 Value = TypeVar("Value")
 
@@ -65,6 +66,10 @@ class ShardDatabase:
         """Let the connection go."""
         self.database.let_go()
 
+    def open(self) -> None:
+        """Log in, so that `read_off` need not wait for that."""
+        self.database.open(what=_READ_OFF)
+
     def read_off(self, feature_id: int) -> Ids:
         """Return the clients that are off here; the server packs them into one value, or several if necessary."""
         return self._read_off(feature_id)[0]
@@ -76,7 +81,7 @@ class ShardDatabase:
         return off, place
 
     def _read_off(self, feature_id: int) -> tuple[Ids, Place]:
-        return self.database.do(partial(self._off_and_place, feature_id=feature_id), what="read which clients are off")
+        return self.database.do(partial(self._off_and_place, feature_id=feature_id), what=_READ_OFF)
 
     def _off_and_place(self, connection: sa.Connection, *, feature_id: int) -> tuple[Ids, Place]:
         row = self._row(connection, _OFF_PACKED, feature_id)
@@ -104,7 +109,10 @@ class ShardDatabase:
     def _row(self, connection: sa.Connection, statement: str, *values: int) -> tuple[Any, ...]:
         columns, place = packed_columns(is_sqlite=self.database.is_sqlite), place_columns(self.database)
         sql = statement.format(packed=columns, place=place, mark=self.mark)
-        return tuple(connection.exec_driver_sql(sql, values).one())
+        # Streamed: it returns when the server begins to send.
+        result = connection.exec_driver_sql(sql, values, execution_options={"stream_results": True})
+        with in_turn():
+            return tuple(result.one())
 
     def read_place(self) -> Place:
         """Return which database this shard is. Raises DatabaseError if nothing may be written there."""
@@ -143,18 +151,16 @@ class ShardDatabase:
         statement: str,
         feature_id: int,
         ids: BitMap64,
-        enabled: int = OFF,
         lock: bool = False,
     ) -> Sequence[Any]:
-        """Execute a statement on the rows of these clients, every id bound, and return the rows of the answer.
+        """Select rows of these clients, every id bound.
 
         The SQL is text, because building an SQLAlchemy expression of a thousand values takes longer than running it.
         """
         marks = ", ".join([self.mark] * len(ids))
         for_update = " FOR UPDATE" if lock and not self.database.is_sqlite else ""
-        sql = statement.format(mark=self.mark, marks=marks, enabled=enabled, for_update=for_update)
-        result = connection.exec_driver_sql(sql, (feature_id, *ids))
-        rows = result.all() if result.returns_rows else []
+        sql = statement.format(mark=self.mark, marks=marks, for_update=for_update)
+        rows = connection.exec_driver_sql(sql, (feature_id, *ids)).all()
         for row in rows:
             checked_id(row[0], where=self.database)
         return rows

@@ -77,12 +77,17 @@ class ShardWriter(ShardDatabase):
     ) -> None:
         """Update the rows of clients that have one, and insert those of clients to be turned off that have none."""
         enabled = OFF if action is Action.TURN_OFF else _ON
+        statements: list[str] = []
+        values: list[tuple[int, ...]] = []
         if to_update := todo & with_row:
-            self.on_these(connection, statement=_UPDATE, feature_id=feature_id, ids=to_update, enabled=enabled)
+            marks = ", ".join([self.mark] * len(to_update))
+            statements.append(_UPDATE.format(mark=self.mark, marks=marks, enabled=enabled))
+            values.append((feature_id, *to_update))
         if to_insert := todo - with_row:
             rows = ", ".join([f"({self.mark}, {self.mark}, {OFF})"] * len(to_insert))
-            values = tuple(value for client in to_insert for value in (client, feature_id))
-            connection.exec_driver_sql(_INSERT.format(rows=rows), values)
+            statements.append(_INSERT.format(rows=rows))
+            values.append(tuple(value for client in to_insert for value in (client, feature_id)))
+        self.database.execute_all(connection, statements, values)
 
     def _check_connection(self, connection: sa.Connection) -> None:
         """Check each new connection once: after a reconnect, a proxy may lead to another server."""

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from pyroaring import BitMap64
 
@@ -45,8 +46,7 @@ def apply_plan(
     with job_lock(settings, scope) as lock:
         guard = Guard(plan=plan, lock=lock, scope=scope)
         guard.may_begin()
-        check_homes(plan, settings, scope)
-        unasked = check_before_apply(plan, settings, scope, lifting=lifting)
+        unasked = _check(plan, settings, scope, lifting=lifting)
         # Once something may be written, a signal must not prevent the record from being written.
         with scope.shielded(), Recorder(settings, plan, guard).recording(results):
             results += [nothing_done(plan, shard, error=unasked.get(shard)) for shard in settings.databases.shards]
@@ -54,6 +54,23 @@ def apply_plan(
                 _write_all(plan, settings, scope, guard=guard, results=results, advance=advance)
             guard.look_back()
             _check_finished(plan, results, reason=guard.reason)
+
+
+def _check(
+    plan: Plan, settings: Settings, scope: CancelScope, *, lifting: Collection[str]
+) -> Mapping[int, ChatsyncError]:
+    """Check homes and shards side by side; return the errors of the shards that could not be asked.
+
+    Raises the reason why the plan is refused, that of the homes first.
+    """
+    tasks: dict[str, Callable[[], Any]] = {
+        "homes": partial(check_homes, plan, settings, scope),
+        "shards": partial(check_before_apply, plan, settings, scope, lifting=lifting),
+    }
+    ended = dict(SideBySide(tasks, workers=len(tasks)).outcomes(scope))
+    ended["homes"].unwrap()
+    unasked: Mapping[int, ChatsyncError] = ended["shards"].unwrap()
+    return unasked
 
 
 def _write_all(

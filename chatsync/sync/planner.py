@@ -39,7 +39,7 @@ from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChangedError, ChatsyncError, ConfigError
 from chatsync.exclusions import ListSource, open_list
 from chatsync.memory import return_large_blocks
-from chatsync.parallel import SideBySide
+from chatsync.parallel import Later, SideBySide
 from chatsync.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -77,15 +77,23 @@ def make_plan(
     every rejected row of the list; the plan has the first of them.
     """
     from_export = bool(settings.export.path) and not live
+    feature: Later[int] = Later()
+    # Before the feature is known: their logins take as long as that of the dict database.
+    shards = None if if_modified or from_export else _read_shards(settings, scope, feature)
     with DictDatabase(settings, scope) as dict_database:
-        state = dict_database.state()
-    shards = None if if_modified or from_export else _read_shards(settings, scope, state.feature_id)
-    make = partial(_make_once, settings, scope, state, shards=shards, from_export=from_export, keep=keep)
-    if from_export:  # a clique cannot be held to one version, only be seen to have read another one
-        again, attempt = _is_changed, partial(make, trace_id=trace_id, if_modified=if_modified)
-        plan = scope.retry(attempt, what="compare list and export", is_transient=again)
-    else:
-        plan = make(trace_id=trace_id, if_modified=if_modified)
+        try:
+            state = dict_database.state()
+        except BaseException as error:
+            feature.fail(error)
+            raise
+        feature.give(state.feature_id)
+        make = partial(_make_once, settings, scope, state, over=dict_database, from_export=from_export)
+        make = partial(make, shards=shards, feature=feature, keep=keep)
+        if from_export:  # a clique cannot be held to one version, only be seen to have read another one
+            again, attempt = _is_changed, partial(make, trace_id=trace_id, if_modified=if_modified)
+            plan = scope.retry(attempt, what="compare list and export", is_transient=again)
+        else:
+            plan = make(trace_id=trace_id, if_modified=if_modified)
     _log(plan)
     return Planned(plan=plan, state=state)
 
@@ -99,7 +107,9 @@ def _make_once(
     scope: CancelScope,
     state: DictState,
     *,
+    over: DictDatabase,
     shards: SideBySide[int, ShardRows] | None,
+    feature: Later[int],
     from_export: bool,
     trace_id: str,
     if_modified: bool,
@@ -116,13 +126,13 @@ def _make_once(
                 plan = plan_from_export(plan, scope, state, source.cluster, read, settings=settings, keep=keep)
             if skip is not None or plan.state_from is not None:
                 return plan
-            shards = shards or _read_shards(settings, scope, state.feature_id)
+            shards = shards or _read_shards(settings, scope, feature)
             listed = _read_list(source, keep)
             rows = shards.results(scope)
             check_are_different(settings, scope, {shard: there.place for shard, there in rows.items()})
             off = {shard: there.off for shard, there in rows.items()}
             found = {shard: there.place.clients for shard, there in rows.items()}
-            made = compare(settings, scope, state, listed, off, found=found, trace_id=trace_id)
+            made = compare(settings, scope, state, listed, off, found=found, over=over, trace_id=trace_id)
             return msgspec.structs.replace(made, export=plan.export)
     except ChatsyncError as error:
         if shards is not None:
@@ -138,15 +148,17 @@ def compare(
     off: Mapping[int, Ids],
     *,
     found: IdsByShard | None = None,
+    over: DictDatabase | None = None,
     trace_id: str,
 ) -> Plan:
     """Make the plan from both sides; `off` has an entry for each configured shard.
 
-    `found` are some clients that have a row on each shard, off or not. Raises ConfigError for a shard where most of
+    `found` are some clients that have a row on each shard, off or not. `over` is a connection to the dict
+    database that is there already. Raises ConfigError for a shard where most of
     them live elsewhere: it is another one than its number says.
     """
     sides = Sides(listed.ids, off, found)
-    pieces = read_homes(settings, scope, sides, sides.compare)
+    pieces = read_homes(settings, scope, sides, sides.compare, over=over.database if over else None)
     for shard, elsewhere in sides.misplaced(pieces):
         url = settings.databases.shards[shard]
         raise ConfigError(f"databases.shards.{shard}: {url} is not shard {shard}: {elsewhere}")
@@ -188,10 +200,10 @@ def _verdict_unread(version: ListVersion, state: DictState) -> Verdict | None:
     return known.get(modtime_state(state, list_time=version.modified))
 
 
-def _read_shards(settings: Settings, scope: CancelScope, feature_id: int) -> SideBySide[int, ShardRows]:
+def _read_shards(settings: Settings, scope: CancelScope, feature: Later[int]) -> SideBySide[int, ShardRows]:
     """Start reading all shards in threads, while the main thread reads the list."""
     return_large_blocks()
-    return on_every_shard(settings, scope, partial(_read_shard, feature_id=feature_id))
+    return on_every_shard(settings, scope, partial(_read_shard, feature=feature))
 
 
 def _read_list(source: ListSource, keep: Keep | None) -> ExclusionList:
@@ -203,9 +215,12 @@ def _read_list(source: ListSource, keep: Keep | None) -> ExclusionList:
     return listed
 
 
-def _read_shard(shard: ShardDatabase, *, feature_id: int) -> ShardRows:
+def _read_shard(shard: ShardDatabase, *, feature: Later[int]) -> ShardRows:
     """Return the clients that are off there. Raises DatabaseError for a shard where nothing may be written."""
     began = time.monotonic()
+    shard.open()
+    feature_id = feature.get()
+    shard.database.close_if_idle()
     off, place = shard.read_off_and_place(feature_id)
     seconds = time.monotonic() - began
     event = {"shard": shard.number, "off": len(off), "seconds": round(seconds, 3)}

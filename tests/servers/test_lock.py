@@ -146,7 +146,7 @@ def test_a_batch_that_was_begun_with_the_lock_is_not_committed_without_it(
 def test_a_batch_that_is_tried_again_asks_for_the_lock_again(wired_planned: Job, wired: Wired, server: Server) -> None:
     """Another apply may have come and gone while the shard was away."""
     wired.wires["ppc1"].refuse("FOR UPDATE", 1213, "Deadlock found")
-    wired.wires["ppc1"].before("^rollback", lambda: end_lock(server), skip=1)
+    wired.wires["ppc1"].before("^rollback", lambda: end_lock(server))
 
     result = wired_planned.apply()
 

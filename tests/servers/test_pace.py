@@ -166,5 +166,5 @@ def test_a_shard_is_asked_for_what_a_diff_needs_and_no_more(wired_job: Job, wire
     """Each statement is a round trip, for each shard of each run."""
     assert wired_job.diff().code == 0
 
-    said = [text.split()[0].upper() for text in wired.wires["ppc1"].statements]
-    assert said == ["SET", "SET", "ROLLBACK", "SET", "SELECT"]
+    (said,) = wired.wires["ppc1"].statements
+    assert [statement.split()[0] for statement in said.split("; ")] == ["SET", "SET", "SELECT"]
