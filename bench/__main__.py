@@ -11,14 +11,15 @@ from pathlib import Path
 import click
 
 import chatsync
-from bench import contests, far_contests
+from bench import contests, far_contests, job_contests, record_contests
 from bench.contests import Contests
 from bench.measure import Bench, BenchError, Result
 from bench.report import document, table
 from bench.world import DENSITIES, ORDERS, Size
 from bench.worlds import Worlds
 
-BY_NAME = {**contests.BY_NAME, **far_contests.BY_NAME}
+# The last one changes the largest world.
+BY_NAME = {**contests.BY_NAME, **far_contests.BY_NAME, **record_contests.BY_NAME, **job_contests.BY_NAME}
 
 
 @click.command()

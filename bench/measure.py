@@ -59,7 +59,8 @@ class Contest:
     """One line of the table: our command against a peer, and the ratio to reach.
 
     `missing` says why there is no peer to compare with. A `goal` of None is a line for
-    comparison only. `rss_goal` (MiB) adds a line on our memory in the same runs.
+    comparison only. `more_goal` is a goal of another kind: how many seconds we may take more than the
+    peer. `rss_goal` (MiB) adds a line on our memory in the same runs.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Contest:
     peer: Command | None
     goal: float | None
     missing: str = ""
+    more_goal: float | None = None
     rss_goal: float | None = None
 
 
@@ -84,6 +86,13 @@ class Result:
     def ratios(self) -> list[float]:
         """Our wall time to the peer's in each pair."""
         return self._ratios(lambda cost: cost.wall)
+
+    @property
+    def more(self) -> float | None:
+        """The median of the seconds of CPU that we take more than the peer; None without one."""
+        pairs = zip(self.ours, self.peer, strict=True) if self.peer else ()
+        seconds = [ours.all_cpu - theirs.all_cpu for ours, theirs in pairs]
+        return statistics.median(seconds) if seconds else None
 
     @property
     def cpu_ratios(self) -> list[float]:

@@ -82,12 +82,21 @@ def pipeline(world: World, *, retries: bool) -> Command:
 
 def floor(world: World, *, at_once: bool) -> Command:
     """Count the rows on all shards and in the dict database, and download the list to nowhere: the least to read."""
-    count = f"SELECT COUNT(*) FROM {OFF}"
     download = shlex.join([sys.executable, str(NOWHERE), world.yt_url, TABLE])
-    homes = _mysql(world, f"{world.name}_dict", "SELECT COUNT(*) FROM shard_client_id") + " > count.homes"
-    counts = [homes, *(_mysql(world, name, count) + f" > count.{name}" for name in world.shards)]
-    lines = _side_by_side([download, *counts]) if at_once else [*_side_by_side(counts), download]
+    counting = _counting(world, world.databases)
+    lines = _side_by_side([download, *counting]) if at_once else [*_side_by_side(counting), download]
     return Command(argv=bash(world, f"floor-{at_once}", lines))
+
+
+def counts(world: World, databases: Sequence[str]) -> Command:
+    """Count the rows in these databases, with a client each."""
+    return Command(argv=bash(world, f"counts-{len(databases)}", _side_by_side(_counting(world, databases))))
+
+
+def _counting(world: World, databases: Sequence[str]) -> list[str]:
+    """Return the commands that count off rows in shards, and homes in the dict database."""
+    tables = {name: OFF if name in world.shards else "shard_client_id" for name in databases}
+    return [_mysql(world, name, f"SELECT COUNT(*) FROM {table}") + f" > count.{name}" for name, table in tables.items()]
 
 
 def reladiff(world: World) -> Command:

@@ -14,9 +14,9 @@ NOW = "2026-11-23T10:30:00.000000Z"
 HIGHEST = 4_000_000_000
 
 
-def make_plan(clients: int, shards: int) -> Plan:
+def make_plan(clients: int, shards: int, *, seed: int = 1) -> Plan:
     """Make the plan of a first fill: all clients are to be turned off, and their ids are sparse."""
-    ids = np.unique(np.random.default_rng(1).integers(1, HIGHEST, clients).astype(np.uint32))
+    ids = np.unique(np.random.default_rng(seed).integers(1, HIGHEST, clients).astype(np.uint32))
     turn_off = {shard: bitmap_of(ids[ids % shards == shard - 1]) for shard in range(1, shards + 1)}
     none = {shard: BitMap64() for shard in turn_off}
     before = {shard: OffRows.of(BitMap64()) for shard in turn_off}

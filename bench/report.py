@@ -33,6 +33,9 @@ def _rows(result: Result) -> list[list[str]]:
     memory = statistics.median(cost.rss_mb for cost in result.ours)
     goal = "" if contest.goal is None else f"{contest.goal:g}"
     reached = _reached(result.ratio, contest.goal)
+    if contest.more_goal is not None:
+        goal, reached = f"+{contest.more_goal:g} s of CPU", _reached(result.more, contest.more_goal)
+        reached += "" if result.more is None else f": {result.more:+.2f} s"
     cpu = [_median(result.ours), _median(result.peer), _ratio(result.cpu_ratios)]
     rows = [[contest.what, contest.against, wall, peer, _ratio(result.ratios), goal, reached, *cpu, f"{memory:.0f}"]]
     if contest.rss_goal is not None:
@@ -75,6 +78,8 @@ def _entry(contest: Contest, result: Result) -> dict[str, Any]:
         "what": contest.what,
         "against": contest.against,
         "goal": contest.goal,
+        "more_goal_s": contest.more_goal,
+        "more_s": result.more,
         "rss_goal_mb": contest.rss_goal,
         "ratio": result.ratio,
         "ratios": result.ratios,
