@@ -411,7 +411,7 @@ def test_a_password_that_others_may_get_to_see(
 
 def test_a_driver_without_its_c_extension(sound_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mysql.connector.HAVE_CEXT", False)
-    monkeypatch.setattr("chatsync.databases.engines._is_set_up", [True])
+    monkeypatch.setattr("chatsync.databases.mysql_dialect._is_set_up", [True])
     (line,) = warnings(sound_job)
     assert line.startswith("driver     mysql-connector-python ")
     assert line.endswith(" without its C extension reads ten times as slowly; install a binary wheel")
