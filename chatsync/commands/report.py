@@ -9,7 +9,7 @@ from chatsync.commands.language_option import chosen_language, language_option
 from chatsync.errors import IncompleteError
 from chatsync.files import write_whole
 from chatsync.invocation import Invocation
-from chatsync.page.facts import MOST_CLIENTS, Seen, make_page
+from chatsync.page.facts import MOST_CHANGED, MOST_CLIENTS, Seen, make_page
 from chatsync.page.render import render
 
 _MODE = 0o640  # for the group of a web server
@@ -24,7 +24,7 @@ _MODE = 0o640  # for the group of a web server
     type=click.Choice(["changed", "all", "none"]),
     default="changed",
     show_default=True,
-    help=f"Whom the look-up knows: those that recorded runs changed, all (up to {MOST_CLIENTS}), or none at all.",
+    help=f"Whom the look-up knows: the last {MOST_CHANGED} that runs changed, all (up to {MOST_CLIENTS}), or none.",
 )
 @language_option
 @click.pass_obj

@@ -153,17 +153,26 @@ class Survey:
         for shard, outcome in sorted(outcomes.items()):
             self._note(f"shard {shard}", outcome)
 
-    def read_records(self, limit: int | None = None, *, about: BitMap64 | None = None) -> list[Record]:
+    def read_records(
+        self,
+        limit: int | None = None,
+        *,
+        about: BitMap64 | None = None,
+        until: Callable[[Record], bool] = lambda _: False,
+    ) -> list[Record]:
         """Read the run records of this feature, the newest first; an unreadable folder is kept as an error.
 
-        With `about`, only those that name one of these clients.
+        With `about`, only those that name one of these clients. The one for which `until` is true is the last.
         """
         records, feature = Records(self.settings.records), self.settings.feature.name
         if not records.kept:
             return []
         try:
             self.known = records.runs()
-            self.runs = list(islice(records.newest(feature=feature, about=about), limit))
+            for record in islice(records.newest(feature=feature, about=about), limit):
+                self.runs.append(record)
+                if until(record):
+                    break
             if records.denied:
                 self.errors["records"] = records.denied
         except RecordError as error:

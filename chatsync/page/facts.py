@@ -15,10 +15,13 @@ from chatsync.language import Language
 from chatsync.page import charts, runs
 from chatsync.page.headline import Headline, headline, notes
 from chatsync.page.lookup import CLIENT, Answer, answers
+from chatsync.sync.record import Record
 
 # A page with more would be slow to open; more rows to repair are one mistake that was made often.
 MOST_CLIENTS = 100_000
 MOST_ROWS = 5000
+# Of those that runs have changed. A record of a thousand takes 2 ms to read.
+MOST_CHANGED = 10_000
 _BARS = 40
 
 _CELLS = re.compile(r"(\d+) cells?, the header has (\d+)")
@@ -26,20 +29,27 @@ _CELLS = re.compile(r"(\d+) cells?, the header has (\d+)")
 
 @dataclass(kw_only=True)
 class Seen(Status):
-    """What `status` sees, with every recorded run in `runs`, and the first rows of the list without a client id.
+    """What `status` sees, with the recorded runs in `runs`, and the first rows of the list without a client id.
 
-    `asked` are the clients that these runs changed, unless the page `shows_clients` not at all.
+    Records are read, the newest first, until they name as many clients as a page may know; mostly that is all of
+    them. `asked` are these clients, unless the page `shows_clients` not at all.
     """
 
     shows_clients: bool
     to_repair: list[Rejected] = field(default_factory=list)
 
     def read_runs(self) -> None:
-        """Read every record, and ask for the clients in them."""
-        self.read_records()
+        """Read the records, and ask for the clients in them."""
+        named = BitMap64()
+
+        def are_enough(record: Record) -> bool:
+            clients = record.planned if record.is_open else record.touched
+            named.update(*(clients(action) for action in Action))
+            return len(named) >= MOST_CHANGED
+
+        self.read_records(until=are_enough)
         if self.shows_clients:
-            sets = (record.planned if record.is_open else record.touched for record in self.runs)
-            self.asked = BitMap64().union(*(clients(action) for clients in sets for action in Action))
+            self.asked = named
 
     def keep_rejected(self, row: Rejected) -> None:
         """Keep a row for the page."""

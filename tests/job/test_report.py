@@ -358,6 +358,22 @@ def test_too_many_clients_for_a_page(synced: Job, monkeypatch: pytest.MonkeyPatc
     assert look_up(html, 103).startswith("This page has no record of client 103")
 
 
+def test_more_clients_were_changed_than_a_page_takes(synced: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads the newest records alone, and says from when on it knows who was changed."""
+    synced.settle({104: 1})
+    synced.list([101, 102, 104])
+    assert synced.chain().code == 0
+    newest, *older = synced.records()
+    assert older
+    monkeypatch.setattr("chatsync.page.facts.MOST_CHANGED", 1)
+
+    html = page(synced)
+
+    assert look_up(html, 104) != look_up(html, 101)
+    assert look_up(html, 101).startswith("Nothing has been recorded")
+    assert newest["started"][:10] in html
+
+
 # -- rows to repair, unknown clients --
 
 
