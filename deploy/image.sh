@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
+version=$(python3 -c 'import runpy; print(runpy.run_path("chatsync/__init__.py")["__version__"])')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -28,12 +29,14 @@ fi
 volumes=(--volume "$work/pip.conf:/etc/pip.conf:ro")
 authorities=/etc/ssl/certs/ca-certificates.crt
 [[ ! -e $authorities ]] || volumes+=(--volume "$authorities:$authorities:ro")
-buildah build --quiet --format docker --file deploy/Containerfile --build-arg BASE="$BASE" --tag chatsync "${volumes[@]}" . >"$work/id"
+buildah build --quiet --format docker --file deploy/Containerfile --build-arg BASE="$BASE" \
+    --build-arg VERSION="$version" --tag chatsync "${volumes[@]}" . >"$work/id"
 
 container=$(buildah from chatsync)
 trap 'buildah rm "$container" >/dev/null; rm -rf "$work"' EXIT
 in_image() { buildah run "$container" -- "$@"; }
-in_image chatsync --version
+[[ $(in_image chatsync --version) == "chatsync, version $version" ]]
+[[ $(buildah inspect --type image --format '{{index .Docker.Config.Labels "org.opencontainers.image.version"}}' chatsync) == "$version" ]]
 [[ $(in_image id -u) == 10001 ]]
 in_image chatsync demo demo-world >"$work/demo"
 tail -n 3 "$work/demo"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatsync import __version__
 from chatsync.command_group import SECTIONS
 from chatsync.config import reference
 from chatsync.config.load import load
@@ -110,13 +109,6 @@ def test_the_switch_works_as_written(job: Job) -> None:
         values.append(str(job.property())[:10])
 
     assert values == ["9999-12-31", "2026-12-01", "1970-01-01"]
-
-
-def test_the_changelog_begins_with_this_version_and_its_date() -> None:
-    changelog = (readme.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    versions = [title for title in re.findall(r"^## (.+)$", changelog, re.MULTILINE) if title != "Unreleased"]
-
-    assert re.fullmatch(rf"{re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)", versions[0])
 
 
 def test_the_changelog_says_nothing_twice_of_one_version() -> None:
