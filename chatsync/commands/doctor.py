@@ -67,7 +67,7 @@ def _examine(invocation: Invocation) -> Iterator[Line]:
         yield from check_token(settings.exclusions)
     list_time = yield from check_list(settings, scope)
     if settings.export.path:
-        from chatsync.diagnostics.doctor_export import check_export  # late: only where an export is configured
+        from chatsync.diagnostics.doctor_sources import check_export  # late: only where an export is configured
 
         yield from check_export(settings, scope)
     yield from check_driver(settings)
