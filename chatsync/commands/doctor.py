@@ -10,15 +10,13 @@ from chatsync.diagnostics.doctor import (
     Mark,
     bad,
     check_config,
-    check_feedback,
     check_job,
-    check_list,
     check_rows,
-    check_token,
     folded,
     totals,
 )
 from chatsync.diagnostics.doctor_databases import check_databases, check_driver
+from chatsync.diagnostics.doctor_sources import check_export, check_feedback, check_list, check_token
 from chatsync.diagnostics.doctor_writes import check_folders, check_lock, check_writes
 from chatsync.errors import ChatsyncError, ConfigError
 from chatsync.invocation import Invocation
@@ -67,8 +65,6 @@ def _examine(invocation: Invocation) -> Iterator[Line]:
         yield from check_token(settings.exclusions)
     list_time = yield from check_list(settings, scope)
     if settings.export.path:
-        from chatsync.diagnostics.doctor_sources import check_export  # late: only where an export is configured
-
         yield from check_export(settings, scope)
     yield from check_driver(settings)
     broken: set[str] = set()

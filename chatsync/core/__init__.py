@@ -3,19 +3,18 @@
 Other folders import these names from here; the modules inside import each other.
 """
 
+from chatsync.core.arrays import Ids, Numbers, np
 from chatsync.core.client_sets import (
     DEFAULT_LIMIT,
     MAX_CLIENT_ID,
     MAX_LIST_ID,
     Homes,
     IdGatherer,
-    Ids,
     IdsByShard,
     bitmap_of,
     chunks,
     counted,
     harmless,
-    np,
     numbers_of,
     parse_lines,
     some,
@@ -77,7 +76,7 @@ from chatsync.core.times import distance, format_time, parse_time, read_time, sh
 __all__ = [
     "ALLOW_EMPTY", "DEFAULT_LIMIT", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER",
     "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "Homes", "IdGatherer", "Ids", "IdsByShard",
-    "Keep", "LastApply", "ListVersion", "ModTimeState", "Objection", "OffRows", "Plan", "PlanExclusions",
+    "Keep", "LastApply", "ListVersion", "ModTimeState", "Numbers", "Objection", "OffRows", "Plan", "PlanExclusions",
     "PlanExport", "PlanFeature", "Rejected", "ShardResult", "Sides", "StoredModTime", "Tally", "Verdict", "Written",
     "are_too_many_rejected", "bitmap_of", "check_enabled", "check_last_apply", "check_modtime", "chunks",
     "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message", "distance", "effect",

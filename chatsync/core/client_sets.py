@@ -9,25 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyroaring import BitMap, BitMap64
 
+from chatsync.core.arrays import Ids, np
+
 if TYPE_CHECKING:
-    import numpy as loaded  # noqa: ICN001  # `np` is for the other modules, too
     import numpy.typing as npt
-
-    np = loaded
-    Ids = npt.NDArray[np.uint32]
-    """Client ids, ascending and each once."""
-else:
-
-    class _Numpy:
-        """A run with nothing to compare must not pay for loading it."""
-
-        def __getattr__(self, name: str) -> Any:
-            import numpy as loaded  # noqa: ICN001  # `np` is this object
-
-            return getattr(loaded, name)
-
-    np = _Numpy()
-    Ids = Any
 
 MAX_CLIENT_ID = 2**32 - 1  # clients_features.ClientID is INT UNSIGNED
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import MAX_CLIENT_ID, Homes, counted, np, numbers_of, some, union, union_of
+from chatsync.core.arrays import Ids, np
+from chatsync.core.client_sets import MAX_CLIENT_ID, Homes, counted, numbers_of, some, union, union_of
 from chatsync.core.diff import Diff
 from chatsync.core.off_rows import OffRows
 from chatsync.errors import ConfigError
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from chatsync.core.client_sets import Ids, IdsByShard
+    from chatsync.core.client_sets import IdsByShard
 
 # When a client moves, its row stays on the old shard, so a few clients of other shards are normal on any shard. These
 # are the smallest numbers that show a wrong shard: if no client found there lives there, and if less than half do.
-_ALL = 5
-_MOST = 20
+_ALL, _MOST = 5, 20
 
 _NOWHERE = -1
 _EVERYBODY = range(MAX_CLIENT_ID + 1)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Self
 import msgspec
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import counted, np, number_blocks
+from chatsync.core.arrays import np
+from chatsync.core.client_sets import counted, number_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from chatsync.core.client_sets import Ids
+    from chatsync.core.arrays import Ids
 
 # The hash is two XORs over all ids, of `id * SPREAD` and of `((id * SPREAD >> 32) + id) * MIX`. The first is different
 # for every id; the carries of the addition make the second one non-linear. With these factors no product of a 32-bit id

@@ -12,7 +12,8 @@ from typing import Any
 
 from pyroaring import BitMap64
 
-from chatsync.core.client_sets import MAX_LIST_ID, Ids, bitmap_of, np, number_blocks
+from chatsync.core.arrays import Ids, np
+from chatsync.core.client_sets import MAX_LIST_ID, bitmap_of, number_blocks
 
 _IDS_A_PIECE = 100_000
 _FOUR = 10_000

@@ -1,21 +1,17 @@
 """Checks of everything that the configuration names. Nothing here writes; a failed check is a line like the others."""
 
-import stat
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.databases import exposed_files
-from chatsync.config.settings import Exclusions, Settings
+from chatsync.config.settings import Settings
 from chatsync.core import (
     NEVER,
-    ExclusionList,
     ModTimeState,
-    are_too_many_rejected,
     counted,
     modtime_meaning,
     modtime_state,
@@ -24,10 +20,8 @@ from chatsync.core import (
 )
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.errors import ChatsyncError, ConfigError
-from chatsync.exclusions import open_list, replace_feedback
 from chatsync.sync.planner import make_plan
 from chatsync.sync.report import strays_line
-from chatsync.ytsaurus.token import WAYS, find_token
 
 _PARTS_NAMED = 5
 
@@ -94,82 +88,17 @@ def totals(lines: Iterable[Line]) -> str:
     return f"{checks}: {counts[Mark.BAD]} failed, {warnings}"
 
 
+def in_words(error: ChatsyncError, *, hint: str, where: str = "") -> str:
+    """Return an error's text without the part about retries, and with a hint."""
+    told = ChatsyncError(error.what, where=where or error.where, way_out=hint if error.gave_up else error.way_out)
+    return str(told)
+
+
 def check_config(settings: Settings) -> Iterator[Line]:
     """Yield the lines about a configuration that was loaded, so it has no unknown or missing keys."""
     yield good("config", f"{settings.path}: every key is known, {counted(len(settings.databases.shards), 'shard')}")
     for file in exposed_files(settings):
         yield warning("config", f"{file} holds a password and others may read it: chmod 600")
-
-
-def check_token(section: Exclusions) -> Iterator[Line]:
-    """Yield the lines about the place of the YT token; the token itself is never shown."""
-    try:
-        token, place = find_token(section)
-    except ChatsyncError as error:
-        yield bad("token", str(error))
-        return
-    if not token:
-        where = f"{place} is empty" if place else "there is none"
-        ways = f"put it into {WAYS}"
-        yield warning("token", f"{where}, which only a cluster without authentication accepts; {ways}")
-        return
-    yield good("token", f"found in {place}")
-    if not place.startswith("$") and Path(place).stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        yield warning("token", f"others may read {place}: chmod 600")
-
-
-def check_list(settings: Settings, scope: CancelScope) -> Generator[Line, None, datetime | None]:
-    """Read the whole list as `diff` would, and return when it was modified; None when it can't be read."""
-    try:
-        with open_list(settings, scope) as source:
-            version, kind, listed = source.version, source.kind(), source.read(_no_progress)
-            warnings = source.warnings()
-    except ChatsyncError as error:
-        yield bad("list", in_words(error, hint="is exclusions.proxy right?"))
-        return None
-    rows = counted(listed.rows, "row")
-    yield good("list", f"{version.source}: {kind}, {rows}, modified {short_time(version.modified)}")
-    yield from (warning("token", text) for text in warnings)
-    yield from _check_rows(settings, listed)
-    return version.modified
-
-
-def check_feedback(settings: Settings, scope: CancelScope) -> Iterator[Line]:
-    """Write the table feedback.path as a run does, and take it back; without the key, say nothing."""
-    if not settings.feedback.path:
-        return
-    try:
-        replace_feedback(settings, [], {}, scope, trial=True)
-    except ChatsyncError as error:
-        yield bad("feedback", in_words(error, hint="see the list above"))
-    else:
-        yield good("feedback", f"the table {settings.feedback.path} was written and taken back")
-
-
-def _no_progress(_rows: int) -> None:
-    pass
-
-
-def _check_rows(settings: Settings, listed: ExclusionList) -> Iterator[Line]:
-    missing = [client for client in settings.limits.must_contain if client not in listed.ids]
-    clients, duplicates = counted(len(listed.ids), "client"), counted(listed.duplicates, "duplicate")
-    found = f"{clients}, {duplicates}, {counted(listed.rejected_count, 'rejected row')}"
-    if missing:
-        yield bad("list", f"{found}, and not client {missing[0]} of limits.must_contain: is it the right list?")
-    elif not listed.ids:
-        yield bad("list", f"{found}: apply refuses an empty list; check exclusions.column")
-    elif are_too_many_rejected(listed.rejected_count, listed.rows, settings.limits):
-        first = listed.rejected[0]
-        limit = f"limits.rejected_percent = {settings.limits.rejected_percent:g}"
-        yield bad("list", f"{found}, over {limit}; row {first.row}, {first.value!r}, is {first.reason}")
-    else:
-        yield good("list", found)
-
-
-def in_words(error: ChatsyncError, *, hint: str, where: str = "") -> str:
-    """Return an error's text without the part about retries, and with a hint."""
-    told = ChatsyncError(error.what, where=where or error.where, way_out=hint if error.gave_up else error.way_out)
-    return str(told)
 
 
 def check_job(settings: Settings, scope: CancelScope, list_time: datetime | None) -> Iterator[Line]:

@@ -1,13 +1,20 @@
-"""The exclusion list, from a file or a YT table."""
+"""The exclusion list, from a file or a YT table, and what belongs to it in its cluster."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from __future__ import annotations
 
-from chatsync.cancel_scope import CancelScope
-from chatsync.config.settings import Settings
-from chatsync.core import ExclusionList, Keep, ListVersion
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chatsync.exclusions.file import open_file
 from chatsync.ytsaurus import client_configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from chatsync.cancel_scope import CancelScope
+    from chatsync.config.settings import Settings
+    from chatsync.core import ExclusionList, Keep, ListVersion
+    from chatsync.exclusions.table import ClusterSide
 
 
 class ListSource(Protocol):
@@ -33,29 +40,17 @@ class ListSource(Protocol):
         """
 
 
-def replace_feedback(
-    settings: Settings,
-    rows: Iterable[tuple[int | None, str, str]],
-    attributes: Mapping[str, Any],
-    scope: CancelScope,
-    *,
-    trial: bool = False,
-) -> None:
-    """Replace the table feedback.path by rows that were left out; a `trial` is taken back. Raises SourceError."""
-    with client_configuration():
-        from chatsync.ytsaurus.feedback import replace_table  # late, as below
-
-    replace_table(settings, rows, attributes, scope, trial=trial)
-
-
 def open_list(settings: Settings, scope: CancelScope) -> AbstractContextManager[ListSource]:
     """Open the list that the configuration names: a file, or a YT table."""
-    # Late: a list in a file does not need the YT client, which takes longer to import than everything else.
     if settings.exclusions.file:
-        from chatsync.exclusions.file import open_file
-
         return open_file(settings.exclusions, scope)
-    with client_configuration():
-        from chatsync.exclusions.table import open_list_table
+    return cluster_side(settings, scope).open_list()
 
-    return open_list_table(settings.exclusions, scope)
+
+def cluster_side(settings: Settings, scope: CancelScope) -> ClusterSide:
+    """Return what the configuration names in the cluster of the list. Raises ConfigError for the client's own."""
+    with client_configuration():
+        # Late: a list in a file does not need the YT client, which takes longer to import than everything else.
+        from chatsync.exclusions.table import ClusterSide
+
+    return ClusterSide(settings, scope)

@@ -1,14 +1,17 @@
-"""The exclusion list in a YT table: one locked version, with the ids in one column."""
+"""The exclusion list in a YT table (one locked version, with the ids in one column), and what belongs to it there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.config.settings import Exclusions
+from chatsync.config.settings import Settings
 from chatsync.core import ExclusionList, Keep, ListVersion
 from chatsync.exclusions.client_ids import IdCollector
+from chatsync.export.on_clique import ExportOnClique
+from chatsync.export.source import ExportSource
 from chatsync.ytsaurus.columns import NULL
+from chatsync.ytsaurus.feedback import replace_table
 from chatsync.ytsaurus.table import Table, open_table
 
 
@@ -65,8 +68,32 @@ class _IdTaker:
         self.collector.add(value, row=self.collector.rows)
 
 
-@contextmanager
-def open_list_table(section: Exclusions, scope: CancelScope) -> Iterator[ListTable]:
-    """Lock one version of the table inside the block. Raises SourceError when it can't be read."""
-    with open_table(section, scope, path=section.path, key="exclusions.path") as table:
-        yield ListTable(table, section.column)
+class ClusterSide:
+    """What the configuration names in the cluster of the list: the list, the export, the table of left-out rows."""
+
+    def __init__(self, settings: Settings, scope: CancelScope) -> None:
+        """Ask nothing yet."""
+        self._settings = settings
+        self._scope = scope
+
+    @contextmanager
+    def open_list(self) -> Iterator[ListTable]:
+        """Lock one version of the list inside the block. Raises SourceError when it can't be read."""
+        section = self._settings.exclusions
+        with open_table(section, self._scope, path=section.path, key="exclusions.path") as table:
+            yield ListTable(table, section.column)
+
+    def open_export(self, cluster: Any) -> ExportSource:
+        """Lock the tables of the export in the transaction of the list, whose `cluster` this is. Raises SourceError."""
+        kind = ExportOnClique if self._settings.export.clique else ExportSource
+        return kind(self._settings, self._scope, cluster)
+
+    def replace_feedback(
+        self,
+        rows: Iterable[tuple[int | None, str, str]],
+        attributes: Mapping[str, Any],
+        *,
+        trial: bool = False,
+    ) -> None:
+        """Replace the table feedback.path by rows that were left out; a `trial` is taken back. Raises SourceError."""
+        replace_table(self._settings, rows, attributes, self._scope, trial=trial)

@@ -1,8 +1,8 @@
 """The comparison on a clique: one statement, and every guard that its answer has to pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from chatsync.core import PlanExclusions, Rejected, counted
+from chatsync.core import ExclusionList, PlanExclusions, Rejected, counted
 from chatsync.errors import SourceError
 from chatsync.export.answer import Answer, Row, read_answer
 from chatsync.export.source import Comparison, ExportSource
@@ -15,37 +15,48 @@ _MOST_TABLES = 250
 _BROKEN, _DOUBLED = (f"an export with {what} is not used" for what in ("a broken row", "duplicate rows"))
 
 
-def compare_on_clique(export: ExportSource, version: PlanExclusions, *, feature_id: int) -> Comparison:
-    """Compare the locked list and export on export.clique; `version` is what is known of the list.
+class ExportOnClique(ExportSource):
+    """An export that export.clique compares with the list."""
 
-    Raises SourceError for an answer that is not whole or not true, and ChangedError for a table that was
-    written meanwhile: then it is not known which version the clique has read.
-    """
-    settings, scope = export.settings, export.scope
-    exclusions = settings.exclusions
-    listed = ExportTable(
-        export.cluster, exclusions.path, scope, columns=[exclusions.column], time_attribute="modification_time"
-    )
-    client = export.cluster.client
-    lock_together(client, [listed], scope)
-    sides = _sides(listed, export, feature_id)
-    answer: Answer = clique_of(export).ask(statement(sides), read_answer)
-    check_unchanged(client, [listed, *export.tables.values()], scope)
-    _check_rows(answer.list_rows, listed)
-    _check_export(answer.export, export, feature_id)
-    return Comparison(
-        exclusions=_list_part(answer, version, settings.limits.must_contain),
-        turn_off=answer.turn_off,
-        turn_on=answer.turn_on,
-        off_count=answer.off,
-        rows={shard: row.rows for shard, row in answer.export.items()},
-    )
+    @property
+    def compared_by(self) -> str:
+        """Which clique compares."""
+        return f"clique {self.settings.export.clique}"
 
+    def compare(self, unread: PlanExclusions, read_list: Callable[[], ExclusionList], *, feature_id: int) -> Comparison:
+        """Compare the locked list and export on the clique, which reads both.
 
-def clique_of(export: ExportSource) -> Clique:
-    """Return the clique of the configuration."""
-    section = export.settings.export
-    return Clique(export.cluster, section.clique, export.scope, timeout=section.timeout, settings=section.settings)
+        Raises SourceError for an answer that is not whole or not true, and ChangedError for a table that was
+        written meanwhile: then it is not known which version the clique has read.
+        """
+        del read_list
+        settings, scope = self.settings, self.scope
+        exclusions = settings.exclusions
+        listed = ExportTable(
+            self.cluster, exclusions.path, scope, columns=[exclusions.column], time_attribute="modification_time"
+        )
+        client = self.cluster.client
+        lock_together(client, [listed], scope)
+        sides = _sides(listed, self, feature_id)
+        answer: Answer = self._clique().ask(statement(sides), read_answer)
+        check_unchanged(client, [listed, *self.tables.values()], scope)
+        _check_rows(answer.list_rows, listed)
+        _check_export(answer.export, self, feature_id)
+        return Comparison(
+            exclusions=_list_part(answer, unread, settings.limits.must_contain),
+            turn_off=answer.turn_off,
+            turn_on=answer.turn_on,
+            off_count=answer.off,
+            rows={shard: row.rows for shard, row in answer.export.items()},
+        )
+
+    def check(self) -> None:
+        """Raise SourceError if the clique does not answer."""
+        self._clique().ask("SELECT 1", bytes)
+
+    def _clique(self) -> Clique:
+        section = self.settings.export
+        return Clique(self.cluster, section.clique, self.scope, timeout=section.timeout, settings=section.settings)
 
 
 def _sides(listed: ExportTable, export: ExportSource, feature_id: int) -> Sides:

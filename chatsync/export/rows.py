@@ -5,16 +5,11 @@ clients_features makes the whole export unusable.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pyroaring import BitMap64
 
-from chatsync.core import MAX_CLIENT_ID, bitmap_of, counted
+from chatsync.core import MAX_CLIENT_ID, Numbers, bitmap_of, counted, np
 from chatsync.errors import SourceError
-
-Numbers = npt.NDArray[Any]
 
 _ON, _OFF = 1, 0
 

@@ -24,6 +24,7 @@ from chatsync.core import (
 )
 from chatsync.errors import SourceError
 from chatsync.export.rows import ExportRows
+from chatsync.progress import progress_bar
 from chatsync.ytsaurus.export_table import ExportTable, lock_together
 
 HERE = "this machine"
@@ -94,13 +95,27 @@ class ExportSource:
             as_of=format_time(self.as_of),
             revisions={shard: table.revision for shards, table in self.tables.items() for shard in shards},
             rows={},
-            compared_by=f"clique {clique}" if (clique := self.settings.export.clique) else HERE,
+            compared_by=self.compared_by,
             last_apply=str(last_apply) if last_apply else None,
         )
 
-    def compare(self, listed: ExclusionList, feature_id: int, progress: Callable[[int], None]) -> Comparison:
-        """Read the export and compare it with the list on this machine. Raises SourceError if it is incomplete."""
-        found = [self._read(shards, table, feature_id, progress) for shards, table in self.tables.items()]
+    @property
+    def compared_by(self) -> str:
+        """What compares the export with the list."""
+        return HERE
+
+    def check(self) -> None:
+        """Raise SourceError if what compares does not answer; this machine always does."""
+
+    def compare(self, unread: PlanExclusions, read_list: Callable[[], ExclusionList], *, feature_id: int) -> Comparison:
+        """Read the list and the export, and compare them on this machine.
+
+        `unread` is what is known of the list without reading it. Raises SourceError if one of the two is incomplete.
+        """
+        del unread
+        listed = read_list()
+        with progress_bar("reading the export", sum(table.row_count or 0 for table in self.tables.values())) as advance:
+            found = [self._read(shards, table, feature_id, advance) for shards, table in self.tables.items()]
         off = {shard: ids for rows in found for shard, ids in rows.off.items()}
         count = {shard: rows for one in found for shard, rows in one.rows.items()}
         ours = {shard: rows for one in found for shard, rows in one.ours.items()}

@@ -19,7 +19,7 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import Keep, Plan, Rejected, counted, format_time, harmless
 from chatsync.errors import ChatsyncError
-from chatsync.exclusions import replace_feedback
+from chatsync.exclusions import cluster_side
 from chatsync.files import Spool, write_whole
 
 Row = tuple[int | None, str, str]
@@ -94,7 +94,7 @@ class LeftOut:
         if not path or not plan.was_read:
             return
         try:
-            replace_feedback(self._settings, self.rows(plan), attributes_of(plan), scope)
+            cluster_side(self._settings, scope).replace_feedback(self.rows(plan), attributes_of(plan))
         except ChatsyncError as error:
             scope.check()  # a signal ends the command, as everywhere
             logger.warning("feedback.path: %s", error)

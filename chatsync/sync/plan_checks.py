@@ -32,7 +32,7 @@ from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, OutOfDateError
-from chatsync.sync.export_checks import check_changes_before, undone_after
+from chatsync.sync.from_export import check_changes_before, undone_after
 
 _AGAIN = "the mod-time was not moved; run `chatsync diff` and `chatsync apply` again"
 

@@ -7,15 +7,13 @@ of rows as it comes (YTsaurus docs, "Skiff"). Strings, and tables with empty cel
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import yt.yson
 from yt.wrapper.format import SkiffFormat, YsonFormat
 
+from chatsync.core import Numbers, np
 from chatsync.errors import SourceError
 from chatsync.ytsaurus.faults import understanding
 
-Numbers = npt.NDArray[np.integer[Any] | np.bool_]
 Take = Callable[[Sequence[Numbers]], None]
 """Takes a column after the other, each with the same rows."""
 

@@ -15,10 +15,11 @@ from yt.wrapper.errors import create_response_error
 from yt.wrapper.etc_commands import execute_batch
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.core import Numbers
 from chatsync.errors import ChangedError, SourceError
 from chatsync.parallel import off_main_thread
 from chatsync.ytsaurus.client import Cluster
-from chatsync.ytsaurus.export_rows import WIRE, NullsError, Numbers, OddCellError, Take, read_rows, read_skiff
+from chatsync.ytsaurus.export_rows import WIRE, NullsError, OddCellError, Take, read_rows, read_skiff
 from chatsync.ytsaurus.faults import describe, explained, is_refused_format, is_transient, understanding
 from chatsync.ytsaurus.links import time_of
 

@@ -25,7 +25,7 @@ from tabulate import tabulate
 from yt.wrapper import default_config
 
 from chatsync.core import format_time
-from chatsync.sync import export_checks, from_export
+from chatsync.sync import from_export
 from tests.harness.export import Exporter, table
 from tests.harness.job import TABLE, Job, SqliteFiles
 from tests.harness.yt_proxy import YtProxy
@@ -153,7 +153,7 @@ def believe_the_export(patch: pytest.MonkeyPatch) -> None:
         none = BitMap64()
         said = {shard: ids & homes.get(shard, none) for shard, ids in found.turn_on.items()}
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(from_export, "confirm", lambda *_, **__: said)
+            inner.setattr(from_export, "_confirm", lambda *_, **__: said)
             return confirmed(*args, found=found, homes=homes, **options)
 
     patch.setattr(from_export, "_confirmed", unconfirmed)
@@ -162,7 +162,7 @@ def believe_the_export(patch: pytest.MonkeyPatch) -> None:
 def any_age(patch: pytest.MonkeyPatch) -> None:
     """Take the rule out that an export must be younger than our own last change."""
     patch.setattr(from_export, "why_unusable", lambda *_, **__: "")
-    patch.setattr(export_checks, "check_last_apply", lambda *_: None)
+    patch.setattr(from_export, "check_last_apply", lambda *_: None)
 
 
 # What is taken out, export.when_stale, and whether others write as well.
