@@ -1,25 +1,23 @@
-"""One invocation of the program: global options, configuration, deadline, metrics and the line in the step log."""
+"""One invocation of the program: global options, and what its commands found and did, for metrics and step log."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chatsync.errors import ChatsyncError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
     from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
-    from chatsync.core import Plan
-    from chatsync.monitoring.metrics import Facts
+    from chatsync.core import Plan, ShardResult
 
 
 @dataclass
@@ -42,11 +40,14 @@ class Invocation:
     is_step: bool = True
     log_service: str = "chatsync"
     log_method: str = ""
-    _facts: list[Facts] = field(default_factory=list)
     _plan: Plan | None = None
+    _seen_at: datetime | None = None
+    _results: Sequence[ShardResult] | None = None
+    _modtime: datetime | None = None
+    _modtime_at: datetime | None = None
+    _reason: str | None = None
     _failure: ChatsyncError | None = None
     _message: str | None = None
-    _by_hand: tuple[datetime, str | None] | None = None
     _settings: Settings | None = None
     _scope: CancelScope | None = None
     _began: float = field(default_factory=time.monotonic)
@@ -58,55 +59,54 @@ class Invocation:
 
     @property
     def settings(self) -> Settings:
-        """The configuration, loaded at the first use, so that help works without it. Raises ConfigError."""
+        """The configuration that the command has loaded."""
         if self._settings is None:
-            from chatsync.config import load, places  # late, so that help is quick
-
-            self._settings = load.load(places.find_config(self.config))
-            self.log_service, self.log_method = self._settings.logs.service, self._settings.logs.method
+            raise RuntimeError("no configuration before load_settings()")
         return self._settings
 
     @property
+    def is_configured(self) -> bool:
+        """Whether the configuration was loaded."""
+        return self._settings is not None
+
+    def configure(self, settings: Settings) -> None:
+        """Keep the configuration; log lines name the job as it says."""
+        self._settings = settings
+        self.log_service, self.log_method = settings.logs.service, settings.logs.method
+
+    @property
     def scope(self) -> CancelScope:
-        """The cancel scope (deadline and stop request) that `begin` has started."""
+        """The cancel scope (deadline and stop request) of the command."""
         if self._scope is None:
             raise RuntimeError("no deadline before begin()")
         return self._scope
 
-    @contextmanager
-    def begin(self, *, retry_timeout: float | None = None) -> Iterator[tuple[Settings, CancelScope]]:
-        """Load the configuration and start the deadline; inside the block, signals stop the command.
-
-        `retry_timeout`, in seconds, replaces `run.retry_timeout`.
-        """
-        from chatsync.cancel_scope import CancelScope  # late, as above
-
-        run = self.settings.run
-        self._scope = CancelScope(
-            deadline=run.deadline, retry_timeout=run.retry_timeout if retry_timeout is None else retry_timeout
-        )
-        with self._scope.watching():
-            yield self.settings, self._scope
+    @scope.setter
+    def scope(self, scope: CancelScope) -> None:
+        self._scope = scope
 
     def next_step(self, method: str) -> None:
         """End a successful step of the chain and begin the next one in the same process."""
         if method != self.method:
             self.end(ExitCode.OK)
         self.method, self.span_id = method, os.urandom(8).hex()
-        self._facts, self._plan = [], None
+        self._plan = self._seen_at = self._results = None
         self._began = time.monotonic()
 
-    def take_up(self, plan: Plan) -> None:
-        """Set the current plan: its trace id goes into log lines, its verdict and counts into the step log."""
-        self.trace_id, self._plan = plan.trace_id, plan
+    def take_up(self, plan: Plan, *, seen_at: datetime | None = None) -> None:
+        """Set the current plan: its trace id goes into log lines, its verdict and counts into the step log.
 
-    def note(self, facts: Facts) -> None:
-        """Keep facts for the metrics."""
-        self._facts.append(facts)
+        `seen_at` is when the command itself saw what the plan says, by the dict database's clock.
+        """
+        self.trace_id, self._plan, self._seen_at = plan.trace_id, plan, seen_at or self._seen_at
 
-    def note_modtime(self, modtime: datetime, *, reason: str | None) -> None:
-        """Keep the mod-time that an operator has set, and why."""
-        self._by_hand = modtime, reason
+    def note_results(self, results: Sequence[ShardResult]) -> None:
+        """Keep what an apply did."""
+        self._results = results
+
+    def note_modtime(self, modtime: datetime, *, now: datetime, reason: str | None = None) -> None:
+        """Keep the mod-time that was set, and why, if an operator set it."""
+        self._modtime, self._modtime_at, self._reason = modtime, now, reason
 
     def note_failure(self, message: str, error: ChatsyncError | None = None) -> None:
         """Keep the error that ends the command."""
@@ -116,9 +116,8 @@ class Invocation:
         """Write the metrics and the line in the step log, however the command ended."""
         if self._settings is None and not code:  # only help was asked for
             return
-        from chatsync.monitoring.traces import Ending, leave_traces  # late, so that help is quick
+        from chatsync.monitoring.traces import Ending, leave_traces  # late: help leaves none
 
-        modtime, reason = self._by_hand or (None, None)
         mistyped = code == ExitCode.USAGE and sys.stdin is not None and sys.stdin.isatty()
         ending = Ending(
             method=self.method,
@@ -129,8 +128,10 @@ class Invocation:
             error=self._failure,
             message=self._message,
             plan=self._plan,
-            facts=self._facts,
-            modtime=modtime,
-            reason=reason,
+            seen_at=self._seen_at,
+            results=self._results,
+            modtime=self._modtime,
+            modtime_at=self._modtime_at,
+            reason=self._reason,
         )
         leave_traces(ending, self._settings or self.config)

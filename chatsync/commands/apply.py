@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from chatsync.commands.options import dry_run_option, format_option, live_option, logs_to_a_file
+from chatsync.commands.options import begin, dry_run_option, format_option, live_option, load_settings, logs_to_a_file
 from chatsync.core import ALLOW_EMPTY, FORCE, Plan, Verdict, nothing_done, objections_to, raise_first
 from chatsync.errors import ChatsyncError
 from chatsync.invocation import Invocation
-from chatsync.monitoring import metrics
 from chatsync.sync.plan_file import load
 from chatsync.sync.records import Records
 from chatsync.sync.report import results_report
@@ -24,7 +23,7 @@ def _complete_run(ctx: click.Context, _option: click.Parameter, incomplete: str)
     """Return the ids of recorded runs for shell completion of --undo; none if the records can't be read."""
     invocation = ctx.find_object(Invocation) or Invocation()
     try:
-        runs = Records(invocation.settings.records).runs()
+        runs = Records(load_settings(invocation).records).runs()
     except ChatsyncError:
         return []
     return [run for run in runs if run.startswith(incomplete) or run.endswith(incomplete)]
@@ -76,7 +75,7 @@ def apply(
     if live and (plan_file or undone is not None):
         raise click.UsageError("--live does not go with --plan; use it when you make the plan: `chatsync diff --live`")
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
-    with invocation.begin() as (settings, _):
+    with begin(invocation) as (settings, _):
         if plan_file:
             plan = load(plan_file)
         else:
@@ -104,8 +103,7 @@ def _apply(plan: Plan, invocation: Invocation, *, lifting: Collection[str], outp
     """Apply the plan and show what was done, also when something failed."""
     if plan.verdict is Verdict.NOT_MODIFIED:
         results = [nothing_done(plan, shard) for shard in invocation.settings.databases.shards]
-        # No facts for the metrics: an earlier plan that was refused or failed still counts.
-        invocation.note(metrics.of_changes(results))
+        invocation.note_results(results)
         logger.info("apply: nothing to do, the list was not modified since the last sync")
         if output_format != "table" or not logs_to_a_file(click.get_current_context()):
             click.echo(results_report(results, output_format=output_format))
@@ -117,5 +115,5 @@ def _apply(plan: Plan, invocation: Invocation, *, lifting: Collection[str], outp
         apply_plan(plan, invocation.settings, invocation.scope, lifting=lifting, results=results)
     finally:
         if results:
-            invocation.note(metrics.of_results(results))
+            invocation.note_results(results)
             click.echo(results_report(results, output_format=output_format))

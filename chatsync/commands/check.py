@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from chatsync.cancel_scope import CancelScope
+from chatsync.commands.options import begin
 from chatsync.config.durations import Seconds
 from chatsync.config.settings import Monitoring
 from chatsync.errors import ChatsyncError
@@ -119,7 +120,7 @@ def _look(
     section = Monitoring()
     thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
     try:
-        with invocation.begin() as (settings, scope):
+        with begin(invocation) as (settings, scope):
             section = settings.monitoring
             thresholds = Thresholds(warning=warning, critical=critical, drift=section.drift_tolerance)
             finding = look(

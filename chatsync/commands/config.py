@@ -2,6 +2,7 @@
 
 import click
 
+from chatsync.commands.options import load_settings
 from chatsync.config.reference import example, in_force
 from chatsync.invocation import Invocation
 
@@ -24,4 +25,4 @@ def print_example() -> None:
 @click.pass_obj
 def print_settings(invocation: Invocation) -> None:
     """Print the values in use: defaults and variables filled in, paths absolute, secrets as ***."""
-    click.echo(in_force(invocation.settings), nl=False)
+    click.echo(in_force(load_settings(invocation)), nl=False)

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatsync.commands.options import dry_run_option, echo, format_option, limit_option, live_option, logs_to_a_file
+from chatsync.commands.options import (
+    begin,
+    dry_run_option,
+    echo,
+    format_option,
+    limit_option,
+    live_option,
+    logs_to_a_file,
+)
 from chatsync.core import objections_to
 from chatsync.errors import ExitCode
-from chatsync.monitoring import metrics
 from chatsync.sync.left_out import LeftOut
 from chatsync.sync.plan_file import save
 from chatsync.sync.planner import make_plan
@@ -62,12 +69,11 @@ def diff(
     Writes only the named files and the table feedback.path. Also says whether `apply` would accept the plan.
     """
     invocation: Invocation = ctx.obj
-    with invocation.begin() as (settings, scope), LeftOut(settings, left_out_file) as left_out:
+    with begin(invocation) as (settings, scope), LeftOut(settings, left_out_file) as left_out:
         trace_id, keep = invocation.trace_id, left_out.keep
         made = make_plan(settings, scope, trace_id=trace_id, if_modified=if_modified, live=live, keep=keep)
         plan, state = made.plan, made.state
-        invocation.take_up(plan)
-        invocation.note(metrics.of_diff(plan, now=state.now))
+        invocation.take_up(plan, seen_at=state.now)
         if plan_file:
             save(plan, plan_file)
             level = logging.INFO if plan.was_read else logging.DEBUG

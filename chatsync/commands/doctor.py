@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from chatsync.commands.options import echo
+from chatsync.commands.options import begin, echo, load_settings
 from chatsync.diagnostics.doctor import (
     Line,
     Mark,
@@ -38,7 +38,7 @@ def doctor(invocation: Invocation) -> None:
     """
     lines: list[Line] = []
     _load(invocation)
-    with invocation.begin(retry_timeout=_RETRY_SECONDS):
+    with begin(invocation, retry_timeout=_RETRY_SECONDS):
         for line in _examine(invocation):
             echo(str(line))
             lines.append(line)
@@ -51,7 +51,7 @@ def doctor(invocation: Invocation) -> None:
 def _load(invocation: Invocation) -> None:
     """Load the configuration; if it is wrong, that is printed as the only check."""
     try:
-        _ = invocation.settings
+        load_settings(invocation)
     except ConfigError as error:
         echo(str(bad("config", str(error))))
         msg = "the configuration is wrong, so nothing else was checked"

@@ -6,7 +6,7 @@ import sys
 import click
 
 from chatsync.commands.language_option import chosen_language, language_option
-from chatsync.commands.options import echo, format_option
+from chatsync.commands.options import begin, echo, format_option
 from chatsync.diagnostics.client_facts import gather
 from chatsync.diagnostics.explain_report import explain_report
 from chatsync.diagnostics.survey import Survey
@@ -29,7 +29,7 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], language: str |
     used at any time, also while the job is running or disabled.
     """
     asked = _asked(client_ids)
-    with invocation.begin() as (settings, scope):
+    with begin(invocation) as (settings, scope):
         survey = Survey(settings=settings, scope=scope, trace_id=invocation.trace_id)
         job, clients = gather(survey, asked)
     speaks = chosen_language(language, settings)

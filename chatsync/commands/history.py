@@ -5,7 +5,7 @@ from itertools import islice
 import click
 from pyroaring import BitMap64
 
-from chatsync.commands.options import echo, format_option
+from chatsync.commands.options import echo, format_option, load_settings
 from chatsync.core import DEFAULT_LIMIT, MAX_LIST_ID
 from chatsync.diagnostics.history import Shown, client_changes, history_report, steps_report
 from chatsync.invocation import Invocation
@@ -31,7 +31,7 @@ def history(
     Reads only the run records in records.dir; the newest run is first. With --all, it reads the step
     log there instead: every diff, apply and set-modtime, and how it ended.
     """
-    settings = invocation.settings
+    settings = load_settings(invocation)
     records, feature = Records(settings.records), settings.feature.name
     if all_steps:
         if client is not None:

@@ -1,4 +1,4 @@
-"""Shared by the commands: options, and printing a report.
+"""Shared by the commands: options, the configuration and the deadline, and printing a report.
 
 At a terminal, a report is coloured and its lines are broken to fit; elsewhere it is printed unchanged.
 """
@@ -8,13 +8,19 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
 
 import click
 
+from chatsync.cancel_scope import CancelScope
 from chatsync.clean_output import terminal
+from chatsync.config.load import load
+from chatsync.config.places import find_config
+from chatsync.config.settings import Settings
 from chatsync.core import DEFAULT_LIMIT
+from chatsync.invocation import Invocation
 from chatsync.redaction import escape_odd, without_secrets
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -57,6 +63,28 @@ def _answer_dry_run(ctx: click.Context, _option: click.Parameter, value: bool) -
 
 # For people who know the option from other programs.
 dry_run_option = click.option("--dry-run", is_flag=True, hidden=True, expose_value=False, callback=_answer_dry_run)
+
+
+def load_settings(invocation: Invocation) -> Settings:
+    """Load the configuration, once in a command. Raises ConfigError."""
+    if not invocation.is_configured:
+        invocation.configure(load(find_config(invocation.config)))
+    return invocation.settings
+
+
+@contextmanager
+def begin(invocation: Invocation, *, retry_timeout: float | None = None) -> Iterator[tuple[Settings, CancelScope]]:
+    """Load the configuration and start the deadline; inside the block, signals stop the command.
+
+    `retry_timeout`, in seconds, replaces `run.retry_timeout`.
+    """
+    settings = load_settings(invocation)
+    run = settings.run
+    invocation.scope = CancelScope(
+        deadline=run.deadline, retry_timeout=run.retry_timeout if retry_timeout is None else retry_timeout
+    )
+    with invocation.scope.watching():
+        yield settings, invocation.scope
 
 
 def logs_to_a_file(ctx: click.Context) -> bool:

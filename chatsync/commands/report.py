@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from chatsync.commands.language_option import chosen_language, language_option
+from chatsync.commands.options import begin
 from chatsync.errors import IncompleteError
 from chatsync.files import write_whole
 from chatsync.invocation import Invocation
@@ -37,7 +38,7 @@ def report(invocation: Invocation, output: Path | None, clients: str, language: 
     whole or not at all, with mode 0640. When a part can't be read, the page says so, and the command
     ends with 1.
     """
-    with invocation.begin() as (settings, scope):
+    with begin(invocation) as (settings, scope):
         shows_clients = clients != "none"
         seen = Seen(settings=settings, scope=scope, trace_id=invocation.trace_id, shows_clients=shows_clients)
         page = make_page(seen.gather(), chosen_language(language, settings), clients=clients, now=datetime.now(UTC))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chatsync.commands.options import logs_to_a_file
+from chatsync.commands.options import begin, logs_to_a_file
 from chatsync.core import (
     DISABLED_FOREVER,
     NEVER,
@@ -19,7 +19,6 @@ from chatsync.core import (
     raise_first,
 )
 from chatsync.invocation import Invocation
-from chatsync.monitoring import metrics
 from chatsync.sync.plan_file import load
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ def set_modtime(
         raise click.UsageError("give exactly one of TIME, --plan, --disable and --reset")
     if plan_file and reason:
         raise click.UsageError("--reason is for a mod-time that is set by hand")
-    with invocation.begin() as (settings, scope):
+    with begin(invocation) as (settings, scope):
         plan = _taken(plan_file, invocation) if plan_file else None
         if plan and plan.verdict is Verdict.NOT_MODIFIED:
             _tell_idle()
@@ -67,12 +66,11 @@ def set_modtime(
 
         if plan:
             moved = mark_synced(plan, settings, scope)
-            invocation.note(metrics.of_modtime(value, now=datetime.now(UTC)))
+            invocation.note_modtime(value, now=datetime.now(UTC))
             click.echo(f"mod-time {'moved to' if moved else 'is already'} {format_time(value)}")
         else:
             now = set_by_hand(value, settings, scope)
-            invocation.note(metrics.of_modtime(value, now=now))
-            invocation.note_modtime(value, reason=reason)
+            invocation.note_modtime(value, now=now, reason=reason)
             click.echo(f"mod-time set to {format_time(value)}\n{effect(value, now=now)}")
 
 

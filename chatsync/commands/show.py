@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from chatsync.commands.options import echo, format_option, limit_option
+from chatsync.commands.options import echo, format_option, limit_option, load_settings
 from chatsync.core import StoredModTime, objections_to
 from chatsync.invocation import Invocation
 from chatsync.sync.plan_file import load
@@ -22,7 +22,7 @@ def show(invocation: Invocation, plan_file: Path, output_format: str, limit: int
 
     Checks the plan's age and content against the configured limits; reads no list and no database.
     """
-    settings = invocation.settings
+    settings = load_settings(invocation)
     plan = load(plan_file)
     now = datetime.now(UTC)
     found = objections_to(plan, settings, now=now, state=None)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from chatsync.commands.options import echo
 from chatsync.core import Plan, objections_to, raise_first
 from chatsync.invocation import Invocation
-from chatsync.monitoring import metrics
 from chatsync.sync.left_out import LeftOut
 from chatsync.sync.open_record import with_assumed_changes
 from chatsync.sync.planner import make_plan
@@ -35,7 +34,7 @@ def _plan_of_now(invocation: Invocation, *, lifting: Collection[str], live: bool
     with LeftOut(settings) as left_out:
         made = make_plan(settings, scope, trace_id=trace_id, if_modified=False, live=live, keep=left_out.keep)
         left_out.tell_owners(made.plan, scope)
-    invocation.note(metrics.of_diff(made.plan, now=made.state.now))
+    invocation.take_up(made.plan, seen_at=made.state.now)
     found = objections_to(made.plan, settings, now=datetime.now(UTC), state=made.state, lifting=lifting)
     report = diff_report(made.plan, objections=found, modtime=made.state, output_format="table", limit=None)
     _show(report, invocation)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from chatsync.commands.options import echo, format_option
+from chatsync.commands.options import begin, echo, format_option
 from chatsync.diagnostics.status import Status, failed_parts
 from chatsync.diagnostics.status_report import status_report
 from chatsync.errors import IncompleteError
@@ -20,7 +20,7 @@ def status(invocation: Invocation, output_format: str) -> None:
     Reads the list and the shards and compares them as `diff` does; writes nothing. If a part can't be
     read, it shows the others, names that part, and exits with 1.
     """
-    with invocation.begin() as (settings, scope):
+    with begin(invocation) as (settings, scope):
         seen = Status(settings=settings, scope=scope, trace_id=invocation.trace_id).gather()
         echo(
             status_report(seen, settings, now=datetime.now(UTC), output_format=output_format),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from chatsync import __version__
-from chatsync.core import NEVER, Plan, ShardResult, is_disabled
+from chatsync.core import NEVER, Plan, ShardResult, Verdict, is_disabled
 from chatsync.errors import DatabaseError, ExitCode
 from chatsync.sync.step_log import CHAIN
 
@@ -101,7 +101,12 @@ def _of_shards(plan: Plan, off: Mapping[int, int]) -> Facts:
     }
 
 
-def of_changes(results: Sequence[ShardResult]) -> Facts:
+def of_apply(plan: Plan, results: Sequence[ShardResult]) -> Facts:
+    """Return what an apply did. With nothing modified, an earlier plan that was refused or failed still counts."""
+    return _of_changes(results) if plan.verdict is Verdict.NOT_MODIFIED else _of_results(results)
+
+
+def _of_changes(results: Sequence[ShardResult]) -> Facts:
     """Return how many clients an apply turned off and on."""
     return {
         CHANGES: {
@@ -112,7 +117,7 @@ def of_changes(results: Sequence[ShardResult]) -> Facts:
     }
 
 
-def of_results(results: Sequence[ShardResult]) -> Facts:
+def _of_results(results: Sequence[ShardResult]) -> Facts:
     """Return what an apply did with a plan that it took, shard by shard."""
     asked = [result for result in results if any(tally.planned for tally in result.tallies.values())]
     # A database that refuses single rows can be used.
@@ -120,7 +125,7 @@ def of_results(results: Sequence[ShardResult]) -> Facts:
         result.shard for result in asked if isinstance(result.error, DatabaseError) and not result.error.is_about_rows
     }
     return {
-        **of_changes(results),
+        **_of_changes(results),
         REFUSED: {(): 0},
         MISSING: {(str(result.shard),): result.failed for result in results},
         FAILING: {(f"shard {result.shard}",): result.shard in failing for result in asked},

@@ -10,10 +10,10 @@ from pathlib import Path
 from chatsync.config.places import find_config
 from chatsync.config.settings import Traces
 from chatsync.config.traces import read_traces
-from chatsync.core import Plan, list_is_newer
+from chatsync.core import Action, Plan, ShardResult, list_is_newer
 from chatsync.errors import ConfigError, DatabaseError, OutputError, RecordError
 from chatsync.monitoring import metrics
-from chatsync.monitoring.metrics import CHANGES, MISSING, Facts
+from chatsync.monitoring.metrics import Facts
 from chatsync.monitoring.notify import notify
 from chatsync.sync.step_log import CHAIN, DIFF, Step, StepLog, current_user
 
@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a command of the chain ended, and its facts for the metrics.
+    """How a command of the chain ended, what it found (at `seen_at`) and what it did.
 
+    `plan` was seen by an earlier command if `seen_at` is None; `modtime` is what was set, at `modtime_at`.
     `is_step` is false for a command of an operator that is not part of the job: an undo, a mod-time set by hand.
     """
 
@@ -35,9 +36,11 @@ class Ending:
     error: Exception | None
     message: str | None
     plan: Plan | None
-    facts: Sequence[Facts]
-    modtime: datetime | None = None
-    reason: str | None = None
+    seen_at: datetime | None
+    results: Sequence[ShardResult] | None
+    modtime: datetime | None
+    modtime_at: datetime | None
+    reason: str | None
     ended: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -54,15 +57,12 @@ def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
     except ConfigError:
         return
     if traces.metrics.textfile:
-        facts = list(ending.facts)
-        if isinstance(ending.error, DatabaseError) and ending.error.database:
-            facts.append(metrics.of_failure(ending.error.database))
         step = ending.method if ending.is_step else None
         from chatsync.monitoring import textfile  # late: a job without metrics pays nothing for them
 
         textfile.record(
             traces.metrics.textfile,
-            facts,
+            _facts(ending),
             feature=traces.feature.name,
             step=step,
             code=ending.code,
@@ -90,6 +90,20 @@ def _log(error: Exception, ending: Ending) -> None:
     logger.log(logging.INFO if ending.code else logging.WARNING, "%s", error)
 
 
+def _facts(ending: Ending) -> list[Facts]:
+    """Return what the command knows for the metrics."""
+    facts = []
+    if ending.plan and ending.seen_at:
+        facts.append(metrics.of_diff(ending.plan, now=ending.seen_at))
+    if ending.plan and ending.results is not None:
+        facts.append(metrics.of_apply(ending.plan, ending.results))
+    if ending.modtime and ending.modtime_at:
+        facts.append(metrics.of_modtime(ending.modtime, now=ending.modtime_at))
+    if isinstance(ending.error, DatabaseError) and ending.error.database:
+        facts.append(metrics.of_failure(ending.error.database))
+    return facts
+
+
 def _step(ending: Ending, feature: str) -> Step:
     plan = ending.plan
     planned = plan.counts if plan and plan.was_read else {}
@@ -104,23 +118,20 @@ def _step(ending: Ending, feature: str) -> Step:
         host=socket.gethostname(),
         message=ending.message,
         verdict=plan.verdict.value if plan else None,
-        counts={**planned, **_done(ending.facts)},
+        counts={**planned, **_done(ending.results)},
         waits=ending.method == DIFF and plan is not None and list_is_newer(plan.list_time, plan.seen_modtime),
         by_hand=not ending.is_step,
-        modtime=ending.modtime,
+        modtime=None if ending.is_step else ending.modtime,
         reason=ending.reason,
     )
 
 
-def _done(facts: Sequence[Facts]) -> Mapping[str, int]:
-    """Return how much an apply changed and how much is missing, from its metrics; empty for other commands."""
-    learnt = metrics.merge({}, *facts)
-    if CHANGES not in learnt:
+def _done(results: Sequence[ShardResult] | None) -> Mapping[str, int]:
+    """Return how much an apply changed and how much is missing; empty for other commands."""
+    if results is None:
         return {}
     changed = {
-        f"{action.replace('turn_', 'turned_')}": int(
-            sum(count for (kind, _), count in learnt[CHANGES].items() if kind == action)
-        )
-        for action in ("turn_off", "turn_on")
+        f"{action.value.replace('turn_', 'turned_')}": sum(len(result.tallies[action].changed) for result in results)
+        for action in Action
     }
-    return {**changed, "missing": int(sum(learnt.get(MISSING, {}).values()))}
+    return {**changed, "missing": sum(result.failed for result in results)}
