@@ -79,9 +79,9 @@ def apply(
         if plan_file:
             plan = load(plan_file)
         else:
-            from chatsync.commands.shown_plan import make_shown_plan  # late, like the applier below
+            from chatsync.commands.applying import make_shown_plan  # late, like the applier below
 
-            plan = make_shown_plan(undone, invocation, lifting=lifting, live=live)
+            plan = make_applying(undone, invocation, lifting=lifting, live=live)
         invocation.take_up(plan)
         raise_first(objections_to(plan, settings, now=datetime.now(UTC), lifting=lifting))
         if not plan_file and not yes and plan.changes:
