@@ -75,18 +75,25 @@ def apply(
     if live and (plan_file or undone is not None):
         raise click.UsageError("--live does not go with --plan; use it when you make the plan: `chatsync diff --live`")
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
-    with begin(invocation) as (settings, _):
-        if plan_file:
-            plan = load(plan_file)
-        else:
-            from chatsync.commands.applying import make_shown_plan  # late, like the applier below
+    with begin(invocation):
+        plan = load(plan_file) if plan_file else None
+        if plan and plan.verdict is Verdict.NOT_MODIFIED:
+            _check(plan, invocation, lifting=lifting)
+            _tell_idle(plan, invocation, output_format=output_format)
+            return
+        from chatsync.commands import applying  # late: with nothing to do, no driver
 
-            plan = make_applying(undone, invocation, lifting=lifting, live=live)
-        invocation.take_up(plan)
-        raise_first(objections_to(plan, settings, now=datetime.now(UTC), lifting=lifting))
+        plan = plan or applying.make_shown_plan(undone, invocation, lifting=lifting, live=live)
+        _check(plan, invocation, lifting=lifting)
         if not plan_file and not yes and plan.changes:
             _ask(invocation)
-        _apply(plan, invocation, lifting=lifting, output_format=output_format)
+        applying.apply_and_show(plan, invocation, lifting=lifting, output_format=output_format)
+
+
+def _check(plan: Plan, invocation: Invocation, *, lifting: Collection[str]) -> None:
+    """Raise the first objection to the plan."""
+    invocation.take_up(plan)
+    raise_first(objections_to(plan, invocation.settings, now=datetime.now(UTC), lifting=lifting))
 
 
 def _ask(invocation: Invocation) -> None:
@@ -99,21 +106,9 @@ def _ask(invocation: Invocation) -> None:
         raise click.Abort
 
 
-def _apply(plan: Plan, invocation: Invocation, *, lifting: Collection[str], output_format: str) -> None:
-    """Apply the plan and show what was done, also when something failed."""
-    if plan.verdict is Verdict.NOT_MODIFIED:
-        results = [nothing_done(plan, shard) for shard in invocation.settings.databases.shards]
-        invocation.note_results(results)
-        logger.info("apply: nothing to do, the list was not modified since the last sync")
-        if output_format != "table" or not logs_to_a_file(click.get_current_context()):
-            click.echo(results_report(results, output_format=output_format))
-        return
-    from chatsync.sync.applier import apply_plan  # late: a run with nothing to do does not need the driver
-
-    results = []
-    try:
-        apply_plan(plan, invocation.settings, invocation.scope, lifting=lifting, results=results)
-    finally:
-        if results:
-            invocation.note_results(results)
-            click.echo(results_report(results, output_format=output_format))
+def _tell_idle(plan: Plan, invocation: Invocation, *, output_format: str) -> None:
+    results = [nothing_done(plan, shard) for shard in invocation.settings.databases.shards]
+    invocation.note_results(results)
+    logger.info("apply: nothing to do, the list was not modified since the last sync")
+    if output_format != "table" or not logs_to_a_file(click.get_current_context()):
+        click.echo(results_report(results, output_format=output_format))

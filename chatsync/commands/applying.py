@@ -1,19 +1,19 @@
-"""The plan for an `apply` without a plan file: it is made now and shown before it is applied."""
+"""The part of `apply` that needs the databases: a plan that is made now and shown, and the apply itself."""
 
 import logging
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+import click
+
 from chatsync.commands.options import echo
-from chatsync.core import Plan, objections_to, raise_first
+from chatsync.core import Plan, ShardResult, objections_to, raise_first
 from chatsync.invocation import Invocation
+from chatsync.sync.applier import apply_plan
 from chatsync.sync.left_out import LeftOut
-from chatsync.sync.open_record import with_assumed_changes
 from chatsync.sync.planner import make_plan
-from chatsync.sync.records import Records
-from chatsync.sync.report import diff_report
-from chatsync.sync.undo import make_undo
-from chatsync.sync.undo_report import undo_report
+from chatsync.sync.report import diff_report, results_report
+from chatsync.sync.undo import make_undo, undo_report
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +46,9 @@ def _plan_of_undo(undone: str, invocation: Invocation, *, lifting: Collection[st
     """Make the plan that takes back what a recorded run changed, and show it as `_plan_of_now` does."""
     invocation.is_step = False
     settings = invocation.settings
-    records = Records(settings.records)
-    record = with_assumed_changes(records.find(undone), records)
-    undo, state = make_undo(record, settings, invocation.scope, trace_id=invocation.trace_id)
+    undo, state = make_undo(undone, settings, invocation.scope, trace_id=invocation.trace_id)
     found = objections_to(undo.plan, settings, now=datetime.now(UTC), state=state, lifting=lifting)
-    _show(undo_report(undo, record, objections=found), invocation)
+    _show(undo_report(undo, objections=found), invocation)
     raise_first(found)
     return undo.plan
 
@@ -61,3 +59,14 @@ def _show(report: str, invocation: Invocation) -> None:
         logger.info("the changes to apply", extra={"report": report})
     else:
         echo(report, err=True)
+
+
+def apply_and_show(plan: Plan, invocation: Invocation, *, lifting: Collection[str], output_format: str) -> None:
+    """Apply the plan and show what was done, also when something failed."""
+    results: list[ShardResult] = []
+    try:
+        apply_plan(plan, invocation.settings, invocation.scope, lifting=lifting, results=results)
+    finally:
+        if results:
+            invocation.note_results(results)
+            click.echo(results_report(results, output_format=output_format))

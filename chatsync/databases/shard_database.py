@@ -9,7 +9,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import Ids, chunks, np
+from chatsync.core import MIX, SPREAD, Ids, OffRows, chunks, np
 from chatsync.databases.connection import STATEMENT_SECONDS, Database
 from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
 from chatsync.databases.packed_ids import ID_SIZE, Packed, checked_id, packed_columns, unpack
@@ -31,6 +31,9 @@ _READ_OFF = "read which clients are off"
 Value = TypeVar("Value")
 
 _OFF_PACKED = "SELECT {packed}, {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"
+# core.off_rows computes the same hash over ids.
+_OFF_ROWS = """SELECT COUNT(*), BIT_XOR(ClientID * {spread}), BIT_XOR(((ClientID * {spread} >> 32) + ClientID) * {mix})
+    , {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"""
 _BOUNDS = "SELECT MIN(ClientID), MAX(ClientID) FROM clients_features"
 # `+ 0` prevents the use of the index on feature_id, all of which would be read for each range.
 _OFF_BETWEEN = """SELECT {packed} FROM clients_features
@@ -113,6 +116,21 @@ class ShardDatabase:
         result = connection.exec_driver_sql(sql, values, execution_options={"stream_results": True})
         with in_turn():
             return tuple(result.one())
+
+    def count_off_rows(self, feature_id: int) -> tuple[OffRows, Place]:
+        """Return the number of off rows with the hash over their ids, and which database this is; no rows are sent.
+
+        Raises DatabaseError if nothing may be written there.
+        """
+        sql = _OFF_ROWS.format(spread=SPREAD, mix=MIX, place=place_columns(self.database), mark=self.mark)
+
+        def ask(connection: sa.Connection) -> tuple[OffRows, Place]:
+            count, spread, mix, *where = connection.exec_driver_sql(sql, (feature_id,)).one()
+            place = place_of(self.database, connection, tuple(where))
+            check_may_write(self.database, place)
+            return OffRows.from_xors(count, spread or 0, mix or 0), place  # SQLite has NULL for no rows
+
+        return self.database.do(ask, what="count the clients that are off")
 
     def read_place(self) -> Place:
         """Return which database this shard is. Raises DatabaseError if nothing may be written there."""

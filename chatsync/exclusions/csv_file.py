@@ -15,7 +15,6 @@ from typing import IO
 
 from chatsync.errors import SourceError
 from chatsync.exclusions.client_ids import IdCollector
-from chatsync.exclusions.file_kinds import check_kind, wrong_delimiter
 
 _PIECE = 4 * 1024 * 1024
 # No real cell or line is this long; without a limit, a file without line ends would fill the memory.
@@ -25,6 +24,23 @@ _ROWS_A_STEP = 10_000
 _BOM = b"\xef\xbb\xbf"
 # A first line that looks like a name is a header; an id, or a broken one such as "n/a", is data.
 _NAME = re.compile(r"[A-Za-z_]\w*")
+# The first bytes of files that are not CSV in UTF-8, so that a message can name their kind.
+_MAGIC = {
+    b"\x1f\x8b": ("a gzip file", "unpack it"),
+    b"BZh": ("a bzip2 file", "unpack it"),
+    b"\xfd7zXZ": ("an xz file", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("a zstd file", "unpack it"),
+    b"7z\xbc\xaf": ("a 7z file", "unpack it"),
+    b"PK\x03\x04": ("a zip file or an Excel workbook (.xlsx)", "save the sheet as CSV, or unpack it"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook (.xls)", "save the sheet as CSV"),
+    b"PAR1": ("a Parquet file", "export it as CSV"),
+    b"ORC": ("an ORC file", "export it as CSV"),
+    b"%PDF": ("a PDF", "export it as CSV"),
+    b"\xff\xfe": ("text in UTF-16", "save it as UTF-8"),
+    b"\xfe\xff": ("text in UTF-16", "save it as UTF-8"),
+}
+_MARKUP = {b"<": "HTML or XML", b"{": "JSON", b"[": "JSON"}
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 Advance = Callable[[int], None]
 
@@ -45,7 +61,7 @@ def find_header(file: IO[bytes], column: str, *, where: str) -> Header:
     Raises SourceError if the header lacks the column or names it twice, or if the file is not text.
     """
     file.seek(0)
-    check_kind(file.read(_PIECE), where=where)
+    _check_kind(file.read(_PIECE), where=where)
     file.seek(0)
     offset, blank, first = 0, 0, file.readline(_LONGEST)
     while first and not first.removeprefix(_BOM).strip():
@@ -75,12 +91,34 @@ def _header_lines(first: bytes, file: IO[bytes], where: str) -> Iterator[str]:
 
 def _check_no_header(names: list[str], first: str, column: str, where: str) -> None:
     """Raise SourceError if the first line is a header without the column."""
-    delimiter = wrong_delimiter(first, column)
+    delimiter = _wrong_delimiter(first, column)
     if delimiter:
         raise SourceError(f"{where}: its header is separated by {delimiter}", way_out="save it as CSV with commas")
     if len(names) > 1 or (names and _NAME.fullmatch(names[0])):
         what = f"{where} has no column {column!r}: its header is {first[:100]!r}"
         raise SourceError(what, way_out="check exclusions.column")
+
+
+def _check_kind(start: bytes, *, where: str) -> None:
+    """Check the start of a file. Raises SourceError with its kind, the first bytes and what to do."""
+    for magic, (kind, way_out) in _MAGIC.items():
+        if start.startswith(magic):
+            raise SourceError(f"{where} is {kind} (first bytes {magic.hex(' ')}), not CSV", way_out=way_out)
+    if b"\0" in start:
+        what = f"{where} holds NUL bytes, as text in UTF-16 does (first bytes {start[:4].hex(' ')}), so it is not CSV"
+        raise SourceError(what, way_out="save it as UTF-8")
+    markup = _MARKUP.get(start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1])
+    if markup:
+        raise SourceError(f"{where} looks like {markup}, not CSV", way_out="export it as CSV")
+
+
+def _wrong_delimiter(header: str, column: str) -> str:
+    """Return the name of the delimiter that a header has instead of commas; empty if it is not such a header."""
+    for delimiter, name in _DELIMITERS.items():
+        names = [one.strip().strip('"') for one in header.split(delimiter)]
+        if len(names) > 1 and column in names:
+            return name
+    return ""
 
 
 class RowReader:

@@ -28,7 +28,6 @@ from chatsync.core import (
     some,
 )
 from chatsync.databases.homes import read_homes
-from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, OutOfDateError
@@ -74,7 +73,7 @@ def check_before_apply(
     within = scope.remaining / 2
 
     def count(shard: ShardDatabase) -> tuple[OffRows, Place]:
-        return count_off_rows(shard.database, plan.feature.id)
+        return shard.count_off_rows(plan.feature.id)
 
     differing, unasked = _differing(plan, settings, scope, look=count, expected=plan.before, within=within)
     others = [f"shard {shard}: {now.deviation}" for shard, now in differing.items() if now.deviation.are_others]

@@ -13,7 +13,6 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.load import load
 from chatsync.core.off_rows import OffRows
 from chatsync.core.plan_document import sealed
-from chatsync.databases.off_rows import count_off_rows
 from chatsync.databases.shard_database import ShardDatabase
 from tests.harness.job import FEATURE_ID, PROPERTY, RECORDS, Job, Result
 
@@ -417,4 +416,4 @@ def test_the_databases_compute_what_the_program_does(job: Job) -> None:
     settings = load(job.config)
     for shard, expected in ((2, BitMap64(ids)), (3, BitMap64())):
         with ShardDatabase(settings, shard, CancelScope(deadline=60, retry_timeout=1)) as database:
-            assert count_off_rows(database.database, FEATURE_ID)[0] == OffRows.of(expected)
+            assert database.count_off_rows(FEATURE_ID)[0] == OffRows.of(expected)
