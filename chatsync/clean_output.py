@@ -8,6 +8,11 @@ from typing import Any, TextIO, cast
 from chatsync.redaction import escape_odd, without_secrets
 
 
+def cleaned(text: str) -> str:
+    """Return a text as it is written."""
+    return escape_odd(without_secrets(text))
+
+
 class CleanStream:
     """A wrapper of a text stream that hides secrets and escapes control characters.
 
@@ -25,7 +30,7 @@ class CleanStream:
         if not isinstance(text, str):
             raise TypeError(f"expected a text, got {type(text).__name__}")
         with self._forgiving():
-            self.raw.write(escape_odd(without_secrets(text)))
+            self.raw.write(cleaned(text))
         return len(text)
 
     def flush(self) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from chatsync.cancel_scope import CancelScope
 from chatsync.commands.options import begin
 from chatsync.config.durations import Seconds
 from chatsync.config.settings import Monitoring
@@ -16,8 +15,6 @@ from chatsync.monitoring import juggler
 from chatsync.monitoring import verdict as monitoring
 from chatsync.monitoring.check import look
 from chatsync.monitoring.verdict import Finding, Thresholds
-
-_PUSH_SECONDS = 30.0
 
 
 class Duration(click.ParamType[timedelta]):
@@ -107,9 +104,7 @@ def check(
     )
     click.echo(_report(finding, section, thresholds, output_format=output_format))
     if push_url:
-        # With a new deadline, because that of the command may have passed.
-        scope = CancelScope(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
-        juggler.push(juggler.batch(finding, section), push_url, scope)
+        juggler.push(juggler.batch(finding, section), push_url)
     ctx.exit(finding.status)
 
 

@@ -32,7 +32,7 @@ def explain(invocation: Invocation, client_ids: tuple[str, ...], language: str |
     with begin(invocation) as (settings, scope):
         survey = Survey(settings=settings, scope=scope, trace_id=invocation.trace_id)
         job, clients = gather(survey, asked)
-    speaks = chosen_language(language, settings)
+    speaks = chosen_language(language, configured=settings.people.language)
     echo(explain_report(clients, job, language=speaks, output_format=output_format), output_format=output_format)
     if job.errors:
         raise IncompleteError(job.errors)

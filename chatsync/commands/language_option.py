@@ -2,7 +2,6 @@
 
 import click
 
-from chatsync.config.settings import Settings
 from chatsync.language import LANGUAGES, Language
 
 language_option = click.option(
@@ -12,6 +11,6 @@ language_option = click.option(
 )
 
 
-def chosen_language(code: str | None, settings: Settings) -> Language:
+def chosen_language(code: str | None, *, configured: str) -> Language:
     """Return the language that was asked for, or else the configured one."""
-    return LANGUAGES[code or settings.people.language]
+    return LANGUAGES[code or configured]

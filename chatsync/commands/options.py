@@ -15,13 +15,12 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from chatsync.cancel_scope import CancelScope
-from chatsync.clean_output import terminal
+from chatsync.clean_output import cleaned, terminal
 from chatsync.config.load import load
 from chatsync.config.places import find_config
 from chatsync.config.settings import Settings
 from chatsync.core import DEFAULT_LIMIT
 from chatsync.invocation import Invocation
-from chatsync.redaction import escape_odd, without_secrets
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -102,7 +101,7 @@ def echo(report: str, *, output_format: str = "table", err: bool = False) -> Non
         report = "\n".join(fitted(line, shutil.get_terminal_size().columns) for line in report.split("\n"))
     if has_colours(stream):
         # Colours need the raw stream, which escapes nothing, so the text of the report is cleaned here.
-        lines = escape_odd(without_secrets(report)).split("\n")
+        lines = cleaned(report).split("\n")
         click.echo("\n".join(map(painted, lines)), file=terminal(stream), color=True)
     else:
         click.echo(report, err=err)

@@ -41,7 +41,12 @@ def report(invocation: Invocation, output: Path | None, clients: str, language: 
     with begin(invocation) as (settings, scope):
         shows_clients = clients != "none"
         seen = Seen(settings=settings, scope=scope, trace_id=invocation.trace_id, shows_clients=shows_clients)
-        page = make_page(seen.gather(), chosen_language(language, settings), clients=clients, now=datetime.now(UTC))
+        page = make_page(
+            seen.gather(),
+            chosen_language(language, configured=settings.people.language),
+            clients=clients,
+            now=datetime.now(UTC),
+        )
         html = render(page)
         if output is None:
             click.echo(html)

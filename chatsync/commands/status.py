@@ -23,7 +23,7 @@ def status(invocation: Invocation, output_format: str) -> None:
     with begin(invocation) as (settings, scope):
         seen = Status(settings=settings, scope=scope, trace_id=invocation.trace_id).gather()
         echo(
-            status_report(seen, settings, now=datetime.now(UTC), output_format=output_format),
+            status_report(seen, now=datetime.now(UTC), output_format=output_format),
             output_format=output_format,
         )
     if seen.errors:

@@ -55,6 +55,10 @@ class DatabaseUrl:
         """The address of the server; empty for SQLite."""
         return self.unix_socket or (f"{self.host}:{self.port}" if self.host else "")
 
+    def hide_database(self) -> None:
+        """Hide the name of the database in everything that the program writes: by a slip it may be the password."""
+        keep_secret(self.database)
+
     def __str__(self) -> str:
         """Return the name for messages and for the plan's fingerprint, without user and secrets."""
         return self.database if self.is_sqlite else f"{self.server}/{self.database}"

@@ -21,7 +21,7 @@ from chatsync.core import (
     parse_time,
 )
 from chatsync.databases.connection import Database
-from chatsync.databases.places import READ_ONLY, SCHEMA
+from chatsync.databases.places import READ_ONLY, SCHEMA, in_cluster, read_server
 from chatsync.databases.tables import features, ppc_properties, shard_client_id, utc_now
 from chatsync.errors import ConfigError, DatabaseError, OutOfDateError, SourceError
 
@@ -154,6 +154,14 @@ class DictDatabase:
         """Count the clients of each shard, including shards that the configuration lacks."""
         rows = self.database.rows(_COUNT_BY_SHARD, {}, what="count the clients of each shard")
         return {row.shard: row.clients for row in rows}
+
+    def server(self) -> str:
+        """Return the identity of the server; not for SQLite."""
+        return self.database.do(read_server, what="see which server this is")
+
+    def is_in_cluster(self) -> bool:
+        """Return whether the server is a node of a Galera cluster; not for SQLite."""
+        return self.database.do(in_cluster, what="see whether it is in a cluster")
 
     def set_modtime(self, value: datetime) -> datetime:
         """Write a mod-time that an operator asked for, with any value. Returns this database's clock."""

@@ -12,10 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from chatsync.config.database_url import DatabaseUrl
+from chatsync.databases.packed_ids import GROUP_CONCAT_MAX_LEN
 from chatsync.errors import DatabaseError
-
-# Bytes of one packed value: below 4 MiB, the smallest default of max_allowed_packet (MySQL 5.7's).
-GROUP_CONCAT_MAX_LEN = 4_000_000
 
 _CONNECT_SECONDS = 10
 

@@ -25,6 +25,9 @@ _ID = [("bit_31", "u1"), ("others", ">u4")]
 _ID_AND_SHARD = [*_ID, ("shard", "u1")]
 _OTHERS = 2**31 - 1
 
+# Bytes of one packed value: below 4 MiB, the smallest default of max_allowed_packet (MySQL 5.7's).
+GROUP_CONCAT_MAX_LEN = 4_000_000
+
 ID_SIZE = 5
 ID_AND_SHARD_SIZE = 6
 

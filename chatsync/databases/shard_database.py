@@ -1,7 +1,8 @@
 """Reading one shard or all of them: which clients are off, and their rows."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
@@ -11,10 +12,10 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import MIX, SPREAD, Ids, OffRows, chunks, np
 from chatsync.databases.connection import STATEMENT_SECONDS, Database
-from chatsync.databases.engines import GROUP_CONCAT_MAX_LEN
-from chatsync.databases.packed_ids import ID_SIZE, Packed, checked_id, packed_columns, unpack
-from chatsync.databases.places import Place, check_may_write, place_columns, place_of, read_place
+from chatsync.databases.packed_ids import GROUP_CONCAT_MAX_LEN, ID_SIZE, Packed, checked_id, packed_columns, unpack
+from chatsync.databases.places import Place, check_are_different, check_may_write, place_columns, place_of, read_place
 from chatsync.databases.turns import in_turn
+from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError
 from chatsync.parallel import SideBySide
 
 # How many packed ids fit into one value.
@@ -29,6 +30,8 @@ OFF = 0
 _READ_OFF = "read which clients are off"
 
 Value = TypeVar("Value")
+Placed = tuple[Value, Place]
+"""An answer, and which database gave it."""
 
 _OFF_PACKED = "SELECT {packed}, {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"
 # core.off_rows computes the same hash over ids.
@@ -117,14 +120,14 @@ class ShardDatabase:
         with in_turn():
             return tuple(result.one())
 
-    def count_off_rows(self, feature_id: int) -> tuple[OffRows, Place]:
+    def count_off_rows(self, feature_id: int) -> Placed[OffRows]:
         """Return the number of off rows with the hash over their ids, and which database this is; no rows are sent.
 
         Raises DatabaseError if nothing may be written there.
         """
         sql = _OFF_ROWS.format(spread=SPREAD, mix=MIX, place=place_columns(self.database), mark=self.mark)
 
-        def ask(connection: sa.Connection) -> tuple[OffRows, Place]:
+        def ask(connection: sa.Connection) -> Placed[OffRows]:
             count, spread, mix, *where = connection.exec_driver_sql(sql, (feature_id,)).one()
             place = place_of(self.database, connection, tuple(where))
             check_may_write(self.database, place)
@@ -203,3 +206,26 @@ def on_every_shard(
 
     asked = settings.databases.shards if shards is None else shards
     return SideBySide({shard: partial(task, shard) for shard in asked}, workers=_CONNECTIONS)
+
+
+def ask_placed(
+    settings: Settings,
+    scope: CancelScope,
+    ask: Callable[[ShardDatabase], Placed[Value]],
+    *,
+    shards: Collection[int] | None = None,
+    within: float | None = None,
+) -> tuple[Mapping[int, Placed[Value]], Mapping[int, ChatsyncError]]:
+    """Ask every shard (or these); return the answers, and the errors of those that could not be asked.
+
+    Raises ConfigError if two of them are the same database.
+    """
+    answers, unasked = {}, {}
+    outcomes = on_every_shard(settings, scope, ask, shards=shards).outcomes(scope, within=within)
+    for shard, outcome in sorted(outcomes, key=itemgetter(0)):
+        if isinstance(outcome.error, (DatabaseError, DeadlineError)):
+            unasked[shard] = outcome.error
+        else:
+            answers[shard] = outcome.unwrap()
+    check_are_different(settings, scope, {shard: place for shard, (_, place) in answers.items()})
+    return answers, unasked

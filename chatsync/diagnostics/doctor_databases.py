@@ -22,7 +22,6 @@ from chatsync.databases.tables import clients_features, features, ppc_properties
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.diagnostics.grants import Grants, Need, how_to_create, parse_grants
 from chatsync.errors import ChatsyncError
-from chatsync.known_secrets import keep_secret
 from chatsync.parallel import SideBySide
 
 _WORKERS = 16
@@ -112,7 +111,7 @@ def _examine(place: Place, places: list[Place], scope: CancelScope) -> list[Line
                 lines.append(line)  # noqa: PERF402  # lines before a failure are kept
         except ChatsyncError as error:
             if is_no_schema(error.__cause__):
-                keep_secret(place.url.database)  # by a slip in the URL it may be the password
+                place.url.hide_database()
             create = how_to_create(place.url.user, place.needs()) if is_wrong_login(error.__cause__) else ""
             lines.append(bad(place.part, in_words(error, hint=NOT_REACHED_HINT, where=str(place.url)) + create))
     return lines

@@ -15,7 +15,6 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import Action
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.databases.places import in_cluster, read_server
 from chatsync.databases.shard_database import on_every_shard
 from chatsync.databases.shard_writer import ShardWriter
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
@@ -76,9 +75,8 @@ def check_lock(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     try:
         for _ in range(_LOCK_CONNECTIONS):
             with DictDatabase(settings, scope) as dict_database:
-                database = dict_database.database
-                servers.add(database.do(read_server, what="see which server this is"))
-                is_cluster = is_cluster or database.do(in_cluster, what="see whether it is in a cluster")
+                servers.add(dict_database.server())
+                is_cluster = is_cluster or dict_database.is_in_cluster()
     except ChatsyncError:
         return  # reported above
     way_out = "name one server in databases.dict, the same on every machine that runs this job"

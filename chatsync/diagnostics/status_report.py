@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from tabulate import tabulate
 
-from chatsync.config.settings import Settings
 from chatsync.core import counted, distance, format_time, modtime_meaning, short_span, short_time, total
 from chatsync.diagnostics.history import history_report
 from chatsync.diagnostics.status import Status, waiting, warnings
@@ -19,14 +18,12 @@ _NOT_KNOWN = "not known"
 _DOWN = f"{_NOT_KNOWN}, see below"
 
 
-def status_report(status: Status, settings: Settings, *, now: datetime, output_format: str) -> str:
+def status_report(status: Status, *, now: datetime, output_format: str) -> str:
     """Return what was read, what needs a person, and what a list waits for. `now` is this machine's clock."""
     needs_person, waits = warnings(status, now=now), waiting(status, now=now)
     if output_format == "json":
-        return json.dumps(
-            {**_document(status, settings), "warnings": needs_person, "waiting": waits}, ensure_ascii=False
-        )
-    parts = [_heading(status, settings, now), _shards(status, settings), _last_runs(status, settings)]
+        return json.dumps({**_document(status), "warnings": needs_person, "waiting": waits}, ensure_ascii=False)
+    parts = [_heading(status, now), _shards(status), _last_runs(status)]
     needs = [f"  ! {warning}" for warning in needs_person]
     if needs:
         parts.append("\n".join(["Needs a person:", *needs]))
@@ -35,10 +32,10 @@ def status_report(status: Status, settings: Settings, *, now: datetime, output_f
     return "\n\n".join(parts)
 
 
-def _heading(status: Status, settings: Settings, now: datetime) -> str:
-    rows = [*_list_rows(status), ("feature", _feature(status, settings)), ("mod-time", _modtime(status))]
-    if settings.export.path:
-        rows.insert(-2, ("state", f"read from the databases; diff takes the export {settings.export.path}"))
+def _heading(status: Status, now: datetime) -> str:
+    rows = [*_list_rows(status), ("feature", _feature(status)), ("mod-time", _modtime(status))]
+    if status.settings.export.path:
+        rows.insert(-2, ("state", f"read from the databases; diff takes the export {status.settings.export.path}"))
     if status.steps:
         rows.append(("last run", _last_step(status.steps[0], now)))
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
@@ -63,10 +60,10 @@ def _list_rows(status: Status) -> list[tuple[str, str]]:
     ]
 
 
-def _feature(status: Status, settings: Settings) -> str:
+def _feature(status: Status) -> str:
     if status.feature_id is None:
-        return f"{settings.feature.name}, {_DOWN}"
-    return f"{settings.feature.name} (id {status.feature_id})"
+        return f"{status.settings.feature.name}, {_DOWN}"
+    return f"{status.settings.feature.name} (id {status.feature_id})"
 
 
 def _modtime(status: Status) -> str:
@@ -100,8 +97,8 @@ def _counts(sets: Mapping[int, Sized]) -> dict[int, int]:
     return {shard: len(ids) for shard, ids in sets.items()}
 
 
-def _shards(status: Status, settings: Settings) -> str:
-    shards, plan = settings.databases.shards, status.plan
+def _shards(status: Status) -> str:
+    shards, plan = status.settings.databases.shards, status.plan
     off = _off(status)
     columns = (off, _counts(plan.turn_off if plan else {}), _counts(plan.turn_on if plan else {}))
     idle = [shard for shard in shards if plan and not plan.turn_off[shard] and not plan.turn_on[shard]]
@@ -125,8 +122,8 @@ def _shards(status: Status, settings: Settings) -> str:
     return "\n".join([table, *strays, *unknown])
 
 
-def _last_runs(status: Status, settings: Settings) -> str:
-    if not settings.records.dir:
+def _last_runs(status: Status) -> str:
+    if not status.settings.records.dir:
         return "The last runs are not recorded: records.dir is not set."
     if "records" in status.errors and not status.runs:
         return f"The last runs are {_DOWN}."
@@ -138,10 +135,10 @@ def _runs(status: Status, output_format: str) -> str:
     return history_report(runs, known=status.known, more=0, client=None, output_format=output_format)
 
 
-def _document(status: Status, settings: Settings) -> dict[str, Any]:
+def _document(status: Status) -> dict[str, Any]:
     listed, state, meaning = status.listed, status.state, status.meaning
     off = _off(status)
-    complete = len(off) == len(settings.databases.shards)
+    complete = len(off) == len(status.settings.databases.shards)
     plan = status.plan
     return {
         "list": None
@@ -155,7 +152,7 @@ def _document(status: Status, settings: Settings) -> dict[str, Any]:
             "rejected": msgspec.to_builtins(listed.rejected),
             "rejected_count": listed.rejected_count,
         },
-        "feature": {"name": settings.feature.name, "id": status.feature_id},
+        "feature": {"name": status.settings.feature.name, "id": status.feature_id},
         "modtime": None
         if state is None
         else {
@@ -165,7 +162,7 @@ def _document(status: Status, settings: Settings) -> dict[str, Any]:
             "set_at": format_time(state.last_change) if state.last_change else None,
         },
         "state_from": "databases",
-        "off": {str(shard): off.get(shard) for shard in settings.databases.shards},
+        "off": {str(shard): off.get(shard) for shard in status.settings.databases.shards},
         "off_now": sum(off.values()) if complete else None,
         "strays": {str(shard): count for shard, count in plan.stray_counts.items()} if plan else None,
         "unknown": len(plan.unknown) if plan else None,

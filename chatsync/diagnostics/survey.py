@@ -31,9 +31,8 @@ from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import homes_over
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, RecordError, StoppedError
-from chatsync.exclusions import open_list
+from chatsync.exclusions import open_list, read_list
 from chatsync.parallel import Ended, SideBySide, while_alive
-from chatsync.progress import progress_bar
 from chatsync.sync.planner import compare
 from chatsync.sync.record import Record
 from chatsync.sync.records import Records
@@ -114,14 +113,12 @@ class Survey:
     def _read_list(self) -> ExclusionList:
         with open_list(self.settings, self.scope) as source:
             self.version = source.version
-            with progress_bar("reading the list", source.version.rows or 0) as advance:
 
-                def heard(rows: int) -> None:
-                    self._heard = time.monotonic()
-                    advance(rows)
+            def heard(_rows: int) -> None:
+                self._heard = time.monotonic()
 
-                heard(0)
-                return source.read(heard, keep=self.keep_rejected)
+            heard(0)
+            return read_list(source, self.keep_rejected, heard=heard)
 
     def _check_list_is_alive(self) -> None:
         if time.monotonic() - self._heard > _ANSWER_SECONDS:

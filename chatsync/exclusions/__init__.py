@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatsync.exclusions.file import open_file
+from chatsync.progress import progress_bar
 from chatsync.ytsaurus import client_configuration
 
 if TYPE_CHECKING:
@@ -45,6 +46,20 @@ def open_list(settings: Settings, scope: CancelScope) -> AbstractContextManager[
     if settings.exclusions.file:
         return open_file(settings.exclusions, scope)
     return cluster_side(settings, scope).open_list()
+
+
+def read_list(
+    source: ListSource, keep: Keep | None = None, *, heard: Callable[[int], None] | None = None
+) -> ExclusionList:
+    """Read all rows of the list with a progress bar at a terminal; `heard` is told as well how many have come."""
+    with progress_bar("reading the list", source.version.rows or 0) as advance:
+
+        def progress(rows: int) -> None:
+            if heard:
+                heard(rows)
+            advance(rows)
+
+        return source.read(progress, keep)
 
 
 def cluster_side(settings: Settings, scope: CancelScope) -> ClusterSide:

@@ -27,6 +27,7 @@ _STATUS = {
     CheckStatus.UNKNOWN: "WARN",
 }
 _ATTEMPT_SECONDS = 10
+_PUSH_SECONDS = 30.0
 _TAKEN = 200
 _BUSY = 429
 _SERVER_ERROR = 500
@@ -45,8 +46,12 @@ def batch(finding: Finding, section: Monitoring) -> dict[str, Any]:
     return {"source": "chatsync", "events": [event]}
 
 
-def push(document: dict[str, Any], url: str, scope: CancelScope) -> None:
-    """Post a batch of events; tried again until the run's `retry_timeout`. Raises PushError."""
+def push(document: dict[str, Any], url: str) -> None:
+    """Post a batch of events; tried again for half a minute. Raises PushError.
+
+    With a new deadline, because that of the command may have passed.
+    """
+    scope = CancelScope(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
     body = json.dumps(values_without_secrets(document)).encode()
     try:
         answer = scope.retry(lambda: _post(body, url), what=f"push to {url}", is_transient=_is_transient)

@@ -48,7 +48,7 @@ def apply_plan(
         guard.may_begin()
         unasked = _check(plan, settings, scope, lifting=lifting)
         # Once something may be written, a signal must not prevent the record from being written.
-        with scope.shielded(), Recorder(settings, plan, guard).recording(results):
+        with scope.shielded(), Recorder(settings, plan, started=guard.dict_now).recording(results):
             results += [nothing_done(plan, shard, error=unasked.get(shard)) for shard in settings.databases.shards]
             with noted_as_last(plan, settings, scope), progress_bar("applying", plan.changes) as advance:
                 _write_all(plan, settings, scope, guard=guard, results=results, advance=advance)

@@ -30,9 +30,8 @@ from chatsync.core import (
 )
 from chatsync.databases.homes import find_homes
 from chatsync.databases.last_apply import read_last_apply
-from chatsync.databases.places import Place, check_are_different
-from chatsync.databases.shard_database import ShardDatabase, on_every_shard
-from chatsync.errors import ChatsyncError, ConfigError, DatabaseError, DeadlineError, OutOfDateError
+from chatsync.databases.shard_database import Placed, ShardDatabase, ask_placed
+from chatsync.errors import ChatsyncError, ConfigError, OutOfDateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -111,13 +110,13 @@ def _confirm(clients: IdsByShard, settings: Settings, scope: CancelScope, *, fea
     answers, unasked = _ask(clients, settings, scope, feature_id=feature_id)
     for error in unasked.values():
         raise error
-    found = {shard: place.clients for shard, (place, _) in answers.items()}
+    found = {shard: place.clients for shard, (_, place) in answers.items()}
     homes = find_homes(settings, scope, union(found))
     for shard, ids in sorted(found.items()):
         if elsewhere := live_elsewhere(shard, ids, homes):
             url = settings.databases.shards[shard]
             raise ConfigError(f"databases.shards.{shard}: {url} is not shard {shard}: {elsewhere}")
-    return {shard: off for shard, (_, off) in answers.items()}
+    return {shard: off for shard, (off, _) in answers.items()}
 
 
 def check_changes_before(
@@ -159,23 +158,17 @@ def _off_now(
 ) -> tuple[IdsByShard, Mapping[int, ChatsyncError]]:
     """Return which of the plan's clients are off now, by shard, and the errors of the shards that failed."""
     answers, unasked = _ask(plan.changed, settings, scope, feature_id=plan.feature.id, within=within)
-    return {shard: off for shard, (_, off) in answers.items()}, unasked
+    return {shard: off for shard, (off, _) in answers.items()}, unasked
 
 
 def _ask(
     clients: IdsByShard, settings: Settings, scope: CancelScope, *, feature_id: int, within: float | None = None
-) -> tuple[Mapping[int, tuple[Place, BitMap64]], Mapping[int, ChatsyncError]]:
+) -> tuple[Mapping[int, Placed[BitMap64]], Mapping[int, ChatsyncError]]:
     """Ask each shard which of these clients are off there; return also the errors of the shards that failed."""
 
-    def ask(shard: ShardDatabase) -> tuple[Place, BitMap64]:
-        return shard.read_place(), shard.off_among(feature_id, clients[shard.number])
+    def ask(shard: ShardDatabase) -> Placed[BitMap64]:
+        place = shard.read_place()
+        return shard.off_among(feature_id, clients[shard.number]), place
 
-    answers, unasked = {}, {}
     asked = [shard for shard, ids in clients.items() if ids]
-    for shard, outcome in on_every_shard(settings, scope, ask, shards=asked).outcomes(scope, within=within):
-        if isinstance(outcome.error, (DatabaseError, DeadlineError)):
-            unasked[shard] = outcome.error
-        else:
-            answers[shard] = outcome.unwrap()
-    check_are_different(settings, scope, {shard: place for shard, (place, _) in answers.items()})
-    return answers, unasked
+    return ask_placed(settings, scope, ask, shards=asked, within=within)

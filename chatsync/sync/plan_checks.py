@@ -6,7 +6,6 @@ Before a list is marked as synced, all off rows are read (packed) to check that 
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 
 import msgspec
 from pyroaring import BitMap64
@@ -28,9 +27,8 @@ from chatsync.core import (
     some,
 )
 from chatsync.databases.homes import read_homes
-from chatsync.databases.places import Place, check_are_different
-from chatsync.databases.shard_database import ShardDatabase, on_every_shard
-from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError, OutOfDateError
+from chatsync.databases.shard_database import Placed, ShardDatabase, ask_placed
+from chatsync.errors import ChatsyncError, OutOfDateError
 from chatsync.sync.from_export import check_changes_before, undone_after
 
 _AGAIN = "the mod-time was not moved; run `chatsync diff` and `chatsync apply` again"
@@ -72,7 +70,7 @@ def check_before_apply(
         return check_changes_before(plan, settings, scope, lifting=lifting)
     within = scope.remaining / 2
 
-    def count(shard: ShardDatabase) -> tuple[OffRows, Place]:
+    def count(shard: ShardDatabase) -> Placed[OffRows]:
         return shard.count_off_rows(plan.feature.id)
 
     differing, unasked = _differing(plan, settings, scope, look=count, expected=plan.before, within=within)
@@ -98,7 +96,7 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
         return
     off: dict[int, Ids] = {}
 
-    def read(shard: ShardDatabase) -> tuple[OffRows, Place]:
+    def read(shard: ShardDatabase) -> Placed[OffRows]:
         off[shard.number], place = shard.read_off_and_place(plan.feature.id)
         return OffRows.of(off[shard.number]), place
 
@@ -143,33 +141,24 @@ def _differing(
     settings: Settings,
     scope: CancelScope,
     *,
-    look: Callable[[ShardDatabase], tuple[OffRows, Place]],
+    look: Callable[[ShardDatabase], Placed[OffRows]],
     expected: Mapping[int, OffRows],
     within: float | None = None,
 ) -> tuple[Mapping[int, _ShardNow], Mapping[int, ChatsyncError]]:
     """Ask every shard for its off rows; return the shards that are not as expected, and the errors of failed ones."""
 
-    def ask(shard: ShardDatabase) -> tuple[Place, _ShardNow | None]:
+    def ask(shard: ShardDatabase) -> Placed[_ShardNow | None]:
         number = shard.number
         rows, place = look(shard)
         if rows == expected[number]:
-            return place, None
+            return None, place
         off_now = shard.off_among(plan.feature.id, plan.changed[number])
         turn_off, turn_on = plan.turn_off[number], plan.turn_on[number]
         found = deviation(before=plan.before[number], now=rows, turn_off=turn_off, turn_on=turn_on, off_now=off_now)
-        return place, _ShardNow(rows=rows, off_now=off_now, deviation=found)
+        return _ShardNow(rows=rows, off_now=off_now, deviation=found), place
 
-    places, differing, unasked = {}, {}, {}
-    outcomes = on_every_shard(settings, scope, ask).outcomes(scope, within=within)
-    for shard, outcome in sorted(outcomes, key=itemgetter(0)):
-        if isinstance(outcome.error, (DatabaseError, DeadlineError)):
-            unasked[shard] = outcome.error
-            continue
-        places[shard], now = outcome.unwrap()
-        if now is not None:
-            differing[shard] = now
-    check_are_different(settings, scope, places)
-    return differing, unasked
+    answers, unasked = ask_placed(settings, scope, ask, within=within)
+    return {shard: now for shard, (now, _) in answers.items() if now is not None}, unasked
 
 
 def _rest(plan: Plan, differing: Mapping[int, _ShardNow]) -> Plan:

@@ -37,10 +37,9 @@ from chatsync.databases.homes import read_homes
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChangedError, ChatsyncError, ConfigError
-from chatsync.exclusions import ListSource, cluster_side, open_list
+from chatsync.exclusions import ListSource, cluster_side, open_list, read_list
 from chatsync.memory import return_large_blocks
 from chatsync.parallel import Later, SideBySide
-from chatsync.progress import progress_bar
 from chatsync.sync.from_export import plan_from_export
 
 logger = logging.getLogger(__name__)
@@ -207,8 +206,7 @@ def _read_shards(settings: Settings, scope: CancelScope, feature: Later[int]) ->
 
 
 def _read_list(source: ListSource, keep: Keep | None) -> ExclusionList:
-    with progress_bar("reading the list", source.version.rows or 0) as advance:
-        listed = source.read(advance, keep)
+    listed = read_list(source, keep)
     numbers = {"rows": listed.rows, "clients": len(listed.ids), "rejected": listed.rejected_count}
     clients, rows = counted(len(listed.ids), "client"), counted(listed.rows, "row")
     logger.info("%s: %s in %s", source.version.source, clients, rows, extra=numbers)

@@ -6,7 +6,7 @@ how many of the changes were made.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from pyroaring import BitMap64
 
-from chatsync.core import Action, Plan, read_time
-from chatsync.core import plan_document as plans
+from chatsync.core import Action, Plan, id_set, read_time
+from chatsync.core import from_document as plan_from_document
 from chatsync.sync import plan_file
 
 VERSION = 1
@@ -148,12 +148,17 @@ def to_document(record: Record) -> dict[str, Any]:
     return {"version": body.pop("version"), **body, "plan": plan_file.document(record.plan)}
 
 
+def in_json(record: Record) -> Iterator[bytes]:
+    """Format a record as a plan file is: JSON without secrets, piece by piece."""
+    return plan_file.in_json(to_document(record))
+
+
 def from_document(document: Any) -> Record:
     """Check and read the JSON document of a record. Raises ValueError when it is not what chatsync wrote."""
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ValueError(f"not a record of version {VERSION}")
-    plan = plans.from_document(document.get("plan"))
-    record = msgspec.convert({**document, "plan": plan}, Record, str_keys=True, dec_hook=plans.id_set)
+    plan = plan_from_document(document.get("plan"))
+    record = msgspec.convert({**document, "plan": plan}, Record, str_keys=True, dec_hook=id_set)
     _ = record.began, record.finished
     for number, shard in record.shards.items():
         for action, planned in ((Action.TURN_OFF, plan.turn_off), (Action.TURN_ON, plan.turn_on)):

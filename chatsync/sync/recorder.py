@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import socket
 import sys
 import time
@@ -16,11 +15,9 @@ from pyroaring import BitMap64
 from chatsync.config.settings import Settings
 from chatsync.core import Action, Plan, ShardResult, Tally, counted, format_time
 from chatsync.errors import ChatsyncError, ExitCode, OutputError, RecordError, UnfinishedError
-from chatsync.redaction import without_secrets
-from chatsync.sync.guard import Guard
 from chatsync.sync.record import ActionRecord, Outcome, Record, ShardRecord, run_id
 from chatsync.sync.records import Records
-from chatsync.sync.step_log import current_user
+from chatsync.sync.step_log import command_line, current_user
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +25,12 @@ logger = logging.getLogger(__name__)
 class Recorder:
     """Writes the record of one run at its start and at its end; without `records.dir` it does nothing."""
 
-    def __init__(self, settings: Settings, plan: Plan, guard: Guard) -> None:
+    def __init__(self, settings: Settings, plan: Plan, *, started: datetime) -> None:
         """Prepare the record with time, user, host and command of the run; nothing is written yet.
 
-        The times are those of the dict database, one clock for all machines; `guard` has just read it.
+        `started` is the time of the dict database: one clock for all machines.
         """
         self._records = Records(settings.records)
-        started = guard.dict_now
         self._started, self._began = started, time.monotonic()
         self._record = Record(
             id=run_id(started, plan.trace_id),
@@ -154,8 +150,3 @@ def _action_record(tally: Tally) -> ActionRecord:
         in_doubt=tally.in_doubt,
         refused=tally.refused,
     )
-
-
-def command_line(arguments: Sequence[str]) -> str:
-    """Return the command line without the path of the program and without passwords."""
-    return without_secrets(shlex.join(["chatsync", *arguments[1:]]))

@@ -12,8 +12,7 @@ from chatsync.config.settings import Records as Section
 from chatsync.core import loads
 from chatsync.errors import ConfigError, OutputError, RecordError, UnknownRunError
 from chatsync.files import remove_leftovers, write_whole
-from chatsync.sync import plan_file
-from chatsync.sync.record import Record, from_document, is_run_id, run_time, to_document
+from chatsync.sync.record import Record, from_document, in_json, is_run_id, run_time
 
 _NAMED = 5
 _LAST = b"}\n"  # a record that does not end like this was cut short
@@ -124,7 +123,7 @@ class Records:
             self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}", way_out="see records.dir") from None
-        write_whole(path, plan_file.in_json(to_document(record)))
+        write_whole(path, in_json(record))
 
     def remove(self, run: str) -> None:
         """Remove the record of a run. Raises OutputError."""

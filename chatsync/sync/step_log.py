@@ -10,6 +10,7 @@ import fcntl
 import getpass
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -179,6 +180,11 @@ def current_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a user id without a name, as in many containers
         return str(os.getuid())
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return the command line without the path of the program and without passwords."""
+    return without_secrets(shlex.join(["chatsync", *arguments[1:]]))
 
 
 @dataclass(frozen=True, kw_only=True)

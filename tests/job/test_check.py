@@ -504,7 +504,7 @@ def test_an_event_that_is_not_taken_is_unknown(synced: Job, agent: Agent, answer
 
 
 def test_a_missing_agent_is_unknown_after_a_while(synced: Job, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatsync.commands.check._PUSH_SECONDS", 0.3)
+    monkeypatch.setattr("chatsync.monitoring.juggler._PUSH_SECONDS", 0.3)
     nobody = agent.url
     agent.server_close()
 

@@ -21,8 +21,8 @@ from chatsync.config.settings import Records as Section
 from chatsync.core import json_text
 from chatsync.errors import RecordError, StoppedError
 from chatsync.sync.record import from_document, run_id, to_document
-from chatsync.sync.recorder import command_line
 from chatsync.sync.records import Records
+from chatsync.sync.step_log import command_line
 from tests.harness.examples import action
 from tests.harness.job import RECORDS, Job
 
