@@ -51,13 +51,9 @@ class ShardWriter(ShardDatabase):
         def batch(connection: sa.Connection) -> BitMap64:
             may_begin()
             self._check_connection(connection)
-            # FOR UPDATE: no other session can change these rows before they are written. Under READ COMMITTED it
-            # locks only the rows and no gaps between them, so that it does not block other writers.
-            rows = self.on_these(connection, statement=ROWS, feature_id=feature_id, ids=ids, lock=True)
-            off = BitMap64([client for client, value in rows if value == OFF])
-            todo = ids - off if action is Action.TURN_OFF else off
+            todo, with_row = self._look(connection, action, feature_id, ids)
             committing.difference_update(todo)  # their earlier commit did not succeed
-            self._write(connection, action, feature_id, todo, with_row=BitMap64([client for client, _ in rows]))
+            self._write(connection, action, feature_id, todo, with_row=with_row)
             committing.update(todo)  # before the check: after it, the commit may come at any moment
             try:
                 may_commit()
@@ -66,11 +62,33 @@ class ShardWriter(ShardDatabase):
                 raise
             return todo
 
-        which = f"client {ids[0]}" if len(ids) == 1 else f"a batch of {len(ids)} clients"
-        todo = self.database.do(batch, what=f"write {which}")
+        todo = self.database.do(batch, what=_writing(ids))
         # Rows that an earlier attempt wrote, and this one found written, count as changed.
         changed = todo | (committing & ids)
         return Written(changed=changed, already=ids - changed)
+
+    def try_write(self, action: Action, feature_id: int, ids: BitMap64) -> None:
+        """Do everything that `write` does for these clients, and roll back. Raises DatabaseError."""
+
+        def attempt(connection: sa.Connection) -> None:
+            self._check_connection(connection)
+            todo, with_row = self._look(connection, action, feature_id, ids)
+            self._write(connection, action, feature_id, todo, with_row=with_row)
+            connection.rollback()
+
+        self.database.do(attempt, what=_writing(ids))
+
+    def _look(
+        self, connection: sa.Connection, action: Action, feature_id: int, ids: BitMap64
+    ) -> tuple[BitMap64, BitMap64]:
+        """Lock the rows of these clients; return those to be changed, and those that have a row.
+
+        FOR UPDATE: no other session can change these rows before they are written. Under READ COMMITTED it
+        locks only the rows and no gaps between them, so that it does not block other writers.
+        """
+        rows = self.on_these(connection, statement=ROWS, feature_id=feature_id, ids=ids, lock=True)
+        off = BitMap64([client for client, value in rows if value == OFF])
+        return ids - off if action is Action.TURN_OFF else off, BitMap64([client for client, _ in rows])
 
     def _write(
         self, connection: sa.Connection, action: Action, feature_id: int, todo: BitMap64, *, with_row: BitMap64
@@ -104,3 +122,7 @@ class ShardWriter(ShardDatabase):
     def hang_up(self) -> None:
         """Close the connection; the next batch opens a new one."""
         self.database.close()
+
+
+def _writing(ids: BitMap64) -> str:
+    return f"write client {ids[0]}" if len(ids) == 1 else f"write a batch of {len(ids)} clients"

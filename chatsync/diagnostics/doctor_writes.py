@@ -3,7 +3,6 @@
 Each write to a database is tried as `apply` and `set-modtime` make it, and rolled back.
 """
 
-import contextlib
 import os
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -23,10 +22,6 @@ from chatsync.errors import ChatsyncError, ConfigError
 _HINT = "the lines above say more"
 # This many connections reach every server behind a proxy that distributes them.
 _LOCK_CONNECTIONS = 4
-
-
-class _RollBack(Exception):  # noqa: N818  # no error: the end of every trial
-    """Raised in place of a commit."""
 
 
 def check_writes(settings: Settings, scope: CancelScope, *, broken: Collection[str]) -> Iterator[Line]:
@@ -95,21 +90,8 @@ def _try_shard(database: ShardWriter, *, feature_id: int) -> int:
     new = (place.clients - BitMap64(list(rows)))[:1]
     for action, ids in ((Action.TURN_OFF, on | new), (Action.TURN_ON, off)):
         if ids:
-            _try_write(database, action, feature_id, ids)
+            database.try_write(action, feature_id, ids)
     return len(off | on | new)
-
-
-def _try_write(database: ShardWriter, action: Action, feature_id: int, ids: BitMap64) -> None:
-    """Do everything that a batch does, except the commit."""
-
-    def begin() -> None:
-        pass
-
-    def roll_back() -> None:
-        raise _RollBack
-
-    with contextlib.suppress(_RollBack):
-        database.write(action, feature_id, ids, may_begin=begin, may_commit=roll_back, committing=BitMap64())
 
 
 def check_folders(settings: Settings) -> Iterator[Line]:

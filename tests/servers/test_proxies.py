@@ -14,7 +14,7 @@ from tests.harness.schema import PASSWORD, USER, create_world
 from tests.harness.wire import COMMIT, Wired, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.harness.schema import World
@@ -44,10 +44,9 @@ def planned(job: Job, **sections: Mapping[str, Any]) -> Job:
     return job
 
 
-def test_a_dict_database_that_was_switched_over_ends_the_run(
-    wired: Wired, tmp_path: Path, server: Server, second_world: World
-) -> None:
-    """The lock's session lives on at the demoted server, where the kill switch is not seen."""
+@pytest.fixture
+def switchable(wired: Wired, tmp_path: Path, server: Server, second_world: World) -> Iterator[tuple[Job, HaProxy]]:
+    """A job with a plan, and the proxy before its dict database, which can switch to a server with the same rows."""
     job = planned(Job(tmp_path, wired))
     (second,) = second_world.servers
     with HaProxy(server, second) as proxy:
@@ -55,21 +54,29 @@ def test_a_dict_database_that_was_switched_over_ends_the_run(
         job.configure(apply={"batch_size": 2}, databases={"dict": url})
         assert job.diff().code == 0
         copy_dict(job, second_world)
+        yield job, proxy
 
-        def switch_over() -> None:
-            server.sql("SET GLOBAL read_only = ON")
-            proxy.switch()
-            assert job.process("set-modtime", "--disable").code == 0
 
-        # The shards are on the same server, and go on to take what this user writes.
-        right = "READ_ONLY ADMIN" if server.is_mariadb else "CONNECTION_ADMIN"
-        server.sql(f"GRANT {right} ON *.* TO {USER}")
-        wired.wires["ppc1"].after(COMMIT, switch_over)
-        try:
-            result = job.apply()
-        finally:
-            server.sql("SET GLOBAL read_only = OFF")
-            server.sql(f"REVOKE {right} ON *.* FROM {USER}")
+def test_a_dict_database_that_was_switched_over_ends_the_run(
+    switchable: tuple[Job, HaProxy], wired: Wired, server: Server, second_world: World
+) -> None:
+    """The lock's session lives on at the demoted server, where the kill switch is not seen."""
+    job, proxy = switchable
+
+    def switch_over() -> None:
+        server.sql("SET GLOBAL read_only = ON")
+        proxy.switch()
+        assert job.process("set-modtime", "--disable").code == 0
+
+    # The shards are on the same server, and go on to take what this user writes.
+    right = "READ_ONLY ADMIN" if server.is_mariadb else "CONNECTION_ADMIN"
+    server.sql(f"GRANT {right} ON *.* TO {USER}")
+    wired.wires["ppc1"].after(COMMIT, switch_over)
+    try:
+        result = job.apply()
+    finally:
+        server.sql("SET GLOBAL read_only = OFF")
+        server.sql(f"REVOKE {right} ON *.* FROM {USER}")
 
     assert second_world.sql("ppcdict", "SELECT value FROM ppc_properties")[0] == (DISABLED,)
     assert result.code == 1
@@ -78,24 +85,18 @@ def test_a_dict_database_that_was_switched_over_ends_the_run(
 
 
 def test_a_proxy_that_goes_over_to_another_server_while_the_old_one_still_writes(
-    wired: Wired, tmp_path: Path, server: Server, second_world: World, monkeypatch: pytest.MonkeyPatch
+    switchable: tuple[Job, HaProxy], wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As between two nodes of a Galera cluster: another apply would find the lock free there."""
     monkeypatch.setattr(job_lock, "_PING_SECONDS", 0.05)
-    job = planned(Job(tmp_path, wired))
-    (second,) = second_world.servers
-    with HaProxy(server, second) as proxy:
-        url = proxy.url(server, server.url("ppcdict", USER, PASSWORD))
-        job.configure(apply={"batch_size": 2}, databases={"dict": url})
-        assert job.diff().code == 0
-        copy_dict(job, second_world)
+    job, proxy = switchable
 
-        def go_over() -> None:
-            proxy.switch()
-            wait_until(lambda: job_lock.KEEPER not in {thread.name for thread in threading.enumerate()})
+    def go_over() -> None:
+        proxy.switch()
+        wait_until(lambda: job_lock.KEEPER not in {thread.name for thread in threading.enumerate()})
 
-        wired.wires["ppc1"].after(COMMIT, go_over)
-        result = job.apply()
+    wired.wires["ppc1"].after(COMMIT, go_over)
+    result = job.apply()
 
     assert result.code == 1
     assert "lead to different servers" in result.err
