@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Exclusions, Settings
     from chatsync.core import ExclusionList
-    from chatsync.export.source import ExportSource
 
 _DEMO_CLIQUE = "ch_public"
 
@@ -82,29 +81,21 @@ def check_export(settings: Settings, scope: CancelScope) -> Iterator[Line]:
             state = dict_database.state()
             export = cluster_side(settings, scope).open_export(source.cluster)
             last_apply = read_last_apply(settings, scope)
-            yield good("export", _kinds(export))
+            yield good("export", export.shape())
             age = f"as of {short_time(export.as_of)}, {distance(export.as_of, now=state.now)}"
             why = why_unusable(export.as_of, last_apply=last_apply, now=state.now, limits=settings.limits)
             if why:
                 yield warning("export", f"diff does not use it now: {why}")
             else:
                 yield good("export", f"{age}, after the last apply: diff uses it")
-            if settings.export.clique:
-                yield from _check_clique(export)
+            export.check()
+            if clique := settings.export.clique:
+                yield from _about_clique(clique)
     except ChatsyncError as error:
         yield bad("export", in_words(error, hint="are the keys of [export] right?"))
 
 
-def _kinds(export: ExportSource) -> str:
-    table = next(iter(export.tables.values()))
-    columns = ", ".join(f"{name} {kind or 'of any type'}" for name, kind in table.kinds.items())
-    rows = sum(one.row_count or 0 for one in export.tables.values())
-    return f"{export.source}: {counted(len(export.tables), 'table')}, {rows} rows, {columns}"
-
-
-def _check_clique(export: ExportSource) -> Iterator[Line]:
-    name = export.settings.export.clique
-    export.check()
+def _about_clique(name: str) -> Iterator[Line]:
     yield good("clique", f"{name} answers")
     if name.removeprefix("*") == _DEMO_CLIQUE:
         yield warning("clique", f"{name} is for trying things out: name one of your own in export.clique")

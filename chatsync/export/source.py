@@ -88,6 +88,13 @@ class ExportSource:
             if table.row_count == 0:
                 raise SourceError("the table is empty, but a shard never is", where=str(table))
 
+    def shape(self) -> str:
+        """Return how many tables and rows there are, and the types of their columns."""
+        tables = list(self.tables.values())
+        columns = ", ".join(f"{name} {kind or 'of any type'}" for name, kind in tables[0].kinds.items())
+        rows = sum(table.row_count or 0 for table in tables)
+        return f"{self.source}: {counted(len(tables), 'table')}, {rows} rows, {columns}"
+
     def part(self, last_apply: LastApply | None) -> PlanExport:
         """Return the description of the export for a plan."""
         return PlanExport(

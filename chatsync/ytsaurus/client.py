@@ -19,10 +19,8 @@ from chatsync.config.settings import Exclusions
 from chatsync.config.urls import check_cluster
 from chatsync.errors import ConfigError
 from chatsync.ytsaurus import client_configuration
-from chatsync.ytsaurus.session import watch_session
+from chatsync.ytsaurus.session import READ_BUFFER, watch_session
 from chatsync.ytsaurus.token import find_token
-
-READ_BUFFER = 4 * 1024 * 1024
 
 # The client's own retries have no total time limit; ours are around whole steps and have one.
 _NO_RETRIES = {"enable": False, "count": 1}

@@ -7,9 +7,8 @@ import yt.wrapper
 import yt.yson
 from yt.wrapper.format import SchemafulDsvFormat, YsonFormat
 
-from chatsync.ytsaurus.client import READ_BUFFER
 from chatsync.ytsaurus.faults import understanding
-from chatsync.ytsaurus.session import AnswerError
+from chatsync.ytsaurus.session import READ_BUFFER, AnswerError
 
 Advance = Callable[[int], None]
 Item = TypeVar("Item")

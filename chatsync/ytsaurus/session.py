@@ -15,6 +15,8 @@ from yt.wrapper.http_helpers import _setup_new_session
 # Much larger than any answer about one table; rows are streamed and not kept.
 _MAX_ANSWER = 16 * 1024 * 1024
 _PIECE = 64 * 1024
+# So much of the rows is read at once.
+READ_BUFFER = 4 * 1024 * 1024
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORIZED, _NOT_FOUND, _PROXY_LOGIN = 401, 404, 407
 

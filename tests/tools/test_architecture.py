@@ -28,7 +28,7 @@ ARROWS = {
     "invocation": {"cancel_scope", "config", "core", "errors", "monitoring"},
     "diagnostics": {
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "parallel"),
-        *("export", "language", "sync", "ytsaurus"),
+        *("language", "sync", "ytsaurus"),
     },
     "page": {"core", "diagnostics", "errors", "language", "sync"},
     "monitoring": {
