@@ -94,7 +94,11 @@ class Run(Section, frozen=True, kw_only=True):
     deadline: Annotated[Seconds, "the longest that one command may take, retries and waits included"] = Seconds.parse(
         "20m"
     )
-    retry_timeout: Annotated[Seconds, "how long one step is retried after a temporary failure"] = Seconds.parse("1m")
+    retry_timeout: Annotated[
+        Seconds,
+        "how long one step is retried, from its first temporary failure on; a server that does not answer counts as "
+        "failed after this time for a read (at least 5s), and after 60s for a write",
+    ] = Seconds.parse("1m")
 
 
 class Records(Section, frozen=True, kw_only=True):
