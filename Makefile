@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# The tests start hundreds of processes, and each would compile the program again.
+unexport PYTHONDONTWRITEBYTECODE
 # One more than cores: many tests wait for a server or a process.
 WORKERS := $(shell expr $$(nproc) + 1)
 # Tests of the driver that take half a minute: what it does while a server answers or does not.

@@ -160,8 +160,18 @@ def any_databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
     return SqliteFiles(tmp_path) if request.param == "sqlite" else request.getfixturevalue("world")
 
 
+@pytest.fixture(scope="session")
+def types_read_once() -> Iterator[None]:
+    """Make clients for YT cheaper from the first test that talks to it."""
+    from tests.harness.yt_client import read_types_once  # late: most tests need no client
+
+    with pytest.MonkeyPatch.context() as patch:
+        read_types_once(patch)
+        yield
+
+
 @pytest.fixture
-def yt() -> Iterator[YtProxy]:
+def yt(types_read_once: None) -> Iterator[YtProxy]:  # noqa: ARG001 - done once
     """An empty YT cluster."""
     with YtProxy() as proxy:
         yield proxy

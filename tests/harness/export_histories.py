@@ -9,11 +9,9 @@ By hand: `python -m tests.harness.export_histories --count 4000` prints the tabl
 from __future__ import annotations
 
 import argparse
-import functools
 import random
 import sys
 import tempfile
-import typing
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyroaring import BitMap64
 from tabulate import tabulate
-from yt.wrapper import default_config
 
 from chatsync.core import format_time
 from chatsync.sync import from_export
 from tests.harness.export import Exporter, table
 from tests.harness.job import TABLE, Job, SqliteFiles
+from tests.harness.yt_client import read_types_once
 from tests.harness.yt_proxy import YtProxy
 
 if TYPE_CHECKING:
@@ -180,8 +178,7 @@ def play(rule: str, seeds: range) -> Counter[str]:
     """Play histories with the rules of one line of the table."""
     taken_out, when_stale, others = RULES[rule]
     with pytest.MonkeyPatch.context() as patch, YtProxy() as yt, tempfile.TemporaryDirectory() as folder:
-        # The client reads the types of its own options for each of thousands of clients: a third of all CPU time.
-        patch.setattr(default_config, "get_type_hints", functools.cache(typing.get_type_hints))
+        read_types_once(patch)
         for take_out in taken_out:
             take_out(patch)
         histories = Histories(Path(folder), yt, when_stale=when_stale)

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -101,11 +101,10 @@ class Job:
         self.environment: dict[str, str] = {}
         self.exclusions: Mapping[str, Any] = {"file": str(self.list_file), "settle": SETTLE}
         self.shards = sorted(map(int, databases.shard_urls))
-        for number, name in ((FEATURE_ID, FEATURE), (OTHER_FEATURE_ID, "another_feature")):
-            self.dict_sql(
-                "INSERT INTO features (feature_id, feature_text_id, feature_public_name) VALUES (%s, %s, %s)",
-                number, name, name,
-            )  # fmt: skip
+        features = [
+            (number, name, name) for number, name in ((FEATURE_ID, FEATURE), (OTHER_FEATURE_ID, "another_feature"))
+        ]
+        self._write("ppcdict", "features (feature_id, feature_text_id, feature_public_name)", features)
         self.configure()
         self.list([])
 
@@ -140,21 +139,28 @@ class Job:
     def shard_sql(self, shard: int, statement: str, *args: object) -> Rows:
         return self.databases.sql(f"ppc{shard}", statement, *args)
 
+    def _write(self, database: str, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Write rows in few statements, as each takes a connection; a row with the same key is replaced."""
+        for some in (rows[start : start + 1000] for start in range(0, len(rows), 1000)):
+            values = ", ".join(f"({', '.join(['%s'] * len(row))})" for row in some)
+            self.databases.sql(
+                database, f"REPLACE INTO {table} VALUES {values}", *(cell for row in some for cell in row)
+            )
+
     def settle(self, clients: Mapping[int, int]) -> None:
         """Give clients a home shard: {client: shard}."""
-        for client, shard in clients.items():
-            self.dict_sql("INSERT INTO shard_client_id (ClientID, shard) VALUES (%s, %s)", client, shard)
+        self._write("ppcdict", "shard_client_id (ClientID, shard)", list(clients.items()))
 
     def row(self, shard: int, client: int, enabled: int, *, feature: int = FEATURE_ID) -> None:
         """Write the row of a client's feature."""
-        self.shard_sql(shard, "DELETE FROM clients_features WHERE ClientID = %s AND feature_id = %s", client, feature)
-        self.shard_sql(shard, "INSERT INTO clients_features VALUES (%s, %s, %s)", client, feature, enabled)
+        self._write(f"ppc{shard}", "clients_features", [(client, feature, enabled)])
 
     def settle_off(self, clients: Mapping[int, int]) -> None:
         """Give clients a home shard, and a row there that turns the feature off."""
         self.settle(clients)
-        for client, shard in clients.items():
-            self.row(shard, client, 0)
+        for shard in set(clients.values()):
+            rows = [(client, FEATURE_ID, 0) for client, home in clients.items() if home == shard]
+            self._write(f"ppc{shard}", "clients_features", rows)
 
     def rows(self) -> set[tuple[int, int, int, int]]:
         """Read every row of every shard: (shard, client, feature, is_enabled)."""
@@ -170,9 +176,10 @@ class Job:
 
     def set_property(self, value: str | None) -> None:
         """Write the mod-time as an operator would, by hand; None removes it."""
-        self.dict_sql("DELETE FROM ppc_properties WHERE name = %s", PROPERTY)
-        if value is not None:
-            self.dict_sql("INSERT INTO ppc_properties (name, value) VALUES (%s, %s)", PROPERTY, value)
+        if value is None:
+            self.dict_sql("DELETE FROM ppc_properties WHERE name = %s", PROPERTY)
+        else:
+            self._write("ppcdict", "ppc_properties (name, value)", [(PROPERTY, value)])
 
     def property(self) -> str | None:
         """Read the mod-time as it is written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -121,9 +122,16 @@ def open_sqlite(file: Path) -> sqlite3.Connection:
 
 def create_sqlite(folder: Path, shards: int = 4) -> dict[str, Path]:
     """Create the same tables in SQLite files, `ppcdict.db` and `ppc1.db` to `ppcN.db`; return the files by database."""
-    scripts = {"ppcdict": SQLITE_DICT} | {f"ppc{shard}": SQLITE_SHARD for shard in range(1, shards + 1)}
-    files = {database: folder / f"{database}.db" for database in scripts}
-    for database, script in scripts.items():
-        with closing(open_sqlite(files[database])) as connection:
-            connection.executescript(script)
+    names = ["ppcdict", *(f"ppc{shard}" for shard in range(1, shards + 1))]
+    files = {database: folder / f"{database}.db" for database in names}
+    for database, file in files.items():
+        file.write_bytes(_empty_sqlite(SQLITE_DICT if database == "ppcdict" else SQLITE_SHARD))
     return files
+
+
+@functools.cache
+def _empty_sqlite(script: str) -> bytes:
+    """Make the tables once and copy them: their definitions take longer than most tests with them."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(script)
+        return connection.serialize()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatsync.core import format_time
 from tests.harness.export import FOLDER, LAST_APPLY, LONG_AGO, ONE_TABLE, PATH, Exporter, table
 from tests.harness.job import PROPERTY, TABLE, Job
 
@@ -20,8 +21,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def write_list(exporter: Exporter, ids: Iterable[int]) -> None:
-    exporter.yt.write(TABLE, ids=list(ids), schema=[{"name": "client_id", "type": "int64"}], strict=True)
+def write_list(exporter: Exporter, ids: Iterable[int], *, modified: datetime | None = None) -> None:
+    schema = [{"name": "client_id", "type": "int64"}]
+    exporter.yt.write(TABLE, ids=list(ids), schema=schema, strict=True, modified=modified or now())
 
 
 @pytest.fixture
@@ -33,9 +35,10 @@ def exported(exporter: Exporter) -> Exporter:
         exporter.job.row(HOMES[client], client, 0)
     for client in (31, 32, 33, 34):
         exporter.job.row(HOMES[client], client, 1)
-    exporter.write()
-    write_list(exporter, range(1, 21))
-    assert exporter.job.chain().code == 0
+    synced = now()
+    write_list(exporter, range(1, 21), modified=synced)
+    exporter.job.set_property(format_time(synced))
+    exporter.note(format_time(synced))
     exporter.write()
     return exporter
 
