@@ -1,7 +1,7 @@
-"""The comparison of the list with the feature state, range by range as the homes of clients come in. Pure.
+"""The comparison of the list with the feature state, range by range, while the homes of clients are read. Pure.
 
-Ids are ascending arrays of 32-bit numbers, four bytes each however they are spread. Bitmaps of the off rows of many
-shards would take up to a hundred bytes for each id where ids are sparse.
+Ids are ascending arrays of 32-bit numbers, four bytes each, dense or sparse. Bitmaps of the off rows of many shards
+would take up to a hundred bytes for each id if ids are sparse.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LISTED, _OFF_AT_HOME, _OFF, _FOUND = 1, 2, 4, 8
 
 
 class _Rows(NamedTuple):
-    """Rows found on shards: the id, the shard's place among the shards, and whether the row says off."""
+    """Rows found on shards: the id, the index of the shard among the shards, and whether the row says off."""
 
     ids: Ids
     places: npt.NDArray[np.uint16]
@@ -46,7 +46,7 @@ class _Rows(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What was found out about a range of clients. `strays` are rows of clients that live elsewhere, or nowhere."""
+    """The result for a range of clients. `strays` are rows of clients that live on another shard, or on none."""
 
     turn_off: Homes
     turn_on: Homes
@@ -59,15 +59,15 @@ class Piece(NamedTuple):
 
 
 class Sides:
-    """The list and the rows of every shard side by side, to be compared as soon as homes are known.
+    """The list and the rows of every shard, to be compared range by range when the homes of a range are known.
 
-    `off` are the clients whose rows say off, with an entry for each configured shard. `found` are some clients that
-    have other rows there: they only help to tell whether a shard is the one that its number says. A client that is
-    on two sides counts as two entries.
+    A side is the list or one shard. `off` are the clients whose rows say off, with an entry for each configured
+    shard. `found` are some clients with other rows there: they only help to detect a URL that leads to the wrong
+    shard. A client that is on two sides counts as two entries.
     """
 
     def __init__(self, listed: BitMap64, off: Mapping[int, Ids], found: Mapping[int, BitMap64] | None = None) -> None:
-        """Take both sides as they were read."""
+        """Take all sides as they were read."""
         self._listed = listed
         self._shards = sorted(off)
         self._off = [off[shard] for shard in self._shards]
@@ -75,7 +75,7 @@ class Sides:
         self._found = [_without(numbers_of(found.get(shard, BitMap64())), off[shard]) for shard in self._shards]
 
     def __len__(self) -> int:
-        """Count the entries that a database may know."""
+        """Count the entries with ids that a database can hold."""
         return self.below(MAX_CLIENT_ID + 1)
 
     def below(self, client: int) -> int:
@@ -84,7 +84,7 @@ class Sides:
         return rows + (self._listed.rank(client - 1) if client else 0)
 
     def cut(self, count: int, *, start: int = 0) -> int:
-        """Return the id that has so many entries between `start` and itself."""
+        """Return the id with `count` entries between `start` and itself."""
         wanted = self.below(start) + count
         return bisect_left(range(MAX_CLIENT_ID + 1), wanted, lo=start, key=self.below)
 
@@ -96,7 +96,7 @@ class Sides:
         return ids[_is_first(ids)]
 
     def compare(self, clients: range, homes: Homes) -> Piece:
-        """Compare one range of clients; `homes` has all of them that live anywhere, and may have others."""
+        """Compare one range of clients; `homes` has all of them that live on a shard, and may have others."""
         listed, rows = self._listed_within(clients), self._rows(clients)
         marks = np.zeros(len(homes.ids), np.uint8)
         at, is_known = _positions(listed, homes.ids)
@@ -127,7 +127,7 @@ class Sides:
         return numbers_of(ids & BitMap64(clients))
 
     def _rows(self, clients: range) -> _Rows:
-        """Return the rows of a range, ordered by their ids: in this order they are found several times faster."""
+        """Return the rows of a range, sorted by id, because sorted ids are found several times faster."""
         sides = [
             (place, ids, off) for off, side in ((1, self._off), (0, self._found)) for place, ids in enumerate(side)
         ]
@@ -140,10 +140,10 @@ class Sides:
         return _Rows((rows >> 32).astype(np.uint32), (low >> 1).astype(np.uint16), (low & 1).astype(bool))
 
     def diff(self, pieces: Sequence[Piece]) -> Diff:
-        """Put the pieces together.
+        """Join the pieces into a diff.
 
-        A listed client on no shard is unknown, which is no error. Raises ConfigError for a client that lives on a
-        shard that is missing from the configuration.
+        A listed client on no shard is unknown, which is not an error. Raises ConfigError for a client that lives on
+        a shard that is missing from the configuration.
         """
         self._check_shards(pieces)
         return Diff(
@@ -165,7 +165,7 @@ class Sides:
     def unknown(self, pieces: Sequence[Piece]) -> BitMap64:
         """Return the listed clients that live on no shard."""
         unknown = BitMap64(self._listed)
-        unknown.remove_range(0, MAX_CLIENT_ID + 1)  # no database can hold the others
+        unknown.remove_range(0, MAX_CLIENT_ID + 1)  # no database can hold the ids that are left
         return unknown | union_of(piece.unknown for piece in pieces)
 
     def _by_place(self, rows: Sequence[_Rows]) -> dict[int, BitMap64]:
@@ -187,10 +187,10 @@ class Sides:
             )
 
     def misplaced(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, str]]:
-        """Yield the shards that are another one than their number says, and where the clients found there live.
+        """Yield the shards whose URL leads to another shard, and where the clients found there live.
 
-        A shard where most clients live elsewhere is another one. One that no client lives on was emptied, and
-        nothing is written there.
+        This is so if most clients found there live on another shard. A shard on which no client lives at all was
+        emptied; this is not an error, because nothing is written there.
         """
         for place, shard in enumerate(self._shards):
             at_home = sum(int(piece.at_home[place]) for piece in pieces)
@@ -211,13 +211,13 @@ class Sides:
 
 
 def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
-    """Compare the list with the feature state where all of it is known, homes included. See `Sides.diff`."""
+    """Compare the list with the feature state when everything is known, homes included. See `Sides.diff`."""
     sides = Sides(listed, {shard: numbers_of(ids) for shard, ids in off.items()})
     return sides.diff([sides.compare(_EVERYBODY, Homes.of(homes))])
 
 
 def live_elsewhere(shard: int, found: BitMap64, homes: IdsByShard) -> str:
-    """Return where most of the clients found on a shard live; empty if that is there. See `Sides.misplaced`."""
+    """Return where most of the clients found on a shard live; empty if on this shard. See `Sides.misplaced`."""
     sides = Sides(union(homes), {shard: numbers_of(BitMap64())}, {shard: found})
     return next((where for _, where in sides.misplaced([sides.compare(_EVERYBODY, Homes.of(homes))])), "")
 
@@ -234,7 +234,7 @@ def _is_first(ids: Ids) -> npt.NDArray[np.bool_]:
 
 
 def _place(ids: Ids, client: int) -> int:
-    """Return how many ids are smaller. As a number of the same size: else numpy converts all of them first."""
+    """Return how many ids are smaller. It is compared as uint32, because otherwise numpy converts all ids first."""
     return int(ids.searchsorted(np.uint32(client))) if client <= MAX_CLIENT_ID else len(ids)
 
 

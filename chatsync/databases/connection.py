@@ -141,7 +141,7 @@ class Database:
             try:
                 connection = self._open(number)
                 if not self._writable:
-                    return work(connection)  # autocommit: a COMMIT would be a round trip for nothing
+                    return work(connection)  # autocommit: a COMMIT would be a useless round trip
                 with connection.begin():
                     return work(connection)
             except BaseException as error:

@@ -23,9 +23,9 @@ _CONNECT_SECONDS = 10
 IDLE_SECONDS = 600
 IDLE_SECONDS_IN_TRANSACTION = 120
 
-# What could change an answer, or refuse a write, is set whatever the server's defaults are: a small sql_select_limit
-# cuts answers off without an error. In comments with a number for MySQL alone, with an M for MariaDB alone. LEAST of
-# two kinds of integer is a decimal in MySQL, which refuses it here: so the CAST.
+# Settings that could change an answer or refuse a write do not depend on the server's defaults: a small
+# sql_select_limit cuts answers off without an error. A comment with a number is only for MySQL, one with an M only for
+# MariaDB. LEAST of two kinds of integer is a decimal in MySQL, which refuses it here: therefore the CAST.
 _SET_SESSION = f"""SET SESSION group_concat_max_len = {GROUP_CONCAT_MAX_LEN}, time_zone = '+00:00',
     sql_mode = 'STRICT_ALL_TABLES', sql_select_limit = 18446744073709551615, wait_timeout = {{idle_seconds}},
     innodb_lock_wait_timeout = CAST(LEAST(@@global.innodb_lock_wait_timeout, 50) AS UNSIGNED)

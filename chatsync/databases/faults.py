@@ -41,7 +41,7 @@ _WRONG_SCHEMA = frozenset({1049, 1054, 1146})  # no such database, column, table
 _TRANSIENT = _CONFLICTS | _FAILOVER | _SERVER_AWAY
 _SYNTAX = 1064
 # A row is refused because of its values. By SQLSTATE: no row, no case or several rows where a trigger needs one, bad
-# data, an integrity constraint, a view's check, a SIGNAL. By number what has no SQLSTATE of its own: several rows for
+# data, an integrity constraint, a view's check, a SIGNAL. By number what has no special SQLSTATE: several rows for
 # one variable, a value that does not fit its type, a partition, a SIGNAL of any class, a check of MySQL.
 _ABOUT_ROWS_STATES = ("02", "20", "21", "22", "23", "44", "45")
 _ABOUT_ROWS = frozenset({1172, 1265, 1366, 1411, 1526, 1644, 1748, 3819})
@@ -49,7 +49,7 @@ _ABOUT_ROWS = frozenset({1172, 1265, 1366, 1411, 1526, 1644, 1748, 3819})
 NOT_REACHED_HINT = "is the server up, and is its address in [databases] right?"
 _WAYS_OUT = (
     (_WRONG_LOGIN, "check user and password in [databases]"),
-    # Nothing else that is asked for needs a grant of this kind.
+    # No other statement of the program needs a grant of this kind.
     (_NO_ADMIN_GRANT, "to read the lag, grant REPLICA MONITOR (MariaDB 10.5+) or REPLICATION CLIENT (MySQL) on *.*"),
     (_NO_GRANT, "the README lists the grants"),
     (_WRONG_SCHEMA, "check the schema in [databases]"),

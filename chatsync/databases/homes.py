@@ -1,9 +1,9 @@
 """Where clients live: their shards, for three clients or for twelve million.
 
 The server packs ids with their shards into one value of one row, together with its own count and bounds, so that a
-part of the answer can't be missing unseen. A few clients are looked up one by one. Many are read by ranges of the
-primary key, other clients included; where these are far more than those asked for, the clients of a range are looked
-up one by one after all.
+missing part of the answer is detected. A few clients are looked up one by one. Many are read by ranges of the primary
+key, with other clients between them; if there are far more other clients than wanted ones, the wanted clients of a
+range are also looked up one by one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ from chatsync.parallel import SideBySide
 # Measured on MariaDB, 12 million rows: a client that is looked up takes 3 µs, a row of a range 0.15 µs.
 _LOOKUP_COST = 20
 _IDS_A_LOOKUP = 5000
-# So many entries are looked up, whoever else lives between them.
+# Up to this many entries are looked up one by one, however many other clients are between them.
 _FEW = 50_000
 # The value of a range: 1.2 MB for what is expected, and less than group_concat_max_len for what may come.
 _ROWS_A_RANGE = 200_000
@@ -44,9 +44,9 @@ Take = Callable[[range, Homes], Value]
 def read_homes(
     settings: Settings, scope: CancelScope, sides: Sides, take: Take[Value], *, over: Database | None = None
 ) -> list[Value]:
-    """Read where all clients live that are on any side, over several connections, and return what `take` makes of it.
+    """Read the homes of all clients on any side, over several connections, and return what `take` makes of them.
 
-    `over` is a connection to the dict database that is there already; it is the first to be used.
+    `over` is an open connection to the dict database; it is the first to be used.
 
     `take` is called in several threads, with a range of clients and the homes of all those in it that have one, and
     perhaps of others. All clients on any side are in one of the ranges.
@@ -134,7 +134,7 @@ class _Reader:
         return homes
 
     def _probe(self, clients: range) -> None:
-        """See up to where so many rows reach that a value holds, and how many entries there are until then."""
+        """Find the end of a range with as many rows as one value can hold, and count the entries in it."""
         if not clients:
             return
         sql = _REACH.format(mark=_mark(self._database), rows=_ROWS_A_RANGE)

@@ -112,7 +112,7 @@ class ServerLock:
                 self._database.let_go()
 
     def check(self) -> DictState:
-        """Ask the server over the very connection that holds the lock, and over no new one."""
+        """Ask the server over the connection that holds the lock, never over a new one."""
         reason: object = f"{self._database}: the lock of the job is not held any more"
         with self._one_at_a_time:
             try:
@@ -162,7 +162,7 @@ class ServerLock:
         return True
 
     def _is_seen(self) -> bool:
-        """Tell whether a new connection sees the lock. Without a new connection it is held all the same."""
+        """Tell whether a new connection sees the lock. If there can be no new connection, the lock counts as held."""
         try:
             self._check_is_seen()
         except ConfigError as error:
@@ -219,7 +219,7 @@ class FileLock:
         except OSError as error:
             file.close()
             raise OutputError(f"cannot lock the file {self._path}: {error.strerror}") from None
-        with contextlib.suppress(OSError):  # on a full disk: who holds it is then not told
+        with contextlib.suppress(OSError):  # on a full disk; the holder is then not shown
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
@@ -228,7 +228,7 @@ class FileLock:
         return self
 
     def _open(self) -> IO[str]:
-        """Open the lock file. A link is refused, because it might lead to a file of somebody else."""
+        """Open the lock file. A link is refused, because it might lead to a file of another user."""
         number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         file = os.fdopen(number, "r+", encoding="utf-8", errors="replace")
         status = os.fstat(number)

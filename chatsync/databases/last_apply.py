@@ -27,7 +27,7 @@ _SET = (
 )
 _SET_OURS = _SET.where(ppc_properties.c.value == sa.bindparam("ours"))
 _ADD = sa.insert(ppc_properties).values(name=sa.bindparam("property"), value=sa.bindparam("new"))
-# A commit that was sent before the deadline may be answered for so long, and a clock of SQLite counts milliseconds.
+# The answer to a commit may come this long after the deadline, and SQLite's clock counts only milliseconds.
 _GRACE, _PRECISION = timedelta(seconds=60), timedelta(milliseconds=1)
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def noted_as_last(plan: Plan, settings: Settings, scope: CancelScope) -> Iterato
             try:
                 _note(database, settings, plan, ahead=_PRECISION, ours=ours)
             except DatabaseError as error:
-                logger.warning("the time of this apply stays %s, as its end could not be noted: %s", ours, error)
+                logger.warning("the time of this apply stays %s, because its end could not be written: %s", ours, error)
 
 
 def _note(database: Database, settings: Settings, plan: Plan, *, ahead: timedelta, ours: str | None) -> str:
@@ -86,4 +86,4 @@ def _note(database: Database, settings: Settings, plan: Plan, *, ahead: timedelt
             connection.execute(_ADD, values)
         return new
 
-    return database.do(write, what="note the time of this apply")
+    return database.do(write, what="write the time of this apply")

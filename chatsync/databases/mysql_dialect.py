@@ -60,7 +60,7 @@ class _Context(MySQLDialect_mysqlconnector.execution_ctx_cls):  # type: ignore[m
 
 
 class Dialect(MySQLDialect_mysqlconnector):
-    """The driver's own dialect, without its questions about the server's features.
+    """The driver's own dialect, without its statements that ask for the server's features.
 
     Normally it asks each new server for version, schema, isolation level, SQL mode and case of names:
     five round trips for each shard, which our statements do not need.

@@ -1,7 +1,7 @@
-"""Ids that come by the megabyte: packed by the server into one value, and read without a Python object for each.
+"""Very many ids: packed by the server into one value, and read without a Python object for each.
 
-Five bytes an id. MySQL's own CHAR makes bytes of numbers and leaves out the zero bytes that a number begins with, so
-bit 31 is a byte of its own and its place in the other four is always set. With its shard an id takes six bytes.
+An id takes five bytes. MySQL's function CHAR turns a number into bytes and leaves out leading zero bytes. So bit 31 is
+sent as a separate byte, and is always set in the other four. With its shard, an id takes six bytes.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def packed_columns(*, is_sqlite: bool, with_shard: bool = False) -> str:
 def unpack(packed: Packed, *, where: object) -> Ids:
     """Return the ids of an answer, ascending.
 
-    Raises DatabaseError when the answer is not whole (a server cuts what is longer than group_concat_max_len or
-    max_allowed_packet without an error), or when a ClientID is not a whole number that fits into 32 bits.
+    Raises DatabaseError if the answer is incomplete (a server cuts a value that is longer than group_concat_max_len
+    or max_allowed_packet without an error), or if a ClientID is not a whole number that fits into 32 bits.
     """
     numbers = _numbers(_records(packed, _ID, where=where))
     if not _ascend(numbers):
@@ -97,7 +97,7 @@ def _check_bounds(packed: Packed, *, where: object) -> None:
 
 
 def checked_id(client: Any, *, where: object) -> int:
-    """Return a ClientID as a server answered it. Raises DatabaseError for one that the column must not hold."""
+    """Return a ClientID from an answer. Raises DatabaseError for a value that the column must not have."""
     if type(client) is int and 0 <= client <= MAX_CLIENT_ID:
         return client
     raise DatabaseError(

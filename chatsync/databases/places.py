@@ -22,7 +22,7 @@ from chatsync.errors import ConfigError, DatabaseError
 # Comments with a number below are for MySQL alone, those with an M for MariaDB alone ("Executable Comment Syntax").
 # MariaDB has no @@server_uuid, so two servers may give the same answer: see `_is_one_server`.
 _SERVER = "CONCAT_WS('/', @@hostname, @@port, @@datadir, @@server_id /*!50700 , @@server_uuid */)"
-# The nodes of a Galera cluster are servers of their own and hold the same rows: it is what tells databases apart there.
+# The nodes of a Galera cluster are different servers with the same rows: there, the cluster's id names the database.
 _CLUSTER = """COALESCE(/*M! (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS
     WHERE VARIABLE_NAME = 'WSREP_CLUSTER_STATE_UUID'), */ '')"""
 SCHEMA = "IF(@@lower_case_table_names, LOWER(DATABASE()), DATABASE())"
@@ -39,7 +39,7 @@ _ENGINE = """(SELECT CONCAT(COALESCE(t.ENGINE, t.TABLE_TYPE), '/', COALESCE(e.TR
     FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
     WHERE t.TABLE_SCHEMA = DATABASE() AND t.TABLE_NAME = 'clients_features')"""
 _COLUMNS = (_SERVER, _CLUSTER, SCHEMA, READ_ONLY, _REPLICATES, _MAY_ASK, _ENGINE)
-# Whatever the feature: before the first fill no client is off.
+# Rows of any feature: before the first fill no client is off.
 _SOME_CLIENTS = """(SELECT GROUP_CONCAT(some_rows.ClientID) FROM
     (SELECT ClientID FROM clients_features LIMIT 100) AS some_rows)"""
 

@@ -1,1 +1,1 @@
-"""The feature state from an export of the databases in YT."""
+"""The feature state as read from an export of the databases in YT."""

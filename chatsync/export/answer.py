@@ -1,4 +1,4 @@
-"""The answer of a clique: used whole or not at all, whatever was cut off, lost or doubled on the way."""
+"""The answer of a clique: used only if it is complete, with nothing cut off, lost or doubled."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from chatsync.ytsaurus.statement import DIFFERENT, EXPORT, LIST, OFF, OURS, PRES
 _SMALL, _LARGE = 0, 1
 _ID_SIZE = 8
 _FIELDS = 6
-_SIGN = 2**63  # a shard of -1, of rows that say none, comes as 2^64 - 1
+_SIGN = 2**63  # the shard -1, for rows without a shard, arrives as 2^64 - 1
 
 
 class Row(NamedTuple):
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A whole answer. `rejected` counts the rows of the list by reason; `export` are the counts of each shard."""
+    """A complete answer. `rejected` counts the rows of the list by reason; `export` has the counts of each shard."""
 
     list_rows: int
     rejected: Mapping[str, int]
@@ -41,7 +41,7 @@ class Answer:
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read the answer. Raises AnswerError where anything is missing, doubled or not as announced."""
+    """Read the answer. Raises AnswerError if anything is missing, doubled or not as announced."""
     rows = _rows(body)
     try:
         listed, summary = rows.pop((LIST, 0)), rows.pop((SUMMARY, 0))
@@ -62,7 +62,7 @@ def read_answer(body: bytes) -> Answer:
     for shard, (off_count, on_count) in shards.items():
         _announced(f"turn on on shard {shard}", on_count, turn_on[shard])
         numbers = export[shard].numbers
-        is_doubled = numbers[OURS] != numbers[DIFFERENT]  # which is told as a fault of the export
+        is_doubled = numbers[OURS] != numbers[DIFFERENT]  # this is reported as a fault of the export
         if off_count != numbers[OFF] and not is_doubled:
             raise _not_whole(f"{numbers[OFF]} rows off on shard {shard}, but {off_count} clients")
     return Answer(
@@ -83,7 +83,7 @@ def _few(shards: Collection[int]) -> str:
 
 
 def _not_whole(what: str) -> AnswerError:
-    return AnswerError(f"an answer that is not whole is not used: {what}")
+    return AnswerError(f"an incomplete answer is not used: {what}")
 
 
 def _announced(what: str, count: int, row: Row) -> None:

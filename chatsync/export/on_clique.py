@@ -1,4 +1,4 @@
-"""The comparison on a clique: one statement, and every guard that its answer has to pass."""
+"""The comparison on a clique: one statement, and all checks of its answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -26,8 +26,8 @@ class ExportOnClique(ExportSource):
     def compare(self, unread: PlanExclusions, read_list: Callable[[], ExclusionList], *, feature_id: int) -> Comparison:
         """Compare the locked list and export on the clique, which reads both.
 
-        Raises SourceError for an answer that is not whole or not true, and ChangedError for a table that was
-        written meanwhile: then it is not known which version the clique has read.
+        Raises SourceError for an answer that is incomplete or contradicts itself, and ChangedError for a table that
+        was written meanwhile: then it is not known which version the clique has read.
         """
         del read_list
         settings, scope = self.settings, self.scope
@@ -82,7 +82,7 @@ def _kinds(tables: Sequence[ExportTable], source: str) -> list[str]:
     first, *others = ([_kind(table, column) for column in table.kinds] for table in tables)
     for table, kinds in zip(tables[1:], others, strict=True):
         if kinds != first:
-            where, way_out = str(table), "leave out export.clique, or have them written alike"
+            where, way_out = str(table), "leave out export.clique, or have all tables written with the same types"
             raise SourceError(f"its columns are of other types than those of {tables[0]}", where=where, way_out=way_out)
     return first
 
@@ -90,19 +90,19 @@ def _kinds(tables: Sequence[ExportTable], source: str) -> list[str]:
 def _kind(table: ExportTable, column: str) -> str:
     kind = table.kinds[column]
     if kind is None or kind == "any":
-        way_out = "leave out export.clique, or have the column typed"
+        way_out = "leave out export.clique, or have the table written with a type for this column"
         raise SourceError(f"a clique cannot read column {column!r} without a type", where=str(table), way_out=way_out)
     return kind
 
 
 def _check_rows(count: int, table: ExportTable) -> None:
     if table.row_count is not None and count != table.row_count:
-        what = f"the clique read {count} of {table.row_count} rows; a table that is not whole is not used"
+        what = f"the clique read {count} of {table.row_count} rows; an incomplete table is not used"
         raise SourceError(what, where=str(table))
 
 
 def _check_export(found: Mapping[int, Row], export: ExportSource, feature_id: int) -> None:
-    """Raise SourceError for the faults that a reading here tells row by row, here shard by shard."""
+    """Raise SourceError for faulty rows: those for which `ExportRows` raises it, but counted for each shard."""
     for shards, table in export.tables.items():
         strange = [shard for shard in found if shard not in export.shards]
         if strange:
@@ -123,7 +123,7 @@ def _check_export(found: Mapping[int, Row], export: ExportSource, feature_id: in
 
 
 def _list_part(answer: Answer, version: PlanExclusions, must_contain: tuple[int, ...]) -> PlanExclusions:
-    """Describe the list; the rows that hold no id have no numbers there, and the first of them are any."""
+    """Describe the list; its rejected rows have no row numbers, and only some of them are shown."""
     rejected = sum(answer.rejected.values())
     duplicates = answer.list_rows - rejected - answer.listed
     if duplicates < 0:
@@ -144,6 +144,6 @@ def _list_part(answer: Answer, version: PlanExclusions, must_contain: tuple[int,
 
 
 def _printable(text: str) -> str:
-    """Show a cell as reading here does: on one line, at most 60 characters."""
+    """Format a cell as for a list that this program reads: on one line, at most 60 characters."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     return shown if len(shown) <= 60 else shown[:60] + "…"  # noqa: PLR2004  # as many as fit on a line

@@ -86,7 +86,7 @@ class ExportSource:
             if other != shards:
                 raise SourceError(f"it is the table of shard {other[0]} as well; check the links", where=str(table))
             if table.row_count == 0:
-                raise SourceError("the table is empty, but a shard never is", where=str(table))
+                raise SourceError("the table is empty, but a shard is never empty", where=str(table))
 
     def shape(self) -> str:
         """Return how many tables and rows there are, and the types of their columns."""

@@ -1,7 +1,7 @@
-"""The languages that people are answered in: one table of sentences each, with numbers, times and plural forms. Pure.
+"""The languages of the answers for people: one table of sentences each, with numbers, times and plural forms. Pure.
 
-A sentence may hold names in braces. One with a `{count}` is a tuple: a form for each way in which the
-language counts. A table that lacks a sentence, a form or a name of the others fails the tests.
+A sentence may have names in braces. A sentence with `{count}` is a tuple with each plural form of the language.
+The tests fail if a table lacks a sentence, a form or a name that another table has.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ class Language:
         return str(sentence).format(**values)
 
     def number(self, number: int) -> str:
-        """Write a number with its thousands apart."""
+        """Write a number with separators of thousands."""
         return f"{number:,}".replace(",", self.thousands)
 
     def day(self, moment: datetime) -> str:
@@ -52,7 +52,7 @@ class Language:
         return moment.astimezone(UTC).strftime(self.date)
 
     def moment(self, moment: datetime) -> str:
-        """Write a moment to the minute, and the day alone at midnight."""
+        """Write a moment to the minute; at midnight only the day."""
         clock = moment.astimezone(UTC).strftime("%H:%M")
         return self.day(moment) if clock == "00:00" else f"{self.day(moment)} {clock} UTC"
 
@@ -62,7 +62,7 @@ class Language:
         return f"{at.day} {self.say('months').split()[at.month - 1]}"
 
     def period(self, first: datetime, last: datetime) -> str:
-        """Write a time from one moment to another, to the minute, where UTC goes without saying."""
+        """Write a time from one moment to another, to the minute, without the word UTC."""
         first, last = first.astimezone(UTC), last.astimezone(UTC)
         whole, dash = f"{self.date} %H:%M", "\N{NO-BREAK SPACE}\N{EN DASH}\N{NO-BREAK SPACE}"
         written, until = first.strftime(whole), last.strftime("%H:%M" if first.date() == last.date() else whole)

@@ -1,1 +1,1 @@
-"""What machines ask of the job: the check and the metrics."""
+"""What machines ask about the job: the check, the metrics and notifications."""

@@ -54,7 +54,7 @@ def look(
     state_file = StateFile(settings.monitoring.state_file)
     since = waiting(source=source, modified=modified, state=state, former=state_file.read())
     state_file.write(since)
-    # What the step log tells matters only for a list that waits, or a job that is off.
+    # The step log is needed only for a list that waits, or a job that is disabled.
     why = _why(settings, state.modtime if state.is_disabled else None) if since or state.is_disabled else ""
     seen = judge(
         source=source, modified=modified, state=state, since=since, why=why, counts=counts, thresholds=thresholds

@@ -1,4 +1,4 @@
-"""Passive events for Juggler, and their way to the agent that listens on this machine.
+"""Passive events for Juggler, and sending them to the agent on this machine.
 
 A client posts `{"source": …, "events": [{"host", "service", "instance", "status", "description"}]}`
 to the agent; `status` is OK, WARN or CRIT. The answer holds one `{"code", "message"}` for each event
@@ -47,9 +47,9 @@ def batch(finding: Finding, section: Monitoring) -> dict[str, Any]:
 
 
 def push(document: dict[str, Any], url: str) -> None:
-    """Post a batch of events; tried again for half a minute. Raises PushError.
+    """Post a batch of events, with retries for half a minute. Raises PushError.
 
-    With a new deadline, because that of the command may have passed.
+    It has a new deadline, because that of the command may have passed.
     """
     scope = CancelScope(deadline=2 * _PUSH_SECONDS, retry_timeout=_PUSH_SECONDS)
     body = json.dumps(values_without_secrets(document)).encode()
@@ -80,7 +80,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _events(answer: bytes) -> list[dict[str, Any]]:
-    """Read the answer's list of events; an answer of another kind says nothing about them."""
+    """Read the answer's list of events; it is empty for an answer of another kind."""
     try:
         document = json.loads(answer)
     except ValueError:

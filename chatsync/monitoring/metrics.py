@@ -11,7 +11,7 @@ from chatsync.sync.step_log import CHAIN
 Samples = Mapping[tuple[str, ...], float]
 """The values of one metric, by the values of its labels."""
 Facts = Mapping[str, Samples]
-"""What a command learnt: samples by metric."""
+"""What a command knows at its end: samples by metric."""
 
 LIST_MODIFIED = "chatsync_list_modified_timestamp_seconds"
 MODTIME = "chatsync_modtime_timestamp_seconds"
@@ -31,7 +31,7 @@ FAILURES = "chatsync_consecutive_failures"
 EXIT_CODE = "chatsync_last_exit_code"
 DURATION = "chatsync_last_duration_seconds"
 BUILD = "chatsync_build_info"
-# Every series has it, before the labels of its own.
+# The label that every series has, before its other labels.
 FEATURE = "feature"
 
 # Name: what it says, and its labels.
@@ -118,7 +118,7 @@ def _of_changes(results: Sequence[ShardResult]) -> Facts:
 
 
 def _of_results(results: Sequence[ShardResult]) -> Facts:
-    """Return what an apply did with a plan that it took, shard by shard."""
+    """Return what an apply did with a plan that it accepted, for each shard."""
     asked = [result for result in results if any(tally.planned for tally in result.tallies.values())]
     # A database that refuses single rows can be used.
     failing = {
@@ -151,7 +151,7 @@ def of_step(step: str, *, code: int, seconds: float, now: datetime, former: Fact
 
 
 def merge(former: Facts, *news: Facts) -> Facts:
-    """Put later facts over former ones; of a diff that read all shards, no former database stays."""
+    """Replace former facts by later ones; after a diff that read all shards, no former database is kept."""
     merged = dict(former)
     for facts in news:
         shared = {name for name in _SHARED if name != FAILING or OFF not in facts}

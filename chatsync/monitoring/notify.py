@@ -1,4 +1,4 @@
-"""Telling people when the state of the job changes, by a command of theirs (`notify.command`)."""
+"""Notify people when the state of the job changes, with a command of their own (`notify.command`)."""
 
 import json
 import logging
@@ -21,18 +21,18 @@ logger = logging.getLogger(__name__)
 
 
 class State(StrEnum):
-    """The state of the job, as its steps tell it."""
+    """The state of the job, as its last steps show it."""
 
     WELL = "well"
     OFF = "off"
     REFUSED = "refused"
     FAILING = "failing"
-    WAITING = "waiting"  # for too long, whatever holds the list up
+    WAITING = "waiting"  # for too long, for any reason
 
 
 def job_state(steps: Sequence[Step], *, patience: timedelta) -> State:
     """Return the state of the job after these steps, the newest first; a list may wait for as long as `patience`."""
-    steps = [step for step in steps if not step.by_hand or step.modtime]  # an undo, say, tells nothing about the job
+    steps = [step for step in steps if not step.by_hand or step.modtime]  # an undo says nothing about the job
     if steps and _finds_it_disabled(steps[0]):
         return State.OFF
     since = waiting_since(steps)
@@ -45,9 +45,9 @@ def job_state(steps: Sequence[Step], *, patience: timedelta) -> State:
 
 
 def waiting_since(steps: Sequence[Step]) -> datetime | None:
-    """Return when a diff first saw a list that has not been synced since then; None where no list waits.
+    """Return when a diff first saw a list that has not been synced since then; None if no list is waiting.
 
-    Counted by the job's own diffs, so that a list which is synced by the run that first sees it never waits.
+    The time is that of the job's own diffs, so a list that is synced by the first run that sees it never waits.
     """
     since = None
     for step in steps:
@@ -66,9 +66,9 @@ def _finds_it_disabled(step: Step) -> bool:
 
 
 def notify(section: Notify, steps: Sequence[Step]) -> None:
-    """Run the command when the newest step has changed the state. What goes wrong is a warning.
+    """Run the command if the newest step has changed the state. A failure of the command is a warning.
 
-    It gets a JSON object on standard input; after `notify.timeout` it is killed with all that it started.
+    It gets a JSON object on standard input; after `notify.timeout` it is killed with all processes that it started.
     """
     if not steps:
         return
@@ -104,7 +104,7 @@ def notify(section: Notify, steps: Sequence[Step]) -> None:
 
 
 def _errors_file() -> IO[bytes]:
-    """Open a file for what the command writes to standard error; none is needed where the disk is full."""
+    """Open a file for the command's standard error; on a full disk there is none."""
     try:
         return tempfile.TemporaryFile()
     except OSError:
@@ -112,7 +112,7 @@ def _errors_file() -> IO[bytes]:
 
 
 def _run(section: Notify, document: bytes) -> None:
-    # Into a file: a pipe would also have to wait for what the command leaves running, such as a mailer.
+    # Into a file: a pipe would also wait for processes that the command leaves running, such as a mailer.
     with _errors_file() as errors:
         process = subprocess.Popen(  # noqa: S603  # the operator's own command
             section.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True

@@ -27,13 +27,13 @@ from chatsync.monitoring.metrics import (
     of_step,
 )
 
-_READABLE = 0o644  # the collector is another user
+_READABLE = 0o644  # the collector runs as another user
 
 logger = logging.getLogger(__name__)
 
 
 def read(path: Path) -> dict[str, Facts]:
-    """Read the samples that are there, by feature; a file that can't be read is a warning and written afresh."""
+    """Read the samples in the file, by feature; a file that can't be read is a warning and is written again."""
     found: dict[str, dict[str, dict[tuple[str, ...], float]]] = {}
     try:
         for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Facts]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, LookupError) as error:
-        logger.warning("the metrics in %s can't be read and are written afresh: %s", path, error)
+        logger.warning("the metrics in %s can't be read and are written again from the start: %s", path, error)
         return {}
     return dict(found)
 
@@ -72,8 +72,8 @@ def record(
 ) -> None:
     """Bring the file up to date at the end of a command.
 
-    `step` is None for a command that is no step of a chain. What goes wrong is a warning: the
-    metrics never decide how a command ends.
+    `step` is None for a command that is not a step of a chain. A failure is a warning: the metrics never
+    change how a command ends.
     """
     path = Path(textfile)
     known, facts = read(path), merge({}, *learnt)

@@ -47,8 +47,8 @@ class Ending:
 def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
     """Write the metrics and the step log of a command of the chain, and notify.
 
-    `settings` is the file of the configuration, or None, when it could not be loaded: also a wrong one may say where
-    the traces go. Never raises an expected error: what goes wrong is a warning.
+    If the configuration could not be loaded, `settings` is its file or None: even a wrong configuration may name the
+    files to write. Never raises an expected error: it becomes a warning.
     """
     if ending.method not in CHAIN:
         return
@@ -58,7 +58,7 @@ def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
         return
     if traces.metrics.textfile:
         step = ending.method if ending.is_step else None
-        from chatsync.monitoring import textfile  # late: a job without metrics pays nothing for them
+        from chatsync.monitoring import textfile  # late: a job without metrics does not need the time to import it
 
         textfile.record(
             traces.metrics.textfile,
@@ -81,7 +81,7 @@ def leave_traces(ending: Ending, settings: Traces | Path | None) -> None:
             steps = log.newest(feature=traces.feature.name)
         except RecordError as error:
             _log(error, ending)
-        # Where the disk is full the former state is not known: better to tell a failure with every run than never.
+        # On a full disk the former state is not known: it is better to notify of a failure at every run than never.
         notify(traces.notify, [*unlogged, *steps])
 
 

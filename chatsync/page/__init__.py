@@ -1,1 +1,1 @@
-"""The page: how things stand, in one HTML file that is whole in itself, for people without a shell."""
+"""The page: the state of the job in one HTML file that needs no other file, for people without a shell."""

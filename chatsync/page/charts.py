@@ -1,6 +1,6 @@
 """The two charts of the page as numbers that a template draws: scales, ticks and shapes. Pure.
 
-A drawing is `WIDTH` by `HEIGHT` units; one unit is about one pixel, on a telephone three quarters of one.
+A drawing is `WIDTH` by `HEIGHT` units; one unit is about one pixel, on a phone three quarters of one.
 """
 
 import math
@@ -43,7 +43,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """A step line: its path, and that of the area below it, which is empty where the axis does not begin at 0."""
+    """A step line: its path, and the path of the area below it, which is empty if the axis does not begin at 0."""
 
     frame: Frame
     line: str
@@ -54,9 +54,9 @@ class Steps:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What one run did, as a bar above the line and one below: its place, its heights, its words.
+    """What one run did, as a bar above the line and one below: position, heights, and a text.
 
-    One that is far higher than most ends at the edge of the frame, and is marked there with its number.
+    A bar that is far higher than most is cut at the edge of the frame, and its number is written there.
     """
 
     x: float
@@ -79,7 +79,7 @@ class Bars:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What one run changed, and in which words that is told."""
+    """What one run changed, and the text about it."""
 
     when: datetime
     off: int
@@ -147,14 +147,14 @@ def bars(changes: Sequence[Change], *, write: Write, write_day: WriteDay) -> Bar
 
 
 def _usual(counts: Sequence[int]) -> int:
-    """Return the highest count but those that are far higher than nine in ten."""
+    """Return the highest count, but ignore counts that are far higher than nine of ten."""
     ordered = sorted(counts)
     far = max(ordered[(len(ordered) - 1) * 9 // 10], 1) * _FAR
     return max(count for count in ordered if count <= far or count == ordered[0])
 
 
 def _visible(height: float) -> float:
-    """Return a height that can be seen, unless there is nothing to see."""
+    """Return a height that is large enough to be visible; 0 stays 0."""
     return max(height, _LOWEST_BAR) if height > 0 else 0.0
 
 
@@ -173,7 +173,7 @@ def _frame(marks: Sequence[int], *, left: float, write: Write, times: Sequence[T
 
 
 def _day_ticks(start: datetime, end: datetime, *, left: float, write: WriteDay) -> list[Tick]:
-    """Mark the starts of days, as many as have room for their labels; a time within one day has none."""
+    """Mark the starts of days, as many as there is room for labels; there are none within one day."""
     most = int((WIDTH - _RIGHT - left) // _LABEL_ROOM)
     step = timedelta(days=max(math.ceil((end - start) / timedelta(days=1) / most), 1))
     x = _scale(0, (end - start).total_seconds(), left, WIDTH - _RIGHT)
@@ -187,7 +187,7 @@ def _day_ticks(start: datetime, end: datetime, *, left: float, write: WriteDay) 
 
 
 def _clock_ticks(start: datetime, end: datetime, *, left: float) -> list[Tick]:
-    """Mark a time within one day at whole minutes, where the label is another one than before."""
+    """Mark whole minutes within one day, each with a label different from the one before."""
     x = _scale(0, (end - start).total_seconds(), left, WIDTH - _RIGHT)
     ticks: list[Tick] = []
     for part in range(1, 4):
@@ -199,7 +199,7 @@ def _clock_ticks(start: datetime, end: datetime, *, left: float) -> list[Tick]:
 
 
 def _run_ticks(changes: Sequence[Change], *, left: float, room: float, write: WriteDay) -> list[Tick]:
-    """Mark runs by their day, where the labels have room."""
+    """Mark runs with their day, as many as there is room for labels."""
     ticks: list[Tick] = []
     for at, change in enumerate(changes):
         place, label = left + room * (at + 0.5), write(change.when)

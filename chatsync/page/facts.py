@@ -1,4 +1,4 @@
-"""All that the page shows, gathered with one read of the list and put into words. Writes nothing and takes no lock."""
+"""Everything that the page shows, read once and put into words. Writes nothing and takes no lock."""
 
 import re
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from chatsync.page.headline import Headline, headline, notes
 from chatsync.page.lookup import CLIENT, Answer, answers
 from chatsync.sync.record import Record
 
-# A page with more would be slow to open; more rows to repair are one mistake that was made often.
+# A page with more clients would be slow to open. So many rows to repair usually have one common mistake.
 MOST_CLIENTS = 100_000
 MOST_ROWS = 5000
-# Of those that runs have changed. A record of a thousand takes 2 ms to read.
+# Clients that runs have changed. Reading the record of a thousand takes 2 ms.
 MOST_CHANGED = 10_000
 _BARS = 40
 
@@ -31,8 +31,8 @@ _CELLS = re.compile(r"(\d+) cells?, the header has (\d+)")
 class Seen(Status):
     """What `status` sees, with the recorded runs in `runs`, and the first rows of the list without a client id.
 
-    Records are read, the newest first, until they name as many clients as a page may know; mostly that is all of
-    them. `asked` are these clients, unless the page `shows_clients` not at all.
+    Records are read, the newest first, until they name as many clients as a page may have; usually that is all of
+    them. `asked` are these clients; it is empty if `shows_clients` is false.
     """
 
     shows_clients: bool
@@ -71,8 +71,8 @@ class Row:
 class Page:
     """What the template shows. Its texts are in the reader's language, and none of them is markup.
 
-    With `shows_clients` false there is no client's number on it: no answers, and rows to repair without
-    their cells. `answers_about` says about whom there are answers, `otherwise` answers for all others.
+    If `shows_clients` is false, it has no client numbers: no answers, and rows to repair without their cells.
+    `answers_about` says for which clients there are answers; `otherwise` is the answer for all others.
     """
 
     language: Language
@@ -100,7 +100,7 @@ class Page:
 
 
 def make_page(seen: Seen, language: Language, *, clients: str, now: datetime) -> Page:
-    """Put into words what was gathered. `now` is this machine's clock."""
+    """Put into words what was read. `now` is this machine's clock."""
     plan, listed, version = seen.plan, seen.listed, seen.version
     wanted = len(listed.ids | seen.asked) if listed else 0
     everyone = clients == "all" and plan is not None and wanted <= MOST_CLIENTS
@@ -141,7 +141,7 @@ def _answers(seen: Seen, language: Language, *, everyone: bool) -> list[Answer]:
 
 
 def _about_answers(seen: Seen, language: Language, *, everyone: bool) -> tuple[str, str]:
-    """Return whom the page knows, and what is said of all others."""
+    """Return the text about which clients have an answer, and the answer for all others."""
     day = language.day(seen.runs[-1].began) if seen.runs else ""
     if everyone:
         return language.say("lookup.knows_all"), language.say("lookup.not_listed", client=CLIENT)
@@ -151,7 +151,7 @@ def _about_answers(seen: Seen, language: Language, *, everyone: bool) -> tuple[s
 
 
 def _place(seen: Seen) -> str:
-    """Return what the list's owners call it: the path of the table or the name of the file, no host and no folder."""
+    """Return the name of the list that its owners know: the table's path or the file's name, no host and no folder."""
     section = seen.settings.exclusions
     return PurePosixPath(section.file).name if section.file else section.path
 

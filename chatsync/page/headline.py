@@ -1,4 +1,4 @@
-"""The sentence at the top of the page, and what else has to be said: how the job stands, without hosts and names."""
+"""The sentence at the top of the page and the notes below it: the state of the job, without hosts and names."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Headline:
 
 
 def headline(status: Status, language: Language) -> Headline:
-    """Say how the list and the clients stand, by the first thing that keeps them apart."""
+    """Return the sentence about list and clients: the first reason why they differ, or that they agree."""
     found = _not_read(status, language) or _apart(status, language)
     if found is not None:
         return found
@@ -39,7 +39,7 @@ def headline(status: Status, language: Language) -> Headline:
 
 
 def _not_read(status: Status, language: Language) -> Headline | None:
-    """Say what is missing, unless the job is switched off, which is known without the rest."""
+    """Return what could not be read, or that the job is disabled; None if everything was read."""
     if status.state is None:
         return Headline(tone=Tone.BAD, text=language.say("headline.no_modtime"))
     if status.meaning is ModTimeState.DISABLED:
@@ -52,7 +52,7 @@ def _not_read(status: Status, language: Language) -> Headline | None:
 
 
 def _apart(status: Status, language: Language) -> Headline | None:
-    """Say why the list is not what the databases hold; None where it is."""
+    """Return why the databases do not agree with the list; None if they do."""
     waits = status.meaning is ModTimeState.LIST_IS_NEWER
     changes = status.plan.changes if status.plan else 0
     if status.meaning is ModTimeState.LIST_IS_OLDER and status.version is not None:
@@ -77,7 +77,7 @@ def _switched_off(status: Status, language: Language) -> str:
 
 
 def _refusals(status: Status, language: Language) -> Iterator[str]:
-    """Yield why the next run would be refused, in words for those who keep the list: no client is named."""
+    """Yield why the next run would be refused, in words for the owners of the list; no client is named."""
     plan = status.plan
     if plan is None:
         return
@@ -131,14 +131,14 @@ def notes(status: Status, language: Language) -> Iterator[str]:
             yield language.say(f"note.{part.replace('-', '_')}")
     for failure in standing_failures(status.steps):
         if failure.last.exit_code == ExitCode.REFUSED and any(_refusals(status, language)):
-            continue  # the headline tells it
+            continue  # the headline says it
         what = outcome(failure.last.step, failure.last.exit_code, language)
         since = language.moment(failure.since)
         yield language.say("note.failing", count=failure.count, since=since, what=what)
 
 
 def outcome(step: str, exit_code: int, language: Language) -> str:
-    """Return how a step of the chain ended that did not end well."""
+    """Return the text about the end of a step that did not succeed."""
     if exit_code == ExitCode.FAILED:
         return language.say(f"run.failed.{step.replace('-', '_')}")
     names = {

@@ -1,4 +1,4 @@
-"""What the look-up field of the page answers: a sentence for each client whom the page knows, made beforehand."""
+"""The answers of the look-up field of the page: one sentence for each client, written into the page in advance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from chatsync.diagnostics.history import ClientChange, Since, client_changes, li
 from chatsync.diagnostics.survey import Survey, numbers_in
 from chatsync.language import Language
 
-# Stands in a sentence in place of the client's number, which the page puts there.
+# The page's script replaces this in a sentence by the client's number.
 CLIENT = "{client}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is said of some clients: whether they have the chat (`on`, `off`, `unknown`), and the sentence."""
+    """The answer for some clients: whether they have the chat (`on`, `off`, `unknown`), and the sentence."""
 
     chat: str
     text: str
@@ -28,7 +28,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class _Situation:
-    """Clients who stand alike: listed or not, at home on this shard (None: on none), their row saying off or not."""
+    """Clients in the same situation: listed or not, their home shard (None: no shard), their row saying off or not."""
 
     ids: BitMap64
     listed: bool | None
@@ -39,10 +39,10 @@ class _Situation:
 def answers(
     survey: Survey, job: JobFacts, to_repair: Iterable[Rejected], *, everyone: bool, language: Language
 ) -> list[Answer]:
-    """Make the answers about the clients asked for in `survey`; with `everyone`, also about all listed or off.
+    """Make the answers for the clients asked for in `survey`; with `everyone`, also for all that are listed or off.
 
-    Clients who stand alike share one sentence: `explain`'s answer, and since when they are listed. Numbers
-    that stand only in rows `to_repair` are answered with the row.
+    Clients in the same situation share one sentence: `explain`'s answer, and since when they are listed. For
+    numbers that are only in rows `to_repair`, the answer is that row.
     """
     found: dict[tuple[str, str], BitMap64] = {}
     situations = [situation for situation in _situations(survey, everyone=everyone) if situation.ids]
@@ -78,7 +78,7 @@ def _situations(survey: Survey, *, everyone: bool) -> Iterator[_Situation]:
     plan, listed, asked = survey.plan, survey.listed, survey.asked
     if not everyone or plan is None or listed is None:
         return
-    # Whoever is compared lives on a shard that was read; on which one does not matter.
+    # All clients that were compared live on a shard that was read; it does not matter on which one.
     home = next(iter(survey.settings.databases.shards))
     turn_off, turn_on = union(plan.turn_off), union(plan.turn_on)
     yield _Situation(ids=turn_off - asked, listed=True, home=home, is_off=False)
@@ -102,11 +102,11 @@ def _of_asked(survey: Survey) -> Iterator[_Situation]:
 def _alike(
     situation: _Situation, changes: Mapping[int, list[ClientChange]], since: Since, refused: Since
 ) -> Iterator[tuple[ClientFacts, list[int]]]:
-    """Yield the clients of a situation by what the runs did to them: the facts of one, and the ids of all."""
+    """Group the clients of a situation by what the runs did to them; yield the facts of one, and the ids of all."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for client in situation.ids:
         done: Sequence[ClientChange] = changes.get(client, ())
-        # What an answer tells depends on the last change and on the last certain one.
+        # An answer depends on the last change and on the last certain one.
         sure = next((change for change in done if change.certain), None)
         key = (id(done[0]) if done else 0, id(sure), id(since.get(client)), id(refused.get(client)))
         groups.setdefault(key, []).append(client)

@@ -1,4 +1,4 @@
-"""Making the HTML of the page: one file that loads nothing, and runs only the script that it names by its hash."""
+"""The HTML of the page: one file that loads nothing, and runs only the script that it names by its hash."""
 
 import base64
 import csv
@@ -35,7 +35,7 @@ def render(page: Page) -> str:
 
 
 def _data(page: Page) -> dict[str, Any]:
-    """Return what the script needs, as JSON beside it: no text of it is ever taken for markup."""
+    """Return the data for the script, as JSON beside it: none of its texts is ever treated as markup."""
     return {
         "answers": [dataclasses.asdict(answer) for answer in page.answers],
         "otherwise": page.otherwise,
@@ -46,7 +46,7 @@ def _data(page: Page) -> dict[str, Any]:
 
 
 def _csv(page: Page) -> str:
-    """Return the rows to repair as CSV that a spreadsheet runs nothing of."""
+    """Return the rows to repair as CSV in which a spreadsheet finds no formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("row", "value", "reason"))
@@ -59,7 +59,7 @@ def _part(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Return what a browser may do with the page: apply this style and run this script, and load nothing."""
+    """Return what a browser may do with the page: use this style, run this script, and load nothing."""
     return "; ".join(
         [
             "default-src 'none'",

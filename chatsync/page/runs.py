@@ -1,4 +1,4 @@
-"""The runs of the job as the page tells them: the last ones in a table, and what they changed as numbers."""
+"""The runs of the job as the page shows them: the last ones in a table, and the numbers for the charts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ _SHOWN = 15
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run, or `count` alike in a row, of which `first` is the oldest. Counts are None where they are not known."""
+    """One run, or `count` similar runs in a row, of which `first` is the oldest. Counts are None if not known."""
 
     when: datetime
     first: datetime
@@ -29,7 +29,7 @@ class Run:
     count: int = 1
 
     def is_like(self, other: "Run") -> bool:
-        """Whether both changed nothing and ended alike, so that one line tells of both."""
+        """Whether both changed nothing and ended in the same way, so that they can share one line."""
         return self.outcome == other.outcome and not (self.off or self.on or other.off or other.on)
 
 
@@ -57,7 +57,7 @@ def _chains(steps: Iterable[Step], open_traces: set[str], language: Language) ->
 
 
 def _of_chain(chain: Sequence[Step], open_traces: set[str], language: Language) -> Run:
-    """Tell of the steps of one run, the newest first."""
+    """Describe one run by its steps, the newest first."""
     last, first = chain[0], chain[-1]
     off, on = (sum(step.counts.get(key, 0) for step in chain) for key in ("turned_off", "turned_on"))
     if not last.is_good:
@@ -112,7 +112,7 @@ def _of_record(record: Record, language: Language) -> Run:
 def off_over_time(records: Sequence[Record], *, off_now: int | None, now: datetime) -> list[Point]:
     """Return how many clients were off before and after each recorded run, and how many are now; the oldest first.
 
-    The time before a first fill is left out: next to a jump from 0 no other change would be seen.
+    The time before a first fill is left out: next to a jump from 0, no other change would be visible.
     """
     points: list[Point] = []
     for record in reversed(records):
@@ -130,7 +130,7 @@ def off_over_time(records: Sequence[Record], *, off_now: int | None, now: dateti
 
 
 def changes_by_run(records: Sequence[Record], language: Language, *, most: int) -> list[Change]:
-    """Return what the last runs changed that changed something, the oldest first."""
+    """Return the changes of the last runs that changed something, the oldest first."""
     changes = []
     for record in records:
         off, on = len(record.changed(Action.TURN_OFF)), len(record.changed(Action.TURN_ON))

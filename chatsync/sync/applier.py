@@ -22,7 +22,7 @@ from chatsync.sync.guard import Guard, ShardGuard
 from chatsync.sync.plan_checks import check_before_apply, check_homes
 from chatsync.sync.recorder import Recorder
 
-# A shard that refuses so many clients one by one refuses them for a reason that is not theirs.
+# If a shard refuses this many clients one by one, the cause is not a single client.
 _MOST_REFUSED = 100
 _REFUSED_SHOWN = 20
 
@@ -131,10 +131,10 @@ def _write_shard(
 def _write_batch(
     write: Callable[..., Written], batch: BitMap64, tally: Tally, *, guard: ShardGuard, advance: Advance
 ) -> None:
-    """Write one batch; where the server refuses a row, halve it until each such client stands alone.
+    """Write one batch; if the server refuses a row, halve the batch until each refused client is alone in its part.
 
-    The parts together are no more rows than the batch, so there is no pause between them. Raises
-    DatabaseError at a fault of another kind, and after so many clients that they are not the cause.
+    All parts together have as many rows as the batch, so there is no pause between them. Raises DatabaseError
+    for any other fault, and after so many refused clients that the cause cannot be a single one.
     """
     parts = [batch]
     while parts:
@@ -185,7 +185,8 @@ def _check_finished(plan: Plan, results: Sequence[ShardResult], *, reason: Chats
 def _failed(result: ShardResult, reason: ChatsyncError | None) -> str:
     """Return how many changes failed on a shard, and why, if the reason is not that of the whole run."""
     why = "" if result.error is None or result.error is reason else f": {result.error}"
-    doubt = f", {result.in_doubt} of them perhaps made, as the answer to a commit was lost" if result.in_doubt else ""
+    lost = "of them perhaps made, because the answer to a commit was lost"
+    doubt = f", {result.in_doubt} {lost}" if result.in_doubt else ""
     ids = result.refused
     refused = f", {len(ids)} of them refused by the server (client {some(ids, _REFUSED_SHOWN)})" if ids else ""
     return f"{counted(result.failed, 'change')} failed on shard {result.shard}{refused}{doubt}{why}"

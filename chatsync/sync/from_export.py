@@ -68,7 +68,7 @@ def plan_from_export(
         return msgspec.structs.replace(unread, export=msgspec.structs.replace(part, unused=why))
     found = export.compare(unread.exclusions, read_list, feature_id=state.feature_id)
     if settings.export.clique and keep and found.exclusions.rejected_count:
-        read_list()  # a clique tells the first of them alone, and without their numbers
+        read_list()  # a clique returns only the first of them, without row numbers
     part = msgspec.structs.replace(part, rows=found.rows)
     logger.info("%s: as of %s", part.source, short_time(export.as_of), extra={"as_of": part.as_of})
     homes = find_homes(settings, scope, found.turn_off | union(found.turn_on))

@@ -109,7 +109,7 @@ class ShardGuard:
                 tally.add(written)
 
     def refuse(self, tally: Tally, client: BitMap64, error: ChatsyncError) -> None:
-        """Count one client whose row the server refuses; the first error stands for all."""
+        """Count one client whose row the server refuses; only the first error is kept."""
         with self._one_at_a_time:
             if not self._is_taken:
                 tally.refuse(client)

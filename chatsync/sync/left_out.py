@@ -1,4 +1,4 @@
-"""What the list holds and a run leaves out, for the owners of the list: every rejected row and unknown client.
+"""Everything in the list that a run leaves out, for the owners of the list: rejected rows and unknown clients.
 
 The plan has the first rejected rows only. All of them go into a temporary file while the list is read, so
 that a list of nothing but rejected rows takes no more memory.
@@ -26,7 +26,7 @@ Row = tuple[int | None, str, str]
 """The number of a row of the list, what it holds, and why it is left out. An unknown client has no number."""
 
 _NO_SHARD = "client lives on no shard"
-_BOM = "\ufeff"  # by it a spreadsheet knows UTF-8
+_BOM = "\ufeff"  # a spreadsheet recognises UTF-8 by it
 _ROWS_A_PIECE = 1000
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class LeftOut:
 
     @property
     def keep(self) -> Keep | None:
-        """What is to be told of each rejected row; None where the rows are not wanted."""
+        """The function to call with each rejected row; None if the rows are not needed."""
         return self._keep if self._path or self._settings.feedback.path else None
 
     def _keep(self, row: Rejected) -> None:
@@ -65,12 +65,12 @@ class LeftOut:
     def save(self, plan: Plan) -> None:
         """Write them into the file as CSV, whole or not at all. Raises OutputError; a list that was not read has none.
 
-        A row is named as its owner counts: a line of a file, or `#7` of a table, from 0.
+        The number of a row is its line in a file, or, as `#7`, its index in a table, counted from 0.
         """
         if self._path is None:
             return
         if not plan.was_read:
-            logger.warning("%s is left as it was, since the list was not read", self._path)
+            logger.warning("%s was not changed, because the list was not read", self._path)
             return
         write_whole(self._path, self._csv(plan))
         left_out = plan.exclusions.rejected_count + len(plan.unknown)
@@ -103,7 +103,7 @@ class LeftOut:
 
 
 def attributes_of(plan: Plan) -> Mapping[str, Any]:
-    """Return the attributes of the owners' table: of which list and version it is, when, and what was taken."""
+    """Return the attributes of the owners' table: the list and its version, the time, and the counts."""
     listed = plan.exclusions
     return {
         "chatsync_feature": plan.feature.name,

@@ -89,7 +89,7 @@ def make_plan(
         feature.give(state.feature_id)
         make = partial(_make_once, settings, scope, state, over=dict_database, from_export=from_export)
         make = partial(make, shards=shards, feature=feature, keep=keep)
-        if from_export:  # a clique cannot be held to one version, only be seen to have read another one
+        if from_export:  # a clique cannot be forced to read one version; that it read another one is only detected
             again, attempt = _is_changed, partial(make, trace_id=trace_id, if_modified=if_modified)
             plan = scope.retry(attempt, what="compare list and export", is_transient=again)
         else:
@@ -152,9 +152,9 @@ def compare(
 ) -> Plan:
     """Make the plan from both sides; `off` has an entry for each configured shard.
 
-    `found` are some clients that have a row on each shard, off or not. `over` is a connection to the dict
-    database that is there already. Raises ConfigError for a shard where most of
-    them live elsewhere: it is another one than its number says.
+    `found` are some clients that have a row on each shard, off or not. `over` is an open connection to the dict
+    database. Raises ConfigError if most of those on a shard live on another one: then its URL leads to the wrong
+    shard.
     """
     sides = Sides(listed.ids, off, found)
     pieces = read_homes(settings, scope, sides, sides.compare, over=over.database if over else None)

@@ -115,7 +115,7 @@ class Recorder:
     def _is_news(self, refused: BitMap64) -> bool:
         """Tell whether the last recorded run on these databases does not name all these refused clients."""
         plan = self._record.plan
-        with suppress(RecordError):  # where the records can't be read, this one is one more
+        with suppress(RecordError):  # if the records can't be read, this one is kept
             for record in self._records.newest() if refused else ():
                 same = (record.plan.target, record.plan.feature) == (plan.target, plan.feature)
                 if same and record.id != self._record.id:

@@ -31,7 +31,7 @@ class Records:
 
     @property
     def denied(self) -> RecordError | None:
-        """That records which `newest` came upon may not be read by this user; None if all could be."""
+        """The error that this user may not read some records that `newest` found; None if all could be read."""
         if not self._denied:
             return None
         what = f"this user may not read {self._denied} of the records"
@@ -142,7 +142,7 @@ class Records:
 
 
 def _mentions(clients: BitMap64) -> Callable[[bytes], bool]:
-    """Return a test whether any of these numbers stands in a text, alone or between other characters than digits."""
+    """Return a function that tells whether a text contains any of these numbers, not as part of a longer number."""
     numbers = [b"%d" % client for client in clients]
     whole = re.compile(rb"(?<![0-9])(?:%s)(?![0-9])" % b"|".join(numbers))
     return lambda text: any(number in text for number in numbers) and whole.search(text) is not None

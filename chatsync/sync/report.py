@@ -76,7 +76,7 @@ def _state_lines(plan: Plan, modtime: StoredModTime) -> Iterator[str]:
         return
     export = plan.export
     if export.unused is not None:
-        yield f"the databases, as {export.unused}"
+        yield f"the databases, because {export.unused}"
         return
     yield f"{export.source}, {counted(sum(export.rows.values()), 'row')}, compared by {export.compared_by}"
     differences = counted(export.confirmed + export.contradicted, "difference")

@@ -1,7 +1,7 @@
-"""A CHYT clique, asked over HTTP with the parts of the YT client.
+"""Queries to a CHYT clique, over HTTP with parts of the YT client.
 
-The client's own `execute` is not used: it takes a timeout in milliseconds for seconds, its time grows with the square
-of the length of a line, and it does not look at what follows a good status.
+The client's own `execute` is not used: it treats a timeout in milliseconds as seconds, its time grows with the square
+of the length of a line, and it does not notice an error that follows a good status.
 """
 
 import logging
@@ -23,7 +23,7 @@ from chatsync.ytsaurus.client import Cluster
 from chatsync.ytsaurus.faults import describe, explained, is_transient, messages, understanding
 from chatsync.ytsaurus.session import AnswerError, read_body
 
-# One consistent version of every table; not a clause of the statement, which comes too late for it.
+# One consistent version of every table. This must be a setting of the request: in the statement it would be too late.
 _LOCKED = {"chyt.execution.table_read_lock_mode": "sync"}
 _LONGEST = 1 << 30
 _CONNECT_SECONDS, _MARGIN_SECONDS = 5.0, 10.0
@@ -65,10 +65,9 @@ class Clique:
         self._settings = settings
 
     def ask(self, statement: str, read: Callable[[bytes], Any]) -> Any:
-        """Return what `read` makes of the answer: a row a line, each a JSON array.
+        """Return what `read` makes of the answer: one line for each row, each a JSON array.
 
-        `read` raises AnswerError for one that is not whole. Asked again after a fault that may pass. Raises
-        SourceError.
+        `read` raises AnswerError for an incomplete answer. Temporary faults are retried. Raises SourceError.
         """
 
         def attempt() -> Any:
@@ -89,7 +88,7 @@ class Clique:
             )
 
     def _post(self, statement: str) -> tuple[bool, bytes]:
-        """Return whether ClickHouse says that all is well, and its answer. Raises the client's errors for a proxy's."""
+        """Return whether ClickHouse reports success, and its answer. Raises the client's errors for a proxy's."""
         client = self._cluster.client
         seconds = max(1, int(min(self._timeout, self._scope.remaining)))
         parameters = {
@@ -172,7 +171,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _why(error: BaseException) -> str:
-    """Return what a proxy says and, where that is wrapped, why: its reason is in an error inside."""
+    """Return the message of a proxy and, if it wraps another error, the reason in that inner error."""
     said = describe(error)
     inside = [text for text in messages(error) if text != said]
     return f"{said}: {inside[-1]}" if inside else said

@@ -15,7 +15,7 @@ from chatsync.errors import SourceError
 from chatsync.ytsaurus.faults import understanding
 
 Take = Callable[[Sequence[Numbers]], None]
-"""Takes a column after the other, each with the same rows."""
+"""Takes the columns of the same rows, one after the other."""
 
 WIRE = {
     **dict.fromkeys(("int64", "int32", "int16", "int8"), ("int64", "<i8")),
@@ -25,12 +25,12 @@ WIRE = {
 _IS_THERE = 1  # the tag of a value that is not null
 _WORDS = {b"true": 1, b"false": 0}
 _MOST_DIGITS = 40
-_FAR = 2**62  # stands for every number that is further from zero
+_FAR = 2**62  # used for every number that is further from zero
 _ROWS_A_STEP = 10_000
 
 
 class OddCellError(Exception):
-    """A cell that is no number, with its row and column."""
+    """A cell that is not a number, with its row and column."""
 
     def __init__(self, row: int, column: str, value: Any) -> None:
         """Take where it is and what it holds."""
@@ -39,11 +39,11 @@ class OddCellError(Exception):
 
 
 class NullsError(Exception):
-    """Some cell is empty, so that the rows are not of one size."""
+    """Some cell is empty, so the rows do not have one size."""
 
 
 def read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Take, *, first: int) -> None:  # noqa: ARG001  # like the others
-    """Read rows of whole numbers: a tag of the table, then for each column a tag of what it holds, and the value."""
+    """Read rows of whole numbers: a tag of the table, then for each column a tag of its type, and the value."""
     wires = {name: WIRE[kind] for name, kind in kinds.items() if kind}
     columns = [
         {"name": name, "wire_type": "variant8", "children": [{"wire_type": "nothing"}, {"wire_type": wire}]}
@@ -64,7 +64,7 @@ def read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Ta
             raise NullsError
         take([rows[f"v{at}"] for at in range(len(kinds))])
     if rest:
-        raise NullsError  # or cut: reading row by row tells
+        raise NullsError  # or cut: reading row by row will show it
 
 
 def read_rows(client: Any, path: Any, kinds: dict[str, str | None], take: Take, *, first: int) -> None:
@@ -100,6 +100,6 @@ def _number(value: Any, *, row: int, column: str) -> int:
 
 
 def _understood(items: Any) -> Iterator[Any]:
-    """Yield what comes from the client; what it can't read raises AnswerError."""
+    """Yield the client's items; an answer that it can't read raises AnswerError."""
     with understanding():
         yield from items

@@ -1,6 +1,6 @@
 """The tables of an export, locked in the transaction in which the list is locked.
 
-All of them are asked in one request: one for each of 250 tables would take seconds here and on the way.
+One request asks about all of them: 250 requests would take seconds, here and in the network.
 """
 
 import logging
@@ -75,7 +75,7 @@ class ExportTable:
         return [*_ATTRIBUTES, self._time_attribute]
 
     def take_attributes(self, answer: Any) -> None:
-        """Take the attributes of the locked version. Raises SourceError for what is no table of an export."""
+        """Take the attributes of the locked version. Raises SourceError if it cannot be a table of an export."""
         about, time_attribute = answer["value"], self._time_attribute
         self._check_kind(about, time_attribute)
         self.is_dynamic = bool(about.get("dynamic"))
@@ -115,10 +115,10 @@ class ExportTable:
         return str(kind) if isinstance(kind, str) else None
 
     def read(self, begin: Callable[[], Take], progress: Callable[[int], None]) -> int:
-        """Hand every row to what `begin` returns, and return how many there were.
+        """Pass every row to the function that `begin` returns, and return the number of rows.
 
-        A static table is read on from where a fault broke it off; a dynamic one from its start, with a new
-        `begin`. Raises SourceError for a table that is not whole, and for a cell that is no number.
+        After a fault, a static table is read on from where it broke off; a dynamic one from its start, with a new
+        `begin`. Raises SourceError for an incomplete table, and for a cell that is not a number.
         """
         with self.explained():
             rows = self._read(begin, progress)
@@ -133,11 +133,11 @@ class ExportTable:
             try:
                 return self._retry(read_skiff, begin, progress)
             except NullsError:
-                logger.info("%s: reading row by row, as it has empty cells", self)
+                logger.info("%s: reading row by row, because it has empty cells", self)
             except YtError as error:
                 if not is_refused_format(error):
                     raise
-                logger.warning("%s: reading row by row, as skiff was refused: %s", self, describe(error))
+                logger.warning("%s: reading row by row, because skiff was refused: %s", self, describe(error))
         return self._retry(read_rows, begin, progress)
 
     def _retry(self, read: Any, begin: Callable[[], Take], progress: Callable[[int], None]) -> int:
@@ -196,7 +196,7 @@ def check_unchanged(client: Any, tables: Sequence[ExportTable], scope: CancelSco
 
     def check(table: ExportTable, answer: Any) -> None:
         if not table.is_the_same(answer):
-            what = "the table was written while the clique read it, which happens all the time"
+            what = "the table was written while the clique read it, at each attempt"
             raise ChangedError(what, where=str(table), gave_up=scope.gave_up)
 
     _ask(tables, "get", look, check, client=client, scope=scope, what="look again")
@@ -212,7 +212,7 @@ def _ask(
     scope: CancelScope,
     what: str,
 ) -> None:
-    """Ask the same of each table. An error names the table that it is about."""
+    """Send the same request for each table. An error names its table."""
     at = tables[0]
 
     def attempt() -> None:

@@ -1,4 +1,4 @@
-"""The table with the rows that were left out, beside the list of its owners: replaced as a whole, or not at all."""
+"""The table with the rows that were left out, beside the list: replaced as a whole, or not at all."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -13,15 +13,15 @@ from chatsync.parallel import SideBySide
 from chatsync.ytsaurus.client import Cluster, quiet_the_client
 from chatsync.ytsaurus.faults import explained_write
 
-# By this attribute the table is known as one that this program may replace.
+# The attribute that marks a table which this program may replace.
 _OURS = "chatsync_feedback"
 _COLUMNS = (("row", "int64"), ("value", "string"), ("reason", "string"))
 _TRANSACTION_MARGIN = 60.0
-# A run waits no longer for it, and leaves so much of run.deadline for the rest.
+# The longest time that a run waits for the table, and the part of run.deadline that must be left for the other steps.
 _LONGEST, _REST = 60.0, 5.0
 
 
-class _RollBack(Exception):  # noqa: N818  # no error: the end of a trial
+class _RollBack(Exception):  # noqa: N818  # not an error: the end of a trial
     """Raised in place of a commit."""
 
 
@@ -35,9 +35,9 @@ def replace_table(
 ) -> None:
     """Replace the table feedback.path by these rows and attributes, in one transaction.
 
-    The table is created when it is missing. Overwriting keeps its access rights, and what reads it meanwhile
-    goes on with the former rows (YTsaurus docs, "Transactions"). A `trial` does all this without the commit.
-    A table that holds rows and was not written by this program is left as it is. Raises SourceError, and
+    The table is created if it is missing. Overwriting keeps its access rights, and a reader of the table still
+    sees the old rows until the commit (YTsaurus docs, "Transactions"). A `trial` does all this without the commit.
+    A table that has rows and was not written by this program is not changed. Raises SourceError, and
     DeadlineError after a minute, or before the command's own deadline.
     """
     quiet_the_client()
@@ -62,13 +62,13 @@ def _replace(
     trial: bool,
 ) -> None:
     client = cluster.client
-    # It outlives the command by itself, so that no thread has to ping it.
+    # Its timeout is longer than the command may take, so that no thread has to ping it.
     with contextlib.suppress(_RollBack), client.Transaction(timeout=int(seconds * 1000), ping=False):
         schema = [{"name": name, "type": kind} for name, kind in _COLUMNS]
         client.create("table", path, ignore_existing=True, attributes={_OURS: True, "schema": schema})
         about = client.get(f"{path}/@", attributes=[_OURS, "row_count", "dynamic"])
         if about.get("dynamic") or (about.get("row_count") and not about.get(_OURS)):
-            raise YtError("it holds rows that chatsync did not write, and is left as it is; correct feedback.path")
+            raise YtError("it holds rows that chatsync did not write, so it was not changed; correct feedback.path")
         names = [name for name, _ in _COLUMNS]
         client.write_table(path, (dict(zip(names, row, strict=True)) for row in rows), format=YsonFormat())
         for name, value in {_OURS: True, **attributes}.items():

@@ -1,14 +1,14 @@
-"""The comparison of list and export as one statement of ClickHouse, whose answer holds the differences alone. Pure.
+"""The comparison of list and export as one statement of ClickHouse, whose answer has only the differences. Pure.
 
-Both sides become bitmaps, each shard its own, and no table is joined: the memory is bounded (512 MiB for all 2^32
-clients) and duplicates count once. A column is renamed (`cs_…`) before anything is computed from it: where a column
-has the name of an alias, such as `id` or `code`, ClickHouse takes the alias in its place without an error.
+The list becomes a bitmap, and so does each shard, and no table is joined: the memory is bounded (512 MiB for all 2^32
+clients) and duplicates count once. A column is renamed (`cs_…`) before anything is computed from it: if a column has
+the name of an alias, such as `id` or `code`, ClickHouse uses the alias instead, without an error.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Why a cell of the list is no client id, by the code in the answer: the words of exclusions.client_ids.
+# Why a cell of the list is not a client id, by the code in the answer; the words are those of exclusions.client_ids.
 REASONS = ("", "null", "zero", "negative", "too large", "fraction", "not an integer")
 LIST, EXPORT, SUMMARY, PRESENT, TURN_OFF, TURN_ON = "list", "export", "summary", "present", "turn_off", "turn_on"
 # The numbers of an `export` row, in this order.
@@ -81,7 +81,7 @@ def _integer_id(cell: str) -> tuple[str, str]:
 
 
 def _string_id(cell: str) -> tuple[str, str]:
-    """Tell numbers as exclusions.client_ids does: up to 40 digits, leading zeros included."""
+    """Recognise numbers as exclusions.client_ids does: up to 40 digits, with leading zeros."""
     text = f"ifNull({cell}, '')"
     short = f"replaceRegexpOne({text}, '^0+', '')"
     large = f"length({short}) > 19 OR (length({short}) = 19 AND {short} > '9223372036854775807')"

@@ -325,7 +325,7 @@ def test_a_cut_answer_is_asked_for_again(on_clique: Exporter, answer: bytes) -> 
     done = on_clique.job.diff()
 
     assert done.code == 1
-    assert "clique chatsync: an answer that is not whole is not used: its last line is cut" in done.err
+    assert "clique chatsync: an incomplete answer is not used: its last line is cut" in done.err
 
 
 def test_another_version_is_never_taken_for_the_locked_one(on_clique: Exporter) -> None:
@@ -342,7 +342,7 @@ def test_another_version_is_never_taken_for_the_locked_one(on_clique: Exporter) 
     on_clique.yt.on("query", lambda: write_list(on_clique, [5, 6]), times=FOREVER)
     done = on_clique.job.diff()
     assert done.code == 1
-    assert "the table was written while the clique read it, which happens all the time; gave up after" in done.err
+    assert "the table was written while the clique read it, at each attempt; gave up after" in done.err
 
 
 def test_the_statement_goes_with_its_guards(on_clique: Exporter) -> None:

@@ -120,11 +120,11 @@ FAULTS: dict[str, tuple[Callable[[Exporter], object], str]] = {
     ),
     "an answer that is cut": (
         lambda e: e.yt.cliques.update(chatsync=Stub(Reply(200, b'["list", 0, 3'))),
-        "clique chatsync: an answer that is not whole is not used: its last line is cut",
+        "clique chatsync: an incomplete answer is not used: its last line is cut",
     ),
     "no line at all": (
         lambda e: e.yt.cliques.update(chatsync=Stub(Reply(200, b"\n"))),
-        "clique chatsync: an answer that is not whole is not used: there is no line of 'list'",
+        "clique chatsync: an incomplete answer is not used: there is no line of 'list'",
     ),
     "a web page": (
         lambda e: e.yt.answer_next("query", Reply(200, HTML, WEB_PAGE), times=FOREVER),

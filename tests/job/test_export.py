@@ -605,7 +605,7 @@ def test_the_commands_say_where_the_state_came_from(exported: Exporter) -> None:
     json = exported.job.run("show", "--format", "json", str(exported.job.plan_file)).json
     assert json["export"]["confirmed"] == 2
     exported.note("9999-12-31")
-    assert "state     the databases, as the export is as of " in exported.job.diff().out
+    assert "state     the databases, because the export is as of " in exported.job.diff().out
 
 
 def test_the_doctor_tells_the_age_of_the_export_and_status_where_it_reads(exported: Exporter) -> None:

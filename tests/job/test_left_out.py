@@ -91,7 +91,7 @@ def test_a_list_that_is_not_read_leaves_the_file_alone(job: Job) -> None:
     result = job.run("diff", "--if-modified", "--left-out", str(file))
 
     assert result.code == 0
-    assert "left out.csv is left as it was, since the list was not read" in result.err
+    assert "left out.csv was not changed, because the list was not read" in result.err
     assert file.read_text() == "of an earlier run"
 
 
@@ -247,12 +247,12 @@ def no_folder(told: Job, _: YtProxy) -> str:
 
 def table_of_others(_: Job, yt: YtProxy) -> str:
     yt.write(FEEDBACK, rows=[{"precious": 1}])
-    return "it holds rows that chatsync did not write, and is left as it is; correct feedback.path"
+    return "it holds rows that chatsync did not write, so it was not changed; correct feedback.path"
 
 
 def the_list_by_a_link(_: Job, yt: YtProxy) -> str:
     yt.link(FEEDBACK, TABLE)
-    return "it holds rows that chatsync did not write, and is left as it is; correct feedback.path"
+    return "it holds rows that chatsync did not write, so it was not changed; correct feedback.path"
 
 
 def another_writer(told: Job, yt: YtProxy) -> str:

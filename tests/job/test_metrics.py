@@ -330,7 +330,7 @@ def test_a_broken_file_is_a_warning_and_written_afresh(measured: Job, content: b
     result = measured.diff()
 
     assert result.code == 0
-    assert "are written afresh" in result.err
+    assert "are written again from the start" in result.err
     assert exported(measured)["chatsync_clients_listed", ()] == 3
 
 

@@ -102,7 +102,7 @@ def test_a_commit_that_was_never_heard_of_is_not_forgotten(half_way: Job, wired:
     result = half_way.apply()
 
     assert result.code == 1
-    assert "3 changes failed on shard 1, 2 of them perhaps made, as the answer to a commit was lost" in result.err
+    assert "3 changes failed on shard 1, 2 of them perhaps made, because the answer to a commit was lost" in result.err
     assert half_way.off() == {1, 2}
     wired.wires["ppc1"].forget()
     (record,) = half_way.records()
