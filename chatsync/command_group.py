@@ -23,7 +23,7 @@ SECTIONS = {
         "status": "Show the list, the mod-time, the shards and the last runs.",
         "explain": "Show whether clients have the chat, and why.",
         "history": "List what earlier applies changed.",
-        "report": "Write how things stand as a page for people without a shell.",
+        "report": "Write the state of the job as a page for people without a shell.",
         "help": "Show the help of a command.",
     },
     "For monitoring and set-up": {

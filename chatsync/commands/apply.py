@@ -68,12 +68,12 @@ def apply(
     when something failed.
 
     --undo changes only clients that are still as RUN left them, and lists the others. The limits on
-    changes hold for it as well; those on the list do not, as an undo reads no list.
+    changes apply to it as well; those on the list do not, because an undo reads no list.
     """
     if plan_file and undone is not None:
         raise click.UsageError("--undo makes its own plan; give only one of --plan and --undo")
     if live and (plan_file or undone is not None):
-        raise click.UsageError("--live does not go with --plan; use it when you make the plan: `chatsync diff --live`")
+        raise click.UsageError("--live cannot be used with --plan; make the plan with it: `chatsync diff --live`")
     lifting = [option for option, given in ((FORCE, force), (ALLOW_EMPTY, allow_empty)) if given]
     with begin(invocation):
         plan = load(plan_file) if plan_file else None

@@ -1,4 +1,4 @@
-"""`chatsync report`: write a page that shows how things stand, for people without a shell."""
+"""`chatsync report`: write a page that shows the state of the job, for people without a shell."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,18 +25,18 @@ _MODE = 0o640  # for the group of a web server
     type=click.Choice(["changed", "all", "none"]),
     default="changed",
     show_default=True,
-    help=f"Whom the look-up knows: the last {MOST_CHANGED} that runs changed, all (up to {MOST_CLIENTS}), or none.",
+    help=f"Clients with an answer: the last {MOST_CHANGED} that runs changed, all (up to {MOST_CLIENTS}), or none.",
 )
 @language_option
 @click.pass_obj
 def report(invocation: Invocation, output: Path | None, clients: str, language: str | None) -> None:
-    """Write how things stand as one HTML page, for people without a shell.
+    """Write the state of the job as one HTML page, for people without a shell.
 
-    How the list and the databases stand, a look-up of clients, charts, the last runs, rows to repair and
-    unknown clients. The page loads nothing from elsewhere and names no host, no database and no
-    database user. It holds client numbers (see --clients): serve it behind a login. FILE is written
-    whole or not at all, with mode 0640. When a part can't be read, the page says so, and the command
-    ends with 1.
+    It has the state of the list and the databases, a look-up of clients, charts, the last runs, rows to
+    repair and unknown clients. The page loads nothing from the network and names no host, no database
+    and no database user. It holds client numbers (see --clients): serve it behind a login. FILE is
+    written whole or not at all, with mode 0640. If a part can't be read, the page says so, and the
+    command ends with 1.
     """
     with begin(invocation) as (settings, scope):
         shows_clients = clients != "none"

@@ -16,13 +16,13 @@ Column = Annotated[str, Meta(min_length=1, max_length=256)]
 class Export(Section, frozen=True, kw_only=True):
     """An export of `clients_features` in YT. With `path`, `diff` reads it instead of the shards.
 
-    The differences are still confirmed in the databases. docs/scale.md says for whom this is worth it.
+    The differences are still confirmed in the databases. docs/scale.md says when to use it.
     """
 
     path: Annotated[
         str,
-        "path of the export in the cluster of the list: a table for each shard, with `{shard}` where its number "
-        "stands, or one table for all shards; links are followed",
+        "path of the export in the cluster of the list: a table for each shard, with `{shard}` in place of its "
+        "number, or one table for all shards; links are followed",
     ] = ""
     shard_column: Annotated[str, "in one table for all shards: the column with the number of the shard"] = ""
     client: Annotated[Column, "the column with the client ids: integers, or strings of digits"] = "ClientID"
@@ -44,15 +44,15 @@ class Export(Section, frozen=True, kw_only=True):
     ] = "databases"
     property: Annotated[
         str,
-        "the row of `ppc_properties` in which `apply` notes when it changed something; every configuration that "
-        "writes this feature must name the same; default: `modtime.property` with `_LAST_APPLY_TIME` at its end",
+        "the row of `ppc_properties` to which `apply` writes when it changed something; every configuration that "
+        "writes this feature must name the same row; default: `modtime.property` with `_LAST_APPLY_TIME` at its end",
     ] = ""
 
     clique: Annotated[
         str,
-        "the CHYT clique that compares list and export, instead of this machine; one of your own, not `ch_public`",
+        "the CHYT clique that compares list and export, instead of this program; your own one, not `ch_public`",
     ] = ""
-    timeout: Annotated[Seconds, "the longest that the clique may take for it"] = Seconds.parse("10m")
+    timeout: Annotated[Seconds, "the longest time that the clique may take for this"] = Seconds.parse("10m")
     settings: Annotated[
         Mapping[str, str | int | float | bool],
         "further ClickHouse settings of that query, such as `max_memory_usage`",

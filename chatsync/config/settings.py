@@ -49,7 +49,7 @@ class Exclusions(Section, frozen=True, kw_only=True):
 
 
 class Feedback(Section, frozen=True, kw_only=True):
-    """What the owners of a list in YT are told."""
+    """The table for the owners of a list in YT, with the rows that a run leaves out."""
 
     path: Annotated[
         str,
@@ -144,7 +144,7 @@ class Notify(Section, frozen=True, kw_only=True):
         "the program and its arguments; it gets the new and the old state as JSON on standard input",
     ] = ()
     timeout: Annotated[Seconds, "the command is stopped after this time"] = Seconds.parse("10s")
-    waiting: Annotated[Seconds, "a list that is still not synced after this time is told, whatever holds it up"] = (
+    waiting: Annotated[Seconds, "notify of a list that is still not synced after this time, for any reason"] = (
         Seconds.parse("2h")
     )
 
