@@ -1,1 +1,1 @@
-"""What chatsync costs, each line against what people would use instead: `python -m bench --help`."""
+"""What chatsync costs, compared with what people would use instead: `python -m bench --help`."""

@@ -29,7 +29,7 @@ BY_NAME = {**contests.BY_NAME, **far_contests.BY_NAME, **record_contests.BY_NAME
 @click.option(
     "--density", type=click.Choice(DENSITIES), default="sparse", help="Ids up to 4 billion, or one in ten of a range."
 )
-@click.option("--order", type=click.Choice(ORDERS), default="random", help="How the list holds its ids.")
+@click.option("--order", type=click.Choice(ORDERS), default="random", help="In which order the list has its ids.")
 @click.option("--only", default=",".join(BY_NAME), metavar="NAMES", help="Lines to measure, by name.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="Pairs of runs a line, after one for warming up.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default="bench.json", help="Where to write JSON.")

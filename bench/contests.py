@@ -101,7 +101,7 @@ class Contests:
             )
 
     def floor(self) -> Iterator[Contest]:
-        """Make a diff of the largest world, against what the sources need to hand over as much."""
+        """Make a diff of the largest world, against the time that the sources need to send as much."""
         world = self._large
         for at_once in (False, True):
             yield Contest(

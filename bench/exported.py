@@ -76,7 +76,7 @@ class ExportRows(Sequence[Any]):
 
 
 def clients_of(size: Size) -> Ids:
-    """Return all clients: the first are to be turned on, the last to be turned off, the others are in step."""
+    """Return all clients: the first are to be turned on, the last to be turned off, the others need no change."""
     return np.arange(1, (size.clients + size.drifted) * 10, 10, dtype=np.int64)
 
 
@@ -131,7 +131,7 @@ class ExportedWorld:
         return Command(argv=[chatsync, "-c", str(config), "diff", "--plan", str(self.plan)], check=check)
 
     def download(self) -> Command:
-        """Download list and export with the real client, and drop every byte."""
+        """Download list and export with the real client, and discard every byte."""
         tables = [table(shard) for shard in range(1, self.size.shards + 1)]
         return Command(argv=[sys.executable, str(_NOWHERE), self.url, TABLE, *tables])
 

@@ -96,7 +96,7 @@ class Result:
 
     @property
     def cpu_ratios(self) -> list[float]:
-        """The same of all CPU time."""
+        """The same for all CPU time."""
         return self._ratios(lambda cost: cost.all_cpu)
 
     def _ratios(self, value: Callable[[Cost], float]) -> list[float]:
@@ -113,10 +113,10 @@ class Result:
 
 
 class Bench:
-    """Runs commands in a folder of its own; `server` is the process whose CPU is counted beside theirs."""
+    """Runs commands in its own folder; the CPU time of the process `server` is counted together with theirs."""
 
     def __init__(self, folder: Path, *, server: int | None) -> None:
-        """Take note of where to run; nothing is run yet."""
+        """Set where to run; nothing is run yet."""
         self._folder = folder
         self._server = server
 

@@ -1,4 +1,4 @@
-"""Download a list with the real client and drop every byte: `nowhere.py PROXY TABLE`; also tables of an export."""
+"""Download a list with the real client and discard every byte: `nowhere.py PROXY TABLE`; also tables of an export."""
 
 import sys
 

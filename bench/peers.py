@@ -132,7 +132,7 @@ def table_sync(world: World) -> Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What one run said to the databases: a file for each connection, with the database it was made to.
+    """What one run sent to the databases: a file for each connection, with its database.
 
     `first` ended before anything was written on a shard, `then` are all others.
     """
@@ -168,7 +168,7 @@ def _replayed(world: World, name: str, lines: Iterable[str]) -> Command:
 
 
 def record(world: World, worlds: Worlds, work: Callable[[], object]) -> Recorded:
-    """Do `work` with the server's log on, and write down what it said on each connection."""
+    """Do `work` with the server's log switched on, and write the statements of each connection to a file."""
     worlds.log_statements(on=True)
     try:
         work()
@@ -207,6 +207,6 @@ def in_step(world: World, who: str) -> Callable[[], None]:
 
 
 def absent(*programs: str) -> str:
-    """Say which of the programs are not installed; an empty text when all are."""
+    """Return which of the programs are not installed; an empty text if all are."""
     missing = [program for program in programs if shutil.which(program) is None]
     return f"not installed: {', '.join(missing)}" if missing else ""

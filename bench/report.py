@@ -1,4 +1,4 @@
-"""The results as one table for people and one JSON document for whoever compares two of them."""
+"""The results as one table for people, and as one JSON document that can be compared with another one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADERS = ("what", "against", "ours, s", "peer, s", "ratio", "goal", "", "CPU, s
 
 
 def table(results: Sequence[Result]) -> str:
-    """Print all results: medians, with the least and the most in brackets."""
+    """Print all results: medians, with the smallest and the largest value in brackets."""
     rows = [row for result in results for row in _rows(result)]
     aligned = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
     runs = len(results[0].ours) if results else 0
@@ -67,7 +67,7 @@ def _spread(costs: Sequence[Cost], value: Callable[[Cost], float], *, digits: in
 
 
 def document(results: Sequence[Result], *, server: str) -> dict[str, Any]:
-    """Give every run of every line, and what they ran on."""
+    """Return every run of every line, and the machine that they ran on."""
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "server": server}
     return {"machine": machine, "results": [_entry(result.contest, result) for result in results]}
 

@@ -1,4 +1,4 @@
-"""A world to measure in: databases of one size, and a list served by the stand-in for YT."""
+"""The data for a measurement: databases of one size, and a list served by the stand-in for YT."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class World:
         _write_ids(self.list_file, np.sort(listed) if size.order == "ascending" else listed)
 
     def _known(self) -> Ids:
-        """Draw the clients: the first are to be turned off, the next are in step, the next are to be turned on."""
+        """Choose the clients: the first are to be turned off, the next need no change, the next are to be turned on."""
         size = self.size
         count = max(size.clients + size.drifted, round(size.clients * KNOWN_SHARE))
         generator = np.random.default_rng(1)

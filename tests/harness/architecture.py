@@ -1,6 +1,6 @@
-"""What a package's source says of its structure: who imports whom, how long things are, and what touches the world.
+"""The structure of a package from its source: the imports, the lengths of functions, and what does input or output.
 
-Works on source texts, so that a made-up package can show that each complaint is really made.
+It works on source texts, so that tests can show on invented packages that each violation is really found.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Table = Mapping[str, Collection[str]]
 
-# What a pure module may take from the standard library, and the names by which a module would touch the world.
+# What a pure module may import from the standard library, and names that would make a module impure.
 PURE_LIBRARIES = {
     "__future__", "array", "bisect", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum",
     "functools", "hashlib", "html", "itertools", "json", "math", "operator", "pathlib", "re", "signal", "string",
@@ -84,7 +84,7 @@ class Package:
         ]
 
     def touches(self, module: str) -> set[str]:
-        """Return the names by which a module touches the world: what it calls, and the environment."""
+        """Return the names that make a module impure: what it calls, and the environment."""
         named: set[str] = set()
         for node in ast.walk(self.trees[module]):
             if isinstance(node, ast.Call):
@@ -171,7 +171,7 @@ def unused_libraries(package: Package, table: Table) -> list[str]:
 
 
 def impurities(package: Package) -> list[str]:
-    """Return what pure modules, and all that is loaded with them, import or call that touches the world."""
+    """Return the impure imports and calls of pure modules, and of all modules that are loaded with them."""
     loaded = {other for module in package.pure() for other in {module, *package.reached(module)}}
     allowed = PURE_LIBRARIES | PURE_THIRD_PARTIES
     imports = [f"{module} imports {name}" for module in loaded for name in package.others(module) - allowed]
@@ -180,7 +180,7 @@ def impurities(package: Package) -> list[str]:
 
 
 def circle(arrows: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the names that lie on a circle or between two: none, if every arrow runs one way."""
+    """Return the names that are on a circle of imports or between two: none, if every arrow runs one way."""
     left = {(start, to) for start, ends in arrows.items() for to in ends}
     while (
         inner := {(a, b) for a, b in left if a in {to for _, to in left} and b in {start for start, _ in left}}

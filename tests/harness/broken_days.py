@@ -1,7 +1,7 @@
-"""Days on which the job breaks, played: the chain as cron starts it every half hour, and what of it reaches whom.
+"""Simulated days on which the job breaks: the chain as cron starts it every half hour, and what people are told.
 
-The chain is the real one, in processes of its own. After each half hour the metrics file is read as the node exporter
-would, its times are moved to the hour of the day that is played, and Prometheus' own promtool says when alerts fire.
+The chain is the real one, in separate processes. After each half hour the metrics file is read as the node exporter
+would read it, its times are moved to the simulated hour, and Prometheus' own promtool says when alerts fire.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ Series = dict[str, list[float | None]]
 
 @dataclass
 class Day:
-    """One day: half hours so far, the series that Prometheus has, and what a person was told."""
+    """One day: the number of half hours so far, the series that Prometheus has, and the notifications."""
 
     job: Job
-    limit: int | None = None  # bytes that a file may have: as good as a full disk
+    limit: int | None = None  # the most bytes that a file may have: it has the same effect as a full disk
     starts: list[tuple[float, float]] = field(default_factory=list)
     series: Series = field(default_factory=dict)
     told: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Listen for what notify.command tells: no file, as the disk may be full."""
+        """Receive what notify.command sends, over a socket and not a file, because the disk may be full."""
         self._ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._ear.bind(("127.0.0.1", 0))
         self._ear.setblocking(False)
@@ -53,7 +53,7 @@ class Day:
         self._ear.close()
 
     def half_hours(self, count: int, *apply_options: str) -> None:
-        """Let cron start the chain so many times, and Prometheus look at what is there after each."""
+        """Start the chain as cron does, `count` times, and let Prometheus read the metrics after each."""
         plan = str(self.job.plan_file)
         for _ in range(count):
             began = time.time()
@@ -96,7 +96,7 @@ class Day:
             known.extend([None] * (now - len(known)))
 
     def _moved(self, name: str, value: float) -> float:
-        """Move the time of a run to the half hour that it was played for; the first one is at half past twelve."""
+        """Move the time of a run to its simulated half hour; the first one is at 00:30."""
         if "timestamp" in name:
             for number, (began, ended) in enumerate(self.starts, 1):
                 if began <= value <= ended:

@@ -1,6 +1,6 @@
-"""ClickHouse itself, embedded (chDB), behind the cliques of the YT stand-in: it queries the stand-in's tables.
+"""The real ClickHouse, embedded (chDB), behind the cliques of the YT stand-in: it queries the stand-in's tables.
 
-What CHYT adds to the dialect is put into ClickHouse's own terms: paths in backquotes, `concatYtTables`, `$table_index`
+What CHYT adds to the dialect is translated for ClickHouse: paths in backquotes, `concatYtTables`, `$table_index`
 (YTsaurus docs, CHYT, "Working with tables"). Only for tests that need it: chDB takes half a gigabyte.
 """
 

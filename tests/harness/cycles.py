@@ -1,4 +1,4 @@
-"""A world that changes at random, cycle by cycle, and an oracle that knows the right result."""
+"""Databases and a list that change at random, cycle by cycle, and an oracle that computes the right result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Example jobs that tests of more than one layer start from, and how such tests read what a command left behind."""
+"""Example jobs that several layers of tests start from, and how these tests read what a command has written."""
 
 from __future__ import annotations
 

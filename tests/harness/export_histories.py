@@ -1,7 +1,7 @@
-"""Random histories of a job that reads an export: lists, exports, chains, faults, undos and other hands, in any order.
+"""Random histories of a job that reads an export: lists, exports, chains, faults, undos and other writers, in any order.
 
-Each is played with the real commands on SQLite files and the stand-in. What is counted: how often a list was recorded
-as synced, how often the databases were not as it says then, and changes that no list asked for.
+Each runs the real commands on SQLite files and the simulated YT proxy. It counts how often a list was marked as
+synced, how often the databases then did not agree with it, and changes that no list asked for.
 
 By hand: `python -m tests.harness.export_histories --count 4000` prints the table with rules taken out one by one.
 """
@@ -39,7 +39,7 @@ LIMITS = {"turn_on_percent": 1000, "turn_off_percent": 1000, "free": 100}
 
 
 class Histories:
-    """Plays histories in one world and counts what comes of them."""
+    """Runs histories on one set of databases and counts the results."""
 
     def __init__(self, folder: Path, yt: YtProxy, *, when_stale: str = "databases") -> None:
         self.job = Job(folder, SqliteFiles(folder, shards=2))
@@ -50,7 +50,7 @@ class Histories:
         self.counts: Counter[str] = Counter()
 
     def play(self, seed: int, *, others: bool) -> None:
-        """Play one history, the same for the same seed."""
+        """Run one history; the same seed gives the same one."""
         self._random = random.Random(seed)  # noqa: S311  # no secret
         self._clear()
         events = EVENTS | UNDO | (OTHERS if others else {})
@@ -144,7 +144,7 @@ class Histories:
 
 
 def believe_the_export(patch: pytest.MonkeyPatch) -> None:
-    """Take the rule out that differences are confirmed: plan what the export says."""
+    """Remove the rule that differences are confirmed: plan what the export says."""
     confirmed = from_export._confirmed  # noqa: SLF001  # the rule itself is to be taken out
 
     def unconfirmed(*args: Any, found: Any, homes: Any, **options: Any) -> Any:
@@ -158,12 +158,12 @@ def believe_the_export(patch: pytest.MonkeyPatch) -> None:
 
 
 def any_age(patch: pytest.MonkeyPatch) -> None:
-    """Take the rule out that an export must be younger than our own last change."""
+    """Remove the rule that an export must be newer than our own last change."""
     patch.setattr(from_export, "why_unusable", lambda *_, **__: "")
     patch.setattr(from_export, "check_last_apply", lambda *_: None)
 
 
-# What is taken out, export.when_stale, and whether others write as well.
+# The rule that is removed, export.when_stale, and whether others write as well.
 RULES: dict[str, tuple[list[Callable[[pytest.MonkeyPatch], None]], str, bool]] = {
     "the export as it is": ([believe_the_export, any_age], "databases", False),
     "+ differences confirmed": ([any_age], "databases", False),
@@ -175,7 +175,7 @@ COUNTS = ("synced", "from the export", "wrong, by us", "wrong, by others", "cont
 
 
 def play(rule: str, seeds: range) -> Counter[str]:
-    """Play histories with the rules of one line of the table."""
+    """Run histories with the rules of one line of the table."""
     taken_out, when_stale, others = RULES[rule]
     with pytest.MonkeyPatch.context() as patch, YtProxy() as yt, tempfile.TemporaryDirectory() as folder:
         read_types_once(patch)

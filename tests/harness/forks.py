@@ -1,4 +1,4 @@
-"""Real processes of chatsync that start quickly: forked from one that has imported everything already.
+"""Real processes of chatsync that start quickly: forked from a process that has imported everything.
 
 A start takes about 10 ms instead of 0.7 s, so that a test can kill hundreds.
 """

@@ -1,4 +1,4 @@
-"""A Galera cluster of two MariaDB nodes: each takes writes, and each has locks of its own."""
+"""A Galera cluster of two MariaDB nodes: each takes writes, and each has its own locks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USER = "mysql"  # what Debian's package of the server adds
 class Node(Server):
     """One node; without `peer` it begins a cluster.
 
-    Started by root, it runs as another user: rsync gives root's rights up, and could not write its data.
+    If root starts it, it runs as another user: rsync drops root's rights, and then could not write the data.
     """
 
     def __init__(self, *, peer: str = "") -> None:

@@ -1,4 +1,4 @@
-"""HAProxy in front of servers: who gets a new connection, who keeps an old one, and when an idle one is ended."""
+"""HAProxy in front of servers: which server gets a new connection, and when an idle connection is ended."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class HaProxy:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, server: Server, url: str) -> str:
-        """Return the address of a database of this server, by way of the proxy."""
+        """Return the address of a database of this server through the proxy."""
         return url.replace(f"{ADDRESS}:{server.port}", f"{ADDRESS}:{self.port}")
 
     def switch(self) -> None:
-        """Lead new connections to the second server; those to the first live on."""
+        """Send new connections to the second server; those to the first stay open."""
         self._say("set server dict/s0 state maint")
 
     def _say(self, command: str) -> None:

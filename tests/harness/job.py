@@ -37,7 +37,7 @@ COMMAND = [sys.executable, "-m", "chatsync"]
 # Lists are written by the test that reads them.
 SETTLE = "0.000001s"
 
-# For a process that cannot write files: coverage would fail first.
+# For a process that cannot write files; otherwise coverage fails first.
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
 
 Rows = list[tuple[Any, ...]]
@@ -45,7 +45,7 @@ Documents = list[dict[str, Any]]
 
 
 class Databases(Protocol):
-    """What a job needs of its databases: `tests.harness.schema.World` (a real server) or `SqliteFiles`."""
+    """What a job needs from its databases: `tests.harness.schema.World` (a real server) or `SqliteFiles`."""
 
     @property
     def dict_url(self) -> str: ...
@@ -89,7 +89,7 @@ class Result:
 
 
 class Job:
-    """The world of one job; `shards` are the numbers of the configured shards."""
+    """The folder, list, databases and configuration of one job; `shards` are the numbers of its shards."""
 
     def __init__(self, folder: Path, databases: Databases) -> None:
         self.folder = folder

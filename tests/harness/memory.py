@@ -1,4 +1,4 @@
-"""How much memory this process took at its peak (proc(5): VmHWM, and clear_refs, which sets it back)."""
+"""The peak memory of this process (proc(5): VmHWM, and clear_refs, which resets it)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A command takes about 90 MB by itself, and may take 300 MB whatever it is answered.
+# A command takes about 90 MB by itself, and may take 300 MB with any answer.
 GROWTH_MB = 200
 
 
@@ -21,7 +21,7 @@ def _megabytes(name: str) -> int:
 
 @contextmanager
 def bounded_memory() -> Iterator[None]:
-    """Fail when the block needs so much memory at its peak that a command would exceed 300 MB."""
+    """Fail if the block needs so much memory that a command would exceed 300 MB."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _megabytes("VmRSS")
     yield

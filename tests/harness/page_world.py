@@ -1,4 +1,4 @@
-"""A job with a past of some weeks, for the page: real runs, whose traces are then dated back."""
+"""A job with a history of some weeks, for the page: real runs, whose records then get earlier times."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNKNOWN = [9000001, 9000002, 9000003]
 
 
 def date_back(job: Job, when: datetime) -> None:
-    """Let the newest record and the lines of the step log that are not dated yet be of this time."""
+    """Give this time to the newest record and to those lines of the step log that were not changed yet."""
     file = job.records_folder / "runs.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     new = [line for line in lines if not line.get("dated")]
@@ -60,9 +60,9 @@ def stamp(when: datetime) -> str:
 
 
 def build(folder: Path, *, days: int = 24, clients: int = 400, now: datetime | None = None) -> Job:
-    """A first fill, then a change most days, runs with nothing to do between, and a list with flaws."""
+    """A first fill, then a change on most days, runs with nothing to do in between, and a list with errors."""
     now = (now or datetime.now(UTC)).replace(microsecond=0)
-    chance = random.Random(15)  # noqa: S311  # the same past each time
+    chance = random.Random(15)  # noqa: S311  # the same history each time
     job = Job(folder, SqliteFiles(folder))
     job.configure(records=RECORDS, limits=LIMITS)
     job.settle({client: 1 + client % 4 for client in range(1000, 1000 + 2 * clients)})

@@ -67,7 +67,7 @@ def output_of(*arguments: str) -> str:
 
 @functools.cache
 def demo_output() -> dict[str, str]:
-    """Run the demo's commands on its world, by their command lines; what differs each time is made the same."""
+    """Run the commands of the demo; replace what differs each time by fixed values."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         text = demo_process()
         text = text.replace(f"{Path(folder).resolve()}/", "/home/you/chatsync/")

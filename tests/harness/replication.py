@@ -16,7 +16,7 @@ class Replication:
         self.replica = replica
         self._primary = primary
         self._words = ("MASTER", "SLAVE") if replica.is_mariadb else ("SOURCE", "REPLICA")
-        # Its first statements made it what it is, and are none of the replica's business.
+        # Its first statements set it up, and must not be replicated.
         primary.sql("RESET MASTER" if primary.is_mariadb else "RESET BINARY LOGS AND GTIDS")
         primary.sql("CREATE USER IF NOT EXISTS replicator IDENTIFIED BY 'x'")
         primary.sql("GRANT REPLICATION SLAVE ON *.* TO replicator")

@@ -1,4 +1,4 @@
-"""A server that speaks just enough of MySQL's protocol to ask a client for what it should not give.
+"""A server that speaks just enough of MySQL's protocol to ask a client for a password or a file.
 
 MySQL Internals, "Connection Phase" and "COM_QUERY Response": a packet is a length of three bytes, a sequence number,
 and its body.

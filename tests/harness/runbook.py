@@ -1,7 +1,8 @@
-"""The stories of docs/runbook.md: for each section, the world in which its commands print what the page shows.
+"""The stories of docs/runbook.md: for each section, the situation in which its commands print what the page shows.
 
-A story changes the world, and yields before each command of its section. `python -m tests.harness.runbook [WORD]`
-prints what the commands print (of the sections whose heading has WORD) and brings the page up to it.
+A story changes databases and list, and yields before each command of its section.
+`python -m tests.harness.runbook [WORD]` prints what the commands print (of the sections whose heading has WORD) and
+writes it into the page.
 """
 
 from __future__ import annotations
@@ -75,14 +76,14 @@ def prose_hash(part: str) -> str:
 
 
 def translate_blocks() -> None:
-    """Put the blocks of the page into its translation; the hashes stay, for they are a translator's word."""
+    """Copy the blocks of the page into its translation. The hashes stay: only a translator changes them."""
     blocks = iter(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
     text = TRANSLATION.read_text(encoding="utf-8")
     TRANSLATION.write_text(BLOCK.sub(lambda _: next(blocks), text), encoding="utf-8")
 
 
 class Scene:
-    """A job on real servers and the stand-in for YT, under the names of the page."""
+    """A job on real servers and a simulated YT proxy, with the names of the page."""
 
     def __init__(self, job: Job, wired: Wired, yt: YtProxy) -> None:
         self.job, self.wired, self.yt = job, wired, yt
@@ -166,7 +167,7 @@ class Scene:
 
 
 class Yes(io.StringIO):
-    """A person at the keyboard who says yes; what is typed is to be seen."""
+    """A person at the keyboard who answers yes; the answer is shown in the output."""
 
     def __init__(self, screen: io.StringIO) -> None:
         super().__init__()
@@ -322,7 +323,7 @@ def played(heading: str, scene: Scene) -> Generator[tuple[str, list[str], list[s
         assert next(story, "the end") == "the end", "the story has more commands than the section"
 
 
-# What is another one each time.
+# What differs each time.
 VARYING = [
     (RUN_ID, "RUN"),
     (re.compile(r"\b[0-9a-f]{8}\b"), "TRACE"),

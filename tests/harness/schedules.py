@@ -1,9 +1,9 @@
 """A chain on real servers with one outside action at one of its statements, and what must hold afterwards.
 
 The invariant: when the chain has ended with 0, the rows at home are those of the list that the mod-time names, or
-the next `--if-modified` run does not take that list for synced. Only `check --drift` can tell what the product changes
-once the last look of `set-modtime` has begun, and what an action does that begins after the mod-time has moved.
-Afterwards, with nothing else at work, one chain puts everything right.
+the next `--if-modified` run does not treat that list as synced. Only `check --drift` can find what the product changes
+after the last check of `set-modtime` has begun, and what an action does that begins after the mod-time has moved.
+Afterwards, when nothing else runs, one chain corrects everything.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Schedules:
             self._finish()
 
     def _chain(self, moment: Moment, action: Callable[[Moment], None]) -> int:
-        """Run the chain with an action in its way; returns its exit code."""
+        """Run the chain with an action at one statement; returns its exit code."""
         for database, wire in self._wired.wires.items():
             hook = wire.after if moment.after else wire.before
             hook(".", functools.partial(self._pass, database, wire, moment, action), times=FOREVER)
@@ -147,7 +147,7 @@ class Schedules:
         return code
 
     def _pass(self, database: str, wire: Wire, moment: Moment, action: Callable[[Moment], None]) -> None:
-        """Act if this statement is the one; another one goes on beside it."""
+        """Do the action if this is the chosen statement; any other statement passes."""
         statement = wire.statements[-1]
         if moment.after:
             self._note_look(statement)
@@ -172,7 +172,7 @@ class Schedules:
         return 0
 
     def _note_look(self, statement: str) -> None:
-        """Note when the last look of the chain has begun: what the product changes from then on, it need not see."""
+        """Record that the last check of the chain has begun: it need not see what the product changes from then on."""
         if self._step == "set-modtime" and LOOK.search(statement):
             self._has_looked = True
 
@@ -234,14 +234,14 @@ class Schedules:
         return json.loads((self._job.folder / "next.json").read_text(encoding="utf-8"))["verdict"]
 
     def _recover(self) -> None:
-        """Take away what an action left behind, as the person on duty would."""
+        """Remove what an action left behind, as the person on duty would."""
         self._world.server("ppcdict").sql("SET GLOBAL read_only = 0")
         wait_until(lambda: self._job.dict_sql("SELECT IS_FREE_LOCK(%s)", LOCK) == [(1,)])
         if self._job.property() == DISABLED and self._others.run("set-modtime", "--reset"):
             raise DisagreementError(f"cannot be enabled again: {self._others.output.read_text()}")
 
     def _heal(self, moment: Moment) -> None:
-        """Run the chain once more with nothing else at work: it puts right what it can know."""
+        """Run the chain once more when nothing else runs: it corrects everything that it can detect."""
         if code := self._others.run("sync"):
             raise DisagreementError(f"the next chain ended with {code}: {self._others.output.read_text()}")
         if not self._is_as_named() and not moment.late:
@@ -304,7 +304,7 @@ class Schedules:
         self._write(moment, f"ppc{shard}", f"{insert} ON DUPLICATE KEY UPDATE is_enabled = 1 - is_enabled")
 
     def _move(self, moment: Moment, *, with_row: bool) -> None:
-        """Let a client live on another shard; its row moves with it, or is left behind."""
+        """Move a client to another shard; its row moves with it, or stays on the old one."""
         client = self.chance.choice(CLIENTS)
         ((old,),) = self._job.dict_sql("SELECT shard FROM shard_client_id WHERE ClientID = %s", client)
         new = self.chance.choice([shard for shard in self._job.shards if shard != old])
@@ -318,7 +318,7 @@ class Schedules:
             self._write(moment, f"ppc{old}", f"DELETE FROM clients_features {where}")
 
     def _write(self, moment: Moment, database: str, statement: str) -> None:
-        """Write past the wires; where the chain holds the row, the write waits for it."""
+        """Write without the wires; if the chain has locked the row, the write waits for it."""
         moment.happened.append(f"{database}: {statement}")
         with (
             closing(self._world.server(database).connect(database)) as connection,

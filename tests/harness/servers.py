@@ -119,7 +119,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def recover(self) -> None:
-        """Start or continue, whatever a test did to it."""
+        """Start it or let it continue, if a test has stopped or frozen it."""
         if self.process is None:
             self.start()
         else:
@@ -192,7 +192,7 @@ class Server:
             raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
     def _drop_default_users(self) -> None:
-        """Keep only root by the Unix socket; an anonymous user of localhost would be taken instead of ours."""
+        """Keep only root over the Unix socket; otherwise an anonymous user of localhost would match before ours."""
         for user, host in self.sql(
             "SELECT user, host FROM mysql.user WHERE user = '' OR (user = 'root' AND host <> 'localhost')"
         ):

@@ -47,7 +47,7 @@ class Planned:
 
 
 class Wire:
-    """Listens on a port of its own; `url` is the server's address with that port."""
+    """Listens on its own port; `url` is the server's address with that port."""
 
     def __init__(self, url: str, *, is_mariadb: bool) -> None:
         parts = urlsplit(url)
@@ -72,7 +72,7 @@ class Wire:
         self.go_away()
 
     def go_away(self) -> None:
-        """Cut every line, and take no new one: the server is down."""
+        """Close every connection, and accept no new one: the server is down."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -239,7 +239,7 @@ def error_packet(number: int, message: str) -> bytes:
 
 
 class Wired:
-    """The databases of a world, each behind a wire of its own: `wires["ppc1"]`."""
+    """The databases of a world, each behind its own wire: `wires["ppc1"]`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -266,7 +266,7 @@ class Wired:
         return {shard: self.wires[f"ppc{shard}"].url for shard in self._world.shard_urls}
 
     def sql(self, database: str, statement: str, *args: object) -> list[tuple[Any, ...]]:
-        """Run one statement as the administrator, past the wire."""
+        """Run one statement as the administrator, without the wire."""
         return self._world.sql(database, statement, *args)
 
 

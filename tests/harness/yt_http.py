@@ -1,4 +1,4 @@
-"""What `tests.harness.yt_proxy` speaks: requests and replies over HTTP/1.1, with YT's headers, framing and errors.
+"""The protocol of `tests.harness.yt_proxy`: requests and replies over HTTP/1.1, with YT's headers, framing and errors.
 
 Sources: the page "HTTP proxy reference" of the YTsaurus docs (yt/docs/en/user-guide/proxy/http-reference) and
 yt/yt/server/http_proxy/context.cpp of ytsaurus/ytsaurus.

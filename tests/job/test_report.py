@@ -1,4 +1,4 @@
-"""`report` writes a page that says how things stand, whole in itself, with nobody's text as markup."""
+"""`report` writes one page that needs no other file and shows the state of the job, and no cell becomes markup."""
 
 from __future__ import annotations
 
