@@ -1,4 +1,4 @@
-"""Random histories of a job that reads an export: lists, exports, chains, faults, undos and other writers, in any order.
+"""Random histories of a job with an export: lists, exports, chains, faults, undos and other writers, in any order.
 
 Each runs the real commands on SQLite files and the simulated YT proxy. It counts how often a list was marked as
 synced, how often the databases then did not agree with it, and changes that no list asked for.
