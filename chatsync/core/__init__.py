@@ -9,14 +9,12 @@ from chatsync.core.client_sets import (
     MAX_CLIENT_ID,
     MAX_LIST_ID,
     Homes,
-    IdGatherer,
     IdsByShard,
     bitmap_of,
     chunks,
     counted,
     harmless,
     numbers_of,
-    parse_lines,
     some,
     storable,
     total,
@@ -71,14 +69,15 @@ from chatsync.core.plan import (
 )
 from chatsync.core.plan_document import from_document, id_set, sealed, to_document
 from chatsync.core.results import Action, ShardResult, Tally, Written, nothing_done
+from chatsync.core.sorted_ids import IdGatherer, SortedIds, parse_lines
 from chatsync.core.times import distance, format_time, parse_time, read_time, short_span, short_time
 
 __all__ = [
     "ALLOW_EMPTY", "DEFAULT_LIMIT", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER",
     "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "Homes", "IdGatherer", "Ids", "IdsByShard", "Keep",
     "LastApply", "ListVersion", "ModTimeState", "Numbers", "Objection", "OffRows", "Plan", "PlanExclusions",
-    "PlanExport", "PlanFeature", "Rejected", "ShardResult", "Sides", "StoredModTime", "Tally", "Verdict", "Written",
-    "are_too_many_rejected", "bitmap_of", "check_enabled", "check_last_apply", "check_modtime", "chunks",
+    "PlanExport", "PlanFeature", "Rejected", "ShardResult", "Sides", "SortedIds", "StoredModTime", "Tally", "Verdict",
+    "Written", "are_too_many_rejected", "bitmap_of", "check_enabled", "check_last_apply", "check_modtime", "chunks",
     "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message", "distance", "effect",
     "feature_objections", "fingerprint", "format_time", "from_document", "harmless", "id_set", "is_disabled",
     "json_text", "limit_objections", "list_is_newer", "list_part", "live_elsewhere", "loads", "modtime_meaning",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pyroaring import BitMap, BitMap64
 
@@ -13,6 +13,8 @@ from chatsync.core.arrays import Ids, np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    Number = TypeVar("Number", bound=np.integer[Any])
 
 MAX_CLIENT_ID = 2**32 - 1  # clients_features.ClientID is INT UNSIGNED
 
@@ -23,10 +25,10 @@ DEFAULT_LIMIT = 20  # how many clients a table for people lists
 # A 64-bit bitmap in the portable format is a list of 32-bit bitmaps. This is the start of a list with one
 # entry, for key 0 (RoaringFormatSpec, "Extension for 64-bit implementations").
 _ONE_BITMAP = struct.pack("<QI", 1, 0)
+# How a 32-bit bitmap begins that has an array for each range of 65,536 ids, and how many ids an array may hold.
+_ARRAYS_ONLY, _MOST_IN_AN_ARRAY = 12346, 4096
 
-# How many numbers are gathered at most, 64 MB, and how many of them become a set at once.
-_MOST_GATHERED = 16_000_000
-_BLOCK = 1_000_000
+# So many ids of a set become numbers at once.
 _MOST_AT_ONCE = 2_000_000
 
 IdsByShard = Mapping[int, BitMap64]
@@ -54,6 +56,8 @@ def total(sets: Mapping[int, BitMap64]) -> int:
 
 def storable(ids: BitMap64) -> BitMap64:
     """Return the ids that fit the databases' columns; no other id is used in a statement."""
+    if not ids or ids.max() <= MAX_CLIENT_ID:
+        return ids
     kept = BitMap64(ids)
     kept.remove_range(MAX_CLIENT_ID + 1, MAX_LIST_ID + 1)
     return kept
@@ -83,82 +87,61 @@ def some(ids: BitMap64, count: int = 3) -> str:
     return f"{first}, …" if len(ids) > count else first
 
 
-class IdGatherer:
-    """Makes a set of numbers that come by the megabyte, in any order.
-
-    They are kept as plain numbers at first, and sorted together: where ids are sparse, adding a few hundred thousand
-    to a set of ten million takes as long as making that set.
-    """
-
-    def __init__(self) -> None:
-        """Start with no number."""
-        self._set = BitMap64()
-        self._numbers = np.empty(0, np.uint32)
-        self._count = 0
-
-    def add(self, numbers: npt.NDArray[np.int64]) -> None:
-        """Take numbers from 0 to 2^63 - 1, doubles included."""
-        if len(numbers) and numbers.max() > MAX_CLIENT_ID:
-            self._set |= bitmap_of(numbers)
-            return
-        if self._count + len(numbers) > _MOST_GATHERED:
-            self._fold()
-        end = self._count + len(numbers)
-        if end > len(self._numbers):
-            self._numbers.resize(max(end, min(2 * len(self._numbers), _MOST_GATHERED)), refcheck=False)
-        self._numbers[self._count : end] = numbers
-        self._count = end
-
-    def set(self) -> BitMap64:
-        """Return the set of all numbers taken so far."""
-        self._fold()
-        return self._set
-
-    def _fold(self) -> None:
-        numbers = self._numbers[: self._count]
-        numbers.sort()
-        self._set |= union_of(numbers[start : start + _BLOCK] for start in range(0, len(numbers), _BLOCK))
-        del numbers
-        self._numbers, self._count = np.empty(0, np.uint32), 0
-
-
-def parse_lines(lines: bytes) -> npt.NDArray[np.int64] | None:
-    r"""Read whole lines of one id each, all ended by `\n`, in their order and with doubles.
-
-    Returns None when any line is not an id below 2^63 - 1. Numpy alone would accept signs, spaces and
-    empty lines, and would turn larger numbers into 2^63 - 1.
-    """
-    if lines.translate(None, b"0123456789\n"):
-        return None
-    numbers = np.fromstring(lines, dtype=np.int64, sep="\n")
-    count = np.count_nonzero(np.frombuffer(lines, dtype="u1") == ord("\n"))
-    if len(numbers) != count or not numbers.all() or (count and numbers.max() == MAX_LIST_ID):
-        return None
-    return numbers
+def distinct(numbers: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Return each of some ascending numbers once. np.unique would load numpy.ma: 4 MB, and 20 ms of each run."""
+    is_first = np.ones(len(numbers), bool)
+    is_first[1:] = numbers[1:] != numbers[:-1]
+    return numbers if is_first.all() else numbers[is_first]
 
 
 def bitmap_of(numbers: npt.NDArray[np.integer[Any]]) -> BitMap64:
-    """Make a set from numbers; sorted numbers and 32-bit numbers are added several times faster."""
+    """Make a set from numbers; 32-bit numbers become one several times faster."""
     is_small = not len(numbers) or bool(numbers.max() <= MAX_CLIENT_ID)
-    numbers = numbers.astype("u4" if is_small else "u8", copy=False)
-    if not (numbers[1:] >= numbers[:-1]).all():
-        numbers = np.sort(numbers)
+    numbers = numbers.astype(np.uint32 if is_small else np.uint64, copy=False)
+    if not (numbers[1:] > numbers[:-1]).all():
+        numbers = distinct(np.sort(numbers))
     if not is_small:
         return BitMap64(array("Q", numbers.tobytes()))
-    return BitMap64.deserialize(_ONE_BITMAP + BitMap(array("I", numbers.tobytes())).serialize())
+    return BitMap64.deserialize(_serialized(numbers.astype(np.uint32, copy=False)))
+
+
+def _serialized(ids: Ids) -> bytes:
+    """Write ascending ids in the portable format.
+
+    Where they are sparse, which costs pyroaring most, it is their lower halves that are written, behind a list of the
+    upper ones with how many ids each has.
+    """
+    upper = ids >> np.uint32(16)
+    starts = np.flatnonzero(np.concatenate([upper[:1] >= 0, upper[1:] != upper[:-1]]))
+    counts = np.diff(starts, append=len(ids))
+    if not len(ids) or counts.max() > _MOST_IN_AN_ARRAY:
+        return _ONE_BITMAP + bytes(BitMap(array("I", ids.tobytes())).serialize())
+    described = np.stack([upper[starts], counts - 1], axis=1).astype("<u2")
+    places = (8 + 8 * len(starts) + 2 * starts).astype("<u4")
+    head = _ONE_BITMAP + struct.pack("<II", _ARRAYS_ONLY, len(starts))
+    return b"".join([head, described.tobytes(), places.tobytes(), ids.astype("<u2").tobytes()])
+
+
+def are_disjoint(sets: Iterable[BitMap64]) -> bool:
+    """Tell whether no id is in two of the sets. To join bitmaps takes three times as long where ids are sparse."""
+    numbers = np.concatenate([np.zeros(0, np.uint32), *map(numbers_of, sets)])
+    numbers.sort()
+    return len(distinct(numbers)) == len(numbers)
 
 
 def union_of(parts: Iterable[npt.NDArray[np.integer[Any]]]) -> BitMap64:
-    """Join the numbers of several parts in one set."""
-    joined = BitMap64()
-    for part in parts:
-        joined |= bitmap_of(part)
-    return joined
+    """Join the numbers of several parts in one set: all at once, as to add a part takes as long as it has ranges."""
+    return bitmap_of(np.concatenate([np.zeros(0, np.uint32), *parts]))
 
 
 def numbers_of(ids: BitMap64) -> Ids:
     """Return the ids of a set that the databases' columns can hold, ascending."""
     return np.frombuffer(storable(ids).to_array(), dtype=np.uint64).astype(np.uint32)
+
+
+def place_of(client: int, ids: Ids) -> int:
+    """Return how many ids are smaller. As a number of the same size: else numpy converts all of them first."""
+    return int(ids.searchsorted(np.uint32(client))) if client <= MAX_CLIENT_ID else len(ids)
 
 
 class Homes(NamedTuple):

@@ -12,9 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyroaring import BitMap64
 
 from chatsync.core.arrays import Ids, np
-from chatsync.core.client_sets import MAX_CLIENT_ID, Homes, counted, numbers_of, some, union, union_of
+from chatsync.core.client_sets import (
+    MAX_CLIENT_ID,
+    Homes,
+    counted,
+    distinct,
+    numbers_of,
+    place_of,
+    some,
+    union,
+    union_of,
+)
 from chatsync.core.diff import Diff
+from chatsync.core.in_step import SHARDS, Rows, separate
 from chatsync.core.off_rows import OffRows
+from chatsync.core.sorted_ids import SortedIds
 from chatsync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,19 +42,7 @@ _ALL, _MOST = 5, 20
 
 _NOWHERE = -1
 _EVERYBODY = range(MAX_CLIENT_ID + 1)
-_SHARDS = 256  # shard_client_id.shard is TINYINT UNSIGNED
 _LISTED, _OFF_AT_HOME, _OFF, _FOUND = 1, 2, 4, 8
-
-
-class _Rows(NamedTuple):
-    """Rows found on shards: the id, the index of the shard among the shards, and whether the row says off."""
-
-    ids: Ids
-    places: npt.NDArray[np.uint16]
-    off: npt.NDArray[np.bool_]
-
-    def where(self, chosen: npt.NDArray[np.bool_]) -> _Rows:
-        return _Rows(self.ids[chosen], self.places[chosen], self.off[chosen])
 
 
 class Piece(NamedTuple):
@@ -54,7 +54,7 @@ class Piece(NamedTuple):
     forgotten: Homes
     inhabited: npt.NDArray[np.bool_]
     at_home: npt.NDArray[np.int64]
-    strays: _Rows
+    strays: Rows
     stray_homes: npt.NDArray[np.int16]
 
 
@@ -66,9 +66,12 @@ class Sides:
     shard. A client that is on two sides counts as two entries.
     """
 
-    def __init__(self, listed: BitMap64, off: Mapping[int, Ids], found: Mapping[int, BitMap64] | None = None) -> None:
+    def __init__(
+        self, listed: BitMap64 | SortedIds, off: Mapping[int, Ids], found: Mapping[int, BitMap64] | None = None
+    ) -> None:
         """Take all sides as they were read."""
-        self._listed = listed
+        ids = SortedIds.of(listed)
+        self._listed, self._too_large = ids.numbers, ids.larger  # no database can hold the latter
         self._shards = sorted(off)
         self._off = [off[shard] for shard in self._shards]
         found = found or {}
@@ -80,8 +83,7 @@ class Sides:
 
     def below(self, client: int) -> int:
         """Count the entries with a smaller id."""
-        rows = sum(_place(ids, client) for ids in (*self._off, *self._found))
-        return rows + (self._listed.rank(client - 1) if client else 0)
+        return sum(place_of(client, ids) for ids in (self._listed, *self._off, *self._found))
 
     def cut(self, count: int, *, start: int = 0) -> int:
         """Return the id with `count` entries between `start` and itself."""
@@ -90,14 +92,26 @@ class Sides:
 
     def ids(self, clients: range) -> Ids:
         """Return the clients of a range that are on any side."""
-        rows = [_within(ids, clients) for ids in (*self._off, *self._found)]
-        ids = np.concatenate([self._listed_within(clients), *rows])
+        ids = np.concatenate([_within(ids, clients) for ids in (self._listed, *self._off, *self._found)])
         ids.sort()
-        return ids[_is_first(ids)]
+        return distinct(ids)
 
     def compare(self, clients: range, homes: Homes) -> Piece:
-        """Compare one range of clients; `homes` has all of them that live on a shard, and may have others."""
-        listed, rows = self._listed_within(clients), self._rows(clients)
+        """Compare one range of clients; `homes` has all of them that live on a shard, and may have others.
+
+        The clients in step, which most are, are only counted.
+        """
+        listed = _within(self._listed, clients)
+        off, found = ([_within(ids, clients) for ids in side] for side in (self._off, self._found))
+        parts = separate(homes, listed, off, found, shards=self._shards)
+        piece = self._compare(parts.homes, parts.listed, parts.rows)
+        piece.at_home[:] += parts.in_step
+        for shard, count in zip(self._shards, parts.in_step, strict=True):
+            if count:
+                piece.inhabited[shard] = True
+        return piece
+
+    def _compare(self, homes: Homes, listed: Ids, rows: Rows) -> Piece:
         marks = np.zeros(len(homes.ids), np.uint8)
         at, is_known = _positions(listed, homes.ids)
         marks[at[is_known]] = _LISTED
@@ -114,30 +128,11 @@ class Sides:
             turn_on=homes.where(off_only & ((marks & _OFF_AT_HOME) > 0)),
             unknown=listed[~is_known],
             forgotten=homes.where(forgotten),
-            inhabited=np.bincount(homes.shards[marks > 0], minlength=_SHARDS) > 0,
+            inhabited=np.bincount(homes.shards[marks > 0], minlength=SHARDS) > 0,
             at_home=np.bincount(rows.places[is_home], minlength=len(self._shards)),
             strays=rows.where(~is_home),
             stray_homes=row_homes[~is_home],
         )
-
-    def _listed_within(self, clients: range) -> Ids:
-        ids = self._listed
-        if not ids or (clients.start <= ids.min() and ids.max() < clients.stop):
-            return numbers_of(ids)
-        return numbers_of(ids & BitMap64(clients))
-
-    def _rows(self, clients: range) -> _Rows:
-        """Return the rows of a range, sorted by id, because sorted ids are found several times faster."""
-        sides = [
-            (place, ids, off) for off, side in ((1, self._off), (0, self._found)) for place, ids in enumerate(side)
-        ]
-        keys = [
-            (_within(ids, clients).astype(np.uint64) << 32) | np.uint64(place << 1 | off) for place, ids, off in sides
-        ]
-        rows = np.concatenate([*keys, np.zeros(0, np.uint64)])
-        rows.sort()
-        low = rows.astype(np.uint32)
-        return _Rows((rows >> 32).astype(np.uint32), (low >> 1).astype(np.uint16), (low & 1).astype(bool))
 
     def diff(self, pieces: Sequence[Piece]) -> Diff:
         """Join the pieces into a diff.
@@ -156,19 +151,17 @@ class Sides:
 
     def strays(self, pieces: Sequence[Piece]) -> dict[int, BitMap64]:
         """Return the clients that are off on a shard where they do not live, by shard."""
-        return self._by_place([piece.strays.where(piece.strays.off) for piece in pieces])
+        return self._byplace_of([piece.strays.where(piece.strays.off) for piece in pieces])
 
     def elsewhere(self, pieces: Sequence[Piece]) -> dict[int, BitMap64]:
         """Return the clients that have any row on a shard where they do not live, by shard."""
-        return self._by_place([piece.strays for piece in pieces])
+        return self._byplace_of([piece.strays for piece in pieces])
 
     def unknown(self, pieces: Sequence[Piece]) -> BitMap64:
         """Return the listed clients that live on no shard."""
-        unknown = BitMap64(self._listed)
-        unknown.remove_range(0, MAX_CLIENT_ID + 1)  # no database can hold the ids that are left
-        return unknown | union_of(piece.unknown for piece in pieces)
+        return self._too_large | union_of(piece.unknown for piece in pieces)
 
-    def _by_place(self, rows: Sequence[_Rows]) -> dict[int, BitMap64]:
+    def _byplace_of(self, rows: Sequence[Rows]) -> dict[int, BitMap64]:
         return {
             shard: union_of(part.ids[part.places == place] for part in rows) for place, shard in enumerate(self._shards)
         }
@@ -194,7 +187,7 @@ class Sides:
         """
         for place, shard in enumerate(self._shards):
             at_home = sum(int(piece.at_home[place]) for piece in pieces)
-            is_inhabited = shard < _SHARDS and any(piece.inhabited[shard] for piece in pieces)
+            is_inhabited = shard < SHARDS and any(piece.inhabited[shard] for piece in pieces)
             away = [
                 Homes(piece.strays.ids[chosen], piece.stray_homes[chosen])
                 for piece in pieces
@@ -203,7 +196,7 @@ class Sides:
             ]
             elsewhere = sum(len(part.ids) for part in away)
             if is_inhabited and elsewhere > at_home and elsewhere >= (_MOST if at_home else _ALL):
-                counts = np.sum([np.bincount(part.shards, minlength=_SHARDS) for part in away], axis=0)
+                counts = np.sum([np.bincount(part.shards, minlength=SHARDS) for part in away], axis=0)
                 nearest = int(counts.argmax())
                 ids = union_of(part.ids[part.shards == nearest] for part in away)
                 found = f"{len(ids)} of {at_home + elsewhere} clients found there live on shard {nearest}"
@@ -223,19 +216,7 @@ def live_elsewhere(shard: int, found: BitMap64, homes: IdsByShard) -> str:
 
 
 def _within(ids: Ids, clients: range) -> Ids:
-    return ids[_place(ids, clients.start) : _place(ids, clients.stop)]
-
-
-def _is_first(ids: Ids) -> npt.NDArray[np.bool_]:
-    """Tell which ids differ from the one before. np.unique would load numpy.ma for it: 4 MB, and 20 ms of each run."""
-    is_first = np.ones(len(ids), bool)
-    is_first[1:] = ids[1:] != ids[:-1]
-    return is_first
-
-
-def _place(ids: Ids, client: int) -> int:
-    """Return how many ids are smaller. It is compared as uint32, because otherwise numpy converts all ids first."""
-    return int(ids.searchsorted(np.uint32(client))) if client <= MAX_CLIENT_ID else len(ids)
+    return ids[place_of(clients.start, ids) : place_of(clients.stop, ids)]
 
 
 def _without(ids: Ids, others: Ids) -> Ids:

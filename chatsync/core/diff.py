@@ -8,6 +8,7 @@ from pyroaring import BitMap64
 
 from chatsync.core.client_sets import IdsByShard
 from chatsync.core.off_rows import OffRows
+from chatsync.core.sorted_ids import SortedIds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +44,21 @@ class ListVersion:
 class ExclusionList:
     """One version of the exclusion list, read completely.
 
-    `rows` = `len(ids)` + `duplicates` + `rejected_count`; `rejected` holds the first rejected rows.
+    `rows` = `len(ids)` + `duplicates` + `rejected_count`; `rejected` holds the first rejected rows. The ids of
+    a list that came by the megabyte are sorted ones.
     """
 
     version: ListVersion
     rows: int
-    ids: BitMap64
+    ids: BitMap64 | SortedIds
     duplicates: int = 0
     rejected: tuple[Rejected, ...] = ()
     rejected_count: int = 0
+
+    @property
+    def id_set(self) -> BitMap64:
+        """The ids as a bitmap, for those who compute with it."""
+        return self.ids.bitmap if isinstance(self.ids, SortedIds) else self.ids
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,12 +138,21 @@ def _starts(text: bytes) -> Iterator[int]:
 
 def _parsed(array: bytes) -> BitMap64 | None:
     """Read ids that ascend, one comma and one blank between them; None for whatever is not exactly that."""
-    between = array.translate(None, b"0123456789")
-    commas = len(between) // 2
-    is_ours = between == b", " * commas == b", " * array.count(b", ") and array[:1].isdigit() and array[-1:].isdigit()
-    if not is_ours or b", ," in array or b" 0" in array or (array[:1] == b"0" and array[:2] not in (b"0", b"0,")):
+    if not _is_ours(array):
         return None
     numbers: Ids = np.fromstring(array, dtype=np.int64, sep=",")
-    if len(numbers) != commas + 1 or numbers[-1] == MAX_LIST_ID or not (numbers[1:] > numbers[:-1]).all():
+    if numbers[-1] == MAX_LIST_ID or not (numbers[1:] > numbers[:-1]).all():
         return None
     return bitmap_of(numbers)
+
+
+def _is_ours(array: bytes) -> bool:
+    """Tell whether all is digits, one comma and one blank between two numbers, and no zero in front of a number."""
+    between = array.translate(None, b"0123456789")
+    if between != b", " * (len(between) // 2) or not (array[:1].isdigit() and array[-1:].isdigit()):
+        return False
+    text = np.frombuffer(array, np.uint8)
+    commas = np.flatnonzero(text == ord(","))
+    if not ((text[commas + 1] == ord(" ")).all() and (text[commas + 2] >= ord("1")).all()):
+        return False
+    return array[:1] != b"0" or array[:2] in (b"0", b"0,")

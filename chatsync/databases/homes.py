@@ -6,6 +6,7 @@ key, with other clients between them; if there are far more other clients than w
 range are also looked up one by one.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -18,7 +19,14 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import MAX_CLIENT_ID, Homes, IdsByShard, Sides, chunks, storable
 from chatsync.databases.connection import Database
-from chatsync.databases.packed_ids import GROUP_CONCAT_MAX_LEN, ID_AND_SHARD_SIZE, Packed, packed_columns, unpack_homes
+from chatsync.databases.packed_ids import (
+    GROUP_CONCAT_MAX_LEN,
+    ID_AND_SHARD_SIZE,
+    SPAN,
+    Packed,
+    packed_columns,
+    unpack_homes,
+)
 from chatsync.parallel import SideBySide
 
 # Measured on MariaDB, 12 million rows: a client that is looked up takes 3 µs, a row of a range 0.15 µs.
@@ -102,7 +110,7 @@ class _Reader:
         while start < clients.stop:
             self._scope.check()
             size = _IDS_A_LOOKUP if self._are_few else max(_IDS_A_LOOKUP, int(_ROWS_A_RANGE / self._rows_each))
-            stop = min(max(self._sides.cut(size, start=start), start + 1), clients.stop)
+            stop = min(max(self._sides.cut(size, start=start), start + 1), clients.stop, start + SPAN)
             yield from self._read_range(range(start, stop))
             start = stop
 
@@ -113,13 +121,11 @@ class _Reader:
         if self._are_few or self._rows_each > _LOOKUP_COST:
             yield clients, self._look_up(clients)
             return
-        values = (clients[0], clients[-1])
-        page = _answer(
-            self._database, _RANGE.format(columns=_columns(self._database), mark=_mark(self._database)), values
-        )
+        sql = _RANGE.format(columns=_columns(self._database, clients.start), mark=_mark(self._database))
+        page = _answer(self._database, sql, (clients[0], clients[-1]))
         self._rows_each = max(1, page.rows) / size
         if page.rows <= _MOST_ROWS:
-            yield clients, unpack_homes(page, where=self._database)
+            yield clients, unpack_homes(page, where=self._database, first=clients.start)
             return
         middle = self._sides.cut(size // 2, start=clients.start)
         yield from self._read_range(range(clients.start, middle))
@@ -151,14 +157,18 @@ class _Reader:
 
 
 def _look_up(database: Database, ids: Sequence[int]) -> Homes:
+    """Look up ascending ids, in two statements where they are too far apart for one."""
+    if ids[-1] - ids[0] >= SPAN:
+        middle = bisect_left(ids, SPAN // 2)
+        return Homes.joined([_look_up(database, ids[:middle]), _look_up(database, ids[middle:])])
     # As text: building a construct of thousands of values takes longer than the server needs for them.
     marks = ", ".join([_mark(database)] * len(ids))
-    found = _answer(database, _LOOK_UP.format(columns=_columns(database), marks=marks), tuple(ids))
-    return unpack_homes(found, where=database)
+    found = _answer(database, _LOOK_UP.format(columns=_columns(database, ids[0]), marks=marks), tuple(ids))
+    return unpack_homes(found, where=database, first=ids[0])
 
 
-def _columns(database: Database) -> str:
-    return packed_columns(is_sqlite=database.is_sqlite, with_shard=True)
+def _columns(database: Database, first: int) -> str:
+    return packed_columns("shard_client_id", is_sqlite=database.is_sqlite, first=first, with_shard=True)
 
 
 def _mark(database: Database) -> str:

@@ -1,7 +1,8 @@
 """Very many ids: packed by the server into one value, and read without a Python object for each.
 
-An id takes five bytes. MySQL's function CHAR turns a number into bytes and leaves out leading zero bytes. So bit 31 is
-sent as a separate byte, and is always set in the other four. With its shard, an id takes six bytes.
+An id takes four bytes, five with its shard. MySQL's function CHAR turns a number into bytes and leaves out leading zero
+bytes. So an id is sent as its distance from the `first` id of the statement, plus the smallest number that has
+four bytes. All that may come must therefore be less than SPAN from the first.
 """
 
 from __future__ import annotations
@@ -18,52 +19,64 @@ if TYPE_CHECKING:
 
 # SQLite has no CHAR of this kind: it spells the bytes in hex.
 _PACKED = {
-    "mysql": "GROUP_CONCAT(CHAR(ClientID >> 31, ClientID | 2147483648{shard}) SEPARATOR '')",
-    "sqlite": "GROUP_CONCAT(printf('%02x%08x{width}', ClientID >> 31, ClientID | 2147483648{shard}), '')",
+    "mysql": "GROUP_CONCAT(CHAR(ClientID {offset:+}{shard}) SEPARATOR '')",
+    "sqlite": "GROUP_CONCAT(printf('%08x{width}', ClientID {offset:+}{shard}), '')",
 }
-_ID = [("bit_31", "u1"), ("others", ">u4")]
+# Of the whole table: the server finds both in the index, where those of the answer's rows would cost it a fifth.
+_BOUNDS = "(SELECT MIN(ClientID) FROM {table}), (SELECT MAX(ClientID) FROM {table})"
+_ID = [("id", ">u4")]
 _ID_AND_SHARD = [*_ID, ("shard", "u1")]
-_OTHERS = 2**31 - 1
+_SMALLEST = 2**24
+
+SPAN = 2**32 - _SMALLEST
+"""How many ids one statement may ask for, from its first one on: 2^24 fewer than the column can hold."""
 
 # Bytes of one packed value: below 4 MiB, the smallest default of max_allowed_packet (MySQL 5.7's).
 GROUP_CONCAT_MAX_LEN = 4_000_000
 
-ID_SIZE = 5
-ID_AND_SHARD_SIZE = 6
+ID_SIZE = 4
+ID_AND_SHARD_SIZE = 5
 
 
 class Packed(NamedTuple):
-    """One row of an answer: the ids, and the server's own count and bounds to check them against."""
+    """One row of an answer: the ids, their number as the server counted them, and the bounds of the whole table."""
 
     rows: int
     lowest: Any
     highest: Any
     ids: bytes | str | None
 
+    def bounds(self, *, where: object) -> tuple[int, int]:
+        """Return the lowest id of the table, and the one above its highest.
 
-def packed_columns(*, is_sqlite: bool, with_shard: bool = False) -> str:
-    """Return the columns of a `Packed`, for a SELECT on a table with ClientID (and shard)."""
+        Raises DatabaseError for an id that does not fit into four bytes: it would be read as another client.
+        """
+        return checked_id(self.lowest, where=where), checked_id(self.highest, where=where) + 1
+
+
+def packed_columns(table: str, *, is_sqlite: bool, first: int = 0, with_shard: bool = False) -> str:
+    """Return the columns of a `Packed`, for a SELECT of ids from `first` on, of a table with ClientID (and shard)."""
     shard = {"shard": ", shard", "width": "%02x"} if with_shard else {"shard": "", "width": ""}
-    packed = _PACKED["sqlite" if is_sqlite else "mysql"].format(**shard)
-    return f"COUNT(*), MIN(ClientID), MAX(ClientID), {packed}"
+    packed = _PACKED["sqlite" if is_sqlite else "mysql"].format(offset=_SMALLEST - first, **shard)
+    return f"COUNT(*), {_BOUNDS.format(table=table)}, {packed}"
 
 
-def unpack(packed: Packed, *, where: object) -> Ids:
-    """Return the ids of an answer, ascending.
+def unpack(packed: Packed, *, where: object, first: int = 0) -> Ids:
+    """Return the ids of an answer, ascending; `first` is that of the statement.
 
     Raises DatabaseError if the answer is incomplete (a server cuts a value that is longer than group_concat_max_len
     or max_allowed_packet without an error), or if a ClientID is not a whole number that fits into 32 bits.
     """
-    numbers = _numbers(_records(packed, _ID, where=where))
+    numbers = _numbers(_records(packed, _ID, where=where), first)
     if not _ascend(numbers):
         numbers.sort()
     return numbers
 
 
-def unpack_homes(packed: Packed, *, where: object) -> Homes:
+def unpack_homes(packed: Packed, *, where: object, first: int = 0) -> Homes:
     """Return the ids of an answer with their shards, ascending. Raises DatabaseError as `unpack` does."""
     records = _records(packed, _ID_AND_SHARD, where=where)
-    numbers, shards = _numbers(records), records["shard"].copy()
+    numbers, shards = _numbers(records, first), records["shard"].copy()
     if not _ascend(numbers):
         order = numbers.argsort()
         numbers, shards = numbers[order], shards[order]
@@ -76,7 +89,8 @@ def _ascend(numbers: Ids) -> bool:
 
 
 def _records(packed: Packed, layout: list[tuple[str, str]], *, where: object) -> npt.NDArray[Any]:
-    _check_bounds(packed, where=where)
+    if packed.rows:
+        packed.bounds(where=where)
     record = np.dtype(layout)
     ids = packed.ids or b""
     size = 2 * record.itemsize if isinstance(ids, str) else record.itemsize
@@ -87,13 +101,6 @@ def _records(packed: Packed, layout: list[tuple[str, str]], *, where: object) ->
             way_out="the server's max_allowed_packet must be 4 MB or more, and ClientID and shard unsigned integers",
         )
     return np.frombuffer(bytes.fromhex(ids) if isinstance(ids, str) else ids, dtype=record)
-
-
-def _check_bounds(packed: Packed, *, where: object) -> None:
-    """Refuse ids that don't fit into five bytes: they would be read as other clients."""
-    if packed.rows:
-        checked_id(packed.lowest, where=where)
-        checked_id(packed.highest, where=where)
 
 
 def checked_id(client: Any, *, where: object) -> int:
@@ -107,8 +114,7 @@ def checked_id(client: Any, *, where: object) -> int:
     )
 
 
-def _numbers(records: npt.NDArray[Any]) -> Ids:
-    numbers = records["others"].astype(np.uint32)
-    numbers &= np.uint32(_OTHERS)
-    numbers[records["bit_31"] != 0] |= np.uint32(_OTHERS + 1)
+def _numbers(records: npt.NDArray[Any], first: int) -> Ids:
+    numbers = records["id"].astype(np.uint32)
+    numbers += np.uint32((first - _SMALLEST) % 2**32)
     return numbers

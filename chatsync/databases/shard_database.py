@@ -12,7 +12,15 @@ from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
 from chatsync.core import MIX, SPREAD, Ids, OffRows, chunks, np
 from chatsync.databases.connection import STATEMENT_SECONDS, Database
-from chatsync.databases.packed_ids import GROUP_CONCAT_MAX_LEN, ID_SIZE, Packed, checked_id, packed_columns, unpack
+from chatsync.databases.packed_ids import (
+    GROUP_CONCAT_MAX_LEN,
+    ID_SIZE,
+    SPAN,
+    Packed,
+    checked_id,
+    packed_columns,
+    unpack,
+)
 from chatsync.databases.places import Place, check_are_different, check_may_write, place_columns, place_of, read_place
 from chatsync.databases.turns import in_turn
 from chatsync.errors import ChatsyncError, DatabaseError, DeadlineError
@@ -37,7 +45,6 @@ _OFF_PACKED = "SELECT {packed}, {place} FROM clients_features WHERE feature_id =
 # core.off_rows computes the same hash over ids.
 _OFF_ROWS = """SELECT COUNT(*), BIT_XOR(ClientID * {spread}), BIT_XOR(((ClientID * {spread} >> 32) + ClientID) * {mix})
     , {place} FROM clients_features WHERE feature_id = {mark} AND is_enabled = 0"""
-_BOUNDS = "SELECT MIN(ClientID), MAX(ClientID) FROM clients_features"
 # `+ 0` prevents the use of the index on feature_id, all of which would be read for each range.
 _OFF_BETWEEN = """SELECT {packed} FROM clients_features
     WHERE feature_id + 0 = {mark} AND is_enabled = 0 AND ClientID BETWEEN {mark} AND {mark}"""
@@ -92,29 +99,31 @@ class ShardDatabase:
     def _off_and_place(self, connection: sa.Connection, *, feature_id: int) -> tuple[Ids, Place]:
         row = self._row(connection, _OFF_PACKED, feature_id)
         whole, place = Packed(*row[:4]), place_of(self.database, connection, row[4:])
-        if whole.rows <= _IDS_A_VALUE:
+        if not whole.rows:
             return unpack(whole, where=self.database), place
-        first, last = connection.exec_driver_sql(_BOUNDS).one()
-        clients = range(first or 0, (last or 0) + 1)  # null if all rows were deleted meanwhile
+        clients = range(*whole.bounds(where=self.database))
+        if whole.rows <= _IDS_A_VALUE and clients.stop <= SPAN:
+            return unpack(whole, where=self.database), place
         return np.concatenate(self._read_parts(connection, clients, whole.rows, feature_id=feature_id)), place
 
     def _read_parts(self, connection: sa.Connection, clients: range, count: int, *, feature_id: int) -> list[Ids]:
         """Read a range of clients in parts of about three quarters of a value, and split those with too many."""
         off: list[Ids] = []
-        step = len(clients) * _IDS_A_VALUE * 3 // (4 * count) + 1
+        step = min(len(clients) * _IDS_A_VALUE * 3 // (4 * count) + 1, SPAN)
         for start in range(clients.start, clients.stop, step):
             self.database.scope.check()
             clients_of_part = range(start, min(start + step, clients.stop))
-            part = Packed(*self._row(connection, _OFF_BETWEEN, feature_id, clients_of_part[0], clients_of_part[-1]))
+            values = (feature_id, clients_of_part[0], clients_of_part[-1])
+            part = Packed(*self._row(connection, _OFF_BETWEEN, *values, first=start))
             if part.rows <= _IDS_A_VALUE:
-                off.append(unpack(part, where=self.database))
+                off.append(unpack(part, where=self.database, first=start))
             else:
                 off += self._read_parts(connection, clients_of_part, part.rows, feature_id=feature_id)
         return off
 
-    def _row(self, connection: sa.Connection, statement: str, *values: int) -> tuple[Any, ...]:
-        columns, place = packed_columns(is_sqlite=self.database.is_sqlite), place_columns(self.database)
-        sql = statement.format(packed=columns, place=place, mark=self.mark)
+    def _row(self, connection: sa.Connection, statement: str, *values: int, first: int = 0) -> tuple[Any, ...]:
+        columns = packed_columns("clients_features", is_sqlite=self.database.is_sqlite, first=first)
+        sql = statement.format(packed=columns, place=place_columns(self.database), mark=self.mark)
         # Streamed: it returns when the server begins to send.
         result = connection.exec_driver_sql(sql, values, execution_options={"stream_results": True})
         with in_turn():

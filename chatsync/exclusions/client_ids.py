@@ -8,7 +8,17 @@ from typing import Any
 
 from pyroaring import BitMap64
 
-from chatsync.core import MAX_LIST_ID, ExclusionList, IdGatherer, Keep, ListVersion, Rejected, parse_lines
+from chatsync.core import (
+    MAX_LIST_ID,
+    ExclusionList,
+    IdGatherer,
+    Keep,
+    ListVersion,
+    Rejected,
+    SortedIds,
+    np,
+    parse_lines,
+)
 
 _REJECTED_KEPT = 100
 _SHOWN_LENGTH = 60
@@ -93,13 +103,15 @@ class IdCollector:
 
     def finish(self, version: ListVersion) -> ExclusionList:
         """Return the collected ids as this version of the list."""
+        ids: BitMap64 | SortedIds = self._ids
         if self._many is not None:
-            self._ids |= self._many.set()
+            self._many.add(np.frombuffer(self._ids.to_array(), np.int64))
+            ids = self._many.ids()
         return ExclusionList(
             version=version,
             rows=self.rows,
-            ids=self._ids,
-            duplicates=self._valid - len(self._ids),
+            ids=ids,
+            duplicates=self._valid - len(ids),
             rejected=tuple(self._rejected),
             rejected_count=self._rejected_count,
         )

@@ -130,8 +130,8 @@ class ExportSource:
         everybody = union(off)
         return Comparison(
             exclusions=list_part(listed.version, listed, self.settings.limits.must_contain),
-            turn_off=listed.ids - everybody,
-            turn_on={shard: ids - listed.ids for shard, ids in off.items()},
+            turn_off=listed.id_set - everybody,
+            turn_on={shard: ids - listed.id_set for shard, ids in off.items()},
             off_count=len(everybody),
             rows=count,
         )

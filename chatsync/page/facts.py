@@ -102,7 +102,7 @@ class Page:
 def make_page(seen: Seen, language: Language, *, clients: str, now: datetime) -> Page:
     """Put into words what was read. `now` is this machine's clock."""
     plan, listed, version = seen.plan, seen.listed, seen.version
-    wanted = len(listed.ids | seen.asked) if listed else 0
+    wanted = len(listed.id_set | seen.asked) if listed else 0
     everyone = clients == "all" and plan is not None and wanted <= MOST_CLIENTS
     about, otherwise = _about_answers(seen, language, everyone=everyone)
     if clients == "all" and wanted > MOST_CLIENTS:

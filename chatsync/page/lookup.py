@@ -56,7 +56,7 @@ def answers(
                 day = language.day(facts.listed_since.plan.list_time)
                 text = f"{text} {language.say('lookup.listed_since', day=day)}"
             found.setdefault((chat(facts, job).value, text), BitMap64()).update(ids)
-    told = BitMap64().union(*found.values()) | (survey.listed.ids if survey.listed else BitMap64())
+    told = BitMap64().union(*found.values()) | (survey.listed.id_set if survey.listed else BitMap64())
     return [
         *(Answer(chat=state, text=text, ids=" ".join(map(str, ids))) for (state, text), ids in found.items()),
         *_in_rows(to_repair, told, language),
@@ -84,7 +84,7 @@ def _situations(survey: Survey, *, everyone: bool) -> Iterator[_Situation]:
     yield _Situation(ids=turn_off - asked, listed=True, home=home, is_off=False)
     yield _Situation(ids=turn_on - asked, listed=False, home=home, is_off=True)
     yield _Situation(ids=plan.unknown - asked, listed=True, home=None, is_off=False)
-    yield _Situation(ids=listed.ids - turn_off - plan.unknown - asked, listed=True, home=home, is_off=True)
+    yield _Situation(ids=listed.id_set - turn_off - plan.unknown - asked, listed=True, home=home, is_off=True)
 
 
 def _of_asked(survey: Survey) -> Iterator[_Situation]:
@@ -95,8 +95,8 @@ def _of_asked(survey: Survey) -> Iterator[_Situation]:
             if survey.listed is None:
                 yield _Situation(ids=here, listed=None, home=home, is_off=is_off)
             else:
-                yield _Situation(ids=here & survey.listed.ids, listed=True, home=home, is_off=is_off)
-                yield _Situation(ids=here - survey.listed.ids, listed=False, home=home, is_off=is_off)
+                yield _Situation(ids=here & survey.listed.id_set, listed=True, home=home, is_off=is_off)
+                yield _Situation(ids=here - survey.listed.id_set, listed=False, home=home, is_off=is_off)
 
 
 def _alike(

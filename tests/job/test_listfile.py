@@ -259,7 +259,7 @@ def test_a_file_written_to_while_it_is_read_is_an_error_unless_replaced_whole(tm
             newer = tmp_path / "newer"
             newer.write_text("client_id\n3\n")
             newer.replace(path)
-            assert list(opened.read(lambda _: None).ids) == [1, 2]
+            assert list(opened.read(lambda _: None).id_set) == [1, 2]
 
 
 @pytest.mark.parametrize("away", [1, -1])
@@ -346,7 +346,7 @@ def test_a_thousand_odd_lists_are_each_read_or_refused_in_one_line(tmp_path: Pat
                 refused.add(re.sub(r"\d+|'.*'", "", str(error)))
             else:
                 assert listed.rows == len(listed.ids) + listed.duplicates + listed.rejected_count
-                assert all(0 < client < 2**63 for client in listed.ids)
+                assert all(0 < client < 2**63 for client in listed.id_set)
             slow = max(slow, time.monotonic() - began)
     assert slow < 5
     assert len(refused) > 8

@@ -1,70 +1,35 @@
-"""Sets of client ids: made of text by the megabyte."""
+"""Sets of client ids, made of numbers and compared."""
 
 from __future__ import annotations
 
 from unittest.mock import patch
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroaring import BitMap64
 
-from chatsync.core import client_sets
-from chatsync.core.client_sets import IdGatherer, parse_lines
+from chatsync.core import bitmap_of, client_sets
+from chatsync.core.client_sets import are_disjoint
 
-BELOW_THE_LARGEST = 2**63 - 2
-ids = st.integers(1, BELOW_THE_LARGEST) | st.integers(1, 2**32 - 1)
-
-
-@given(st.lists(ids, max_size=50))
-def test_lines_come_back_with_doubles_counted(numbers: list[int]) -> None:
-    packed = parse_lines(b"".join(b"%d\n" % number for number in numbers))
-
-    assert packed is not None
-    assert packed.tolist() == numbers
+LARGEST = 2**32 - 1
+near = st.integers(0, 40) | st.integers(2**16 - 20, 2**16 + 20) | st.integers(LARGEST - 20, LARGEST)
+runs = st.builds(lambda first, count: range(first, first + count), near, st.integers(0, 60))
 
 
-@pytest.mark.parametrize("lines", [b"7\n008\n3\n", b"3\n7\n8\n7\n"])
-def test_leading_zeros_order_and_doubles_do_not_matter(lines: bytes) -> None:
-    packed, gatherer = parse_lines(lines), IdGatherer()
-
-    assert packed is not None
-    gatherer.add(packed)
-    assert list(gatherer.set()) == [3, 7, 8]
+@given(st.lists(near | st.integers(0, LARGEST) | st.integers(0, 2**63 - 1), max_size=80), runs, st.integers(1, 30))
+def test_a_set_is_made_of_numbers_in_any_order_sparse_or_dense(numbers: list[int], run: range, most: int) -> None:
+    numbers += run
+    with patch.object(client_sets, "_MOST_IN_AN_ARRAY", most):
+        assert bitmap_of(np.array(numbers, np.int64)) == BitMap64(numbers)
 
 
-@given(st.lists(st.lists(ids | st.just(0), max_size=20), max_size=8), st.integers(1, 30))
-def test_numbers_are_gathered_whatever_their_order_and_size(parts: list[list[int]], most: int) -> None:
-    """With room for so few that they are sorted and put into the set many times on the way."""
-    with patch.object(client_sets, "_MOST_GATHERED", most), patch.object(client_sets, "_BLOCK", 3):
-        gatherer = IdGatherer()
-        for part in parts:
-            gatherer.add(np.array(part, np.int64))
+def test_more_ids_than_an_array_holds() -> None:
+    numbers = [*range(7, 7 + 2 * 5000, 2), 2**20, *range(2**24, 2**24 + 4096)]
 
-        assert list(gatherer.set()) == sorted({number for part in parts for number in part})
+    assert bitmap_of(np.array(numbers)) == BitMap64(numbers)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"0",
-        b"-1",
-        b"+1",
-        b"1.5",
-        b"1e3",
-        b"",
-        b" 1",
-        b"1 ",
-        b"1\r",
-        b"\\N",
-        b"1,2",
-        b"0x1f",
-        b"9223372036854775807",  # 2^63 - 1 is an id, but numpy makes the same of all that is larger
-        b"9223372036854775808",
-        b"18446744073709551617",  # 20 digits: 2^64 + 1
-        "\N{ARABIC-INDIC DIGIT ONE}".encode(),
-    ],
-)
-@pytest.mark.parametrize("where", ["%b\n4\n", "3\n%b\n4\n", "3\n%b\n"])
-def test_one_line_that_may_be_no_id_gives_all_lines_back(line: bytes, where: str) -> None:
-    assert parse_lines(where.encode() % line) is None
+@given(st.lists(st.sets(near), max_size=4))
+def test_sets_are_disjoint_where_no_id_is_in_two(sets: list[set[int]]) -> None:
+    assert are_disjoint(map(BitMap64, sets)) == (len(set().union(*sets)) == sum(map(len, sets)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.core import Homes, Sides
+from chatsync.core import Homes, Sides, plan_document, sealed
 from chatsync.core.client_sets import chunks, numbers_of, storable
 from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected
 from chatsync.core.off_rows import OffRows
@@ -180,3 +181,25 @@ def test_chunks_cut_without_loss(members: set[int], size: int) -> None:
 
 def test_only_what_a_column_holds_is_storable() -> None:
     assert list(storable(BitMap64([1, 2**32 - 1, 2**32, 2**63 - 1]))) == [1, 2**32 - 1]
+
+
+@pytest.mark.parametrize("few", [0, 500], ids=["many", "few"])
+@pytest.mark.parametrize(
+    ("part", "ids", "told"),
+    [
+        ("turn_off", {SHARDS[1]: [1, 2]}, "turned off on two shards"),
+        ("turn_on", {SHARDS[1]: [1]}, "turned off and on"),
+        ("unknown", [1, 2**40], "changed on a shard and lives on none"),
+    ],
+)
+def test_a_client_in_two_parts_of_a_plan(few: int, part: str, ids: Any, told: str) -> None:
+    listed, none = BitMap64([1, 2]), {shard: BitMap64() for shard in SHARDS}
+    document = json.loads(
+        json_text(to_document(plan_of(diff_of(listed, none, dict.fromkeys([1, 2], SHARDS[0])), listed)))
+    )
+    changed = {**document[part], **{str(shard): of for shard, of in ids.items()}} if isinstance(ids, dict) else ids
+
+    with patch.object(plan_document, "_FEW", few):
+        assert from_document(document)
+        with pytest.raises(ValueError, match=told):
+            from_document(sealed(document | {part: changed}))

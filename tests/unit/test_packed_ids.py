@@ -8,17 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsync.databases.packed_ids import Packed, unpack, unpack_homes
+from chatsync.databases.packed_ids import SPAN, Packed, unpack, unpack_homes
 from chatsync.errors import DatabaseError
 
 LARGEST = 2**32 - 1
-stored = st.lists(st.integers(0, LARGEST) | st.sampled_from([2**31 - 1, 2**31, LARGEST]), unique=True)
-homes = st.dictionaries(st.integers(0, LARGEST), st.integers(0, 255))
+firsts = st.integers(0, LARGEST) | st.sampled_from([0, 2**24 - 1, 2**24, 2**31, LARGEST])
 
 
-def pack(numbers: list[int]) -> bytes:
-    """Pack as a server does with GROUP_CONCAT and CHAR."""
-    return b"".join(bytes([number >> 31]) + (number | 2**31).to_bytes(4, "big") for number in numbers)
+@st.composite
+def starting(draw: st.DrawFn) -> tuple[int, list[int]]:
+    """An id that is the first possible, and some from it on, no farther than one answer can hold."""
+    first = draw(firsts)
+    last = min(first + SPAN, 2**32) - 1
+    return first, draw(st.lists(st.integers(first, last) | st.sampled_from([first, last]), unique=True))
+
+
+def pack(numbers: list[int], first: int = 0) -> bytes:
+    """Pack as a server does with GROUP_CONCAT and CHAR, which leaves out the zero bytes that a number begins with."""
+    packed = [number + 2**24 - first for number in numbers]
+    return b"".join(number.to_bytes((number.bit_length() + 7) // 8, "big") for number in packed)
 
 
 def answer(numbers: list[int], packed: bytes | str | None = None) -> Packed:
@@ -27,18 +35,22 @@ def answer(numbers: list[int], packed: bytes | str | None = None) -> Packed:
     return Packed(rows=len(numbers), lowest=lowest, highest=highest, ids=pack(numbers) if packed is None else packed)
 
 
-@given(stored)
-def test_packed_ids_come_back_as_a_set(numbers: list[int]) -> None:
-    assert list(unpack(answer(numbers), where="shard 1")) == sorted(numbers)
-    assert list(unpack(answer(numbers, pack(numbers).hex()), where="shard 1")) == sorted(numbers)
+@given(starting())
+def test_packed_ids_come_back_as_a_set(ids: tuple[int, list[int]]) -> None:
+    first, numbers = ids
+
+    for spelt in (pack(numbers, first), pack(numbers, first).hex()):
+        assert list(unpack(answer(numbers, spelt), where="shard 1", first=first)) == sorted(numbers)
 
 
-@given(homes)
-def test_packed_homes_come_back_by_shard(home_of: dict[int, int]) -> None:
-    packed = b"".join(pack([client]) + bytes([shard]) for client, shard in home_of.items())
+@given(starting(), st.data())
+def test_packed_homes_come_back_by_shard(ids: tuple[int, list[int]], data: st.DataObject) -> None:
+    first, numbers = ids
+    home_of = {client: data.draw(st.integers(0, 255)) for client in numbers}
+    packed = b"".join(pack([client], first) + bytes([shard]) for client, shard in home_of.items())
 
     for spelt in (packed, packed.hex()):
-        found = unpack_homes(answer(list(home_of), spelt), where="dict")
+        found = unpack_homes(answer(numbers, spelt), where="dict", first=first)
 
         assert list(zip(found.ids.tolist(), found.shards.tolist(), strict=True)) == sorted(home_of.items())
 
@@ -50,9 +62,10 @@ def test_no_row_is_no_id() -> None:
     assert unpack_homes(nothing, where="dict").by_shard() == {}
 
 
-@given(stored.filter(bool), st.integers(0), st.booleans())
-def test_packed_ids_cut_anywhere_are_an_error(numbers: list[int], cut: int, as_hex: bool) -> None:
-    whole = pack(numbers).hex() if as_hex else pack(numbers)
+@given(starting().filter(lambda ids: bool(ids[1])), st.integers(0), st.booleans())
+def test_packed_ids_cut_anywhere_are_an_error(ids: tuple[int, list[int]], cut: int, as_hex: bool) -> None:
+    first, numbers = ids
+    whole = pack(numbers, first).hex() if as_hex else pack(numbers, first)
 
     with pytest.raises(DatabaseError, match=rf"shard 1: packed ids .* {len(numbers)} announced.*max_allowed_packet"):
         unpack(answer(numbers, whole[: cut % len(whole)]), where="shard 1")
@@ -60,11 +73,20 @@ def test_packed_ids_cut_anywhere_are_an_error(numbers: list[int], cut: int, as_h
 
 @pytest.mark.parametrize("bound", [2**32, 2**33 + 7, -1, "7a", 7.5, None, b"7"])
 @pytest.mark.parametrize("at", ["lowest", "highest"])
-def test_an_id_that_five_bytes_cannot_hold_is_an_error_and_no_other_client(bound: Any, at: str) -> None:
+def test_an_id_that_four_bytes_cannot_hold_is_an_error_and_no_other_client(bound: Any, at: str) -> None:
     odd = answer([7])._replace(**{at: bound})
 
     with pytest.raises(DatabaseError, match=r"shard 1: ClientID .* is not a whole number from 0 to 4294967295; the"):
         unpack(odd, where="shard 1")
+
+
+@pytest.mark.parametrize("number", [SPAN, LARGEST])
+def test_an_id_too_far_from_the_first_is_an_error(number: int) -> None:
+    """The server leaves out zero bytes, so the length is not what the count says."""
+    packed = (number + 2**24 - 2**32).to_bytes(3, "big").lstrip(b"\0") or b"\0"
+
+    with pytest.raises(DatabaseError, match="shard 1: packed ids came cut or broken: 1 announced"):
+        unpack(answer([number], packed), where="shard 1")
 
 
 def test_a_shard_that_one_byte_cannot_hold_is_an_error() -> None:
