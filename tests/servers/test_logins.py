@@ -58,7 +58,7 @@ def test_sync_logs_in_once_for_each_kind_of_session(changed_job: Job, server: Se
 
 
 def test_three_steps_log_in_each_for_itself(changed_job: Job, server: Server) -> None:
-    diff = 2 + SHARDS
+    diff = 1 + SHARDS
     apply = 2 + LOOKS_AT_THE_LOCK + SHARDS + CHANGED
     set_modtime = 3 + LOOKS_AT_THE_LOCK + SHARDS
 
