@@ -84,7 +84,7 @@ def test_the_names_in_log_lines_are_those_of_the_example(job: Job) -> None:
     job.configure(logs=names)
 
     lines: list[dict[str, Any]] = [
-        json.loads(line) for line in job.run("-v", "--log-format", "json", "diff").err.splitlines()
+        json.loads(line) for line in job.process("-v", "--log-format", "json", "diff").err.splitlines()
     ]
 
     assert lines

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from unittest import mock
 
 from chatsync import cli
 from tests.harness.schema import create_sqlite, open_sqlite
@@ -188,10 +189,15 @@ class Job:
 
     # -- the commands --
 
-    def run(self, *arguments: str) -> Result:
+    def run(self, *arguments: str, stdin: str = "") -> Result:
         """Run a command in this process."""
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _environment(self.environment):
+        with (
+            mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _environment(self.environment),
+        ):
             code = cli.run(["-c", str(self.config), *arguments])
         return Result(int(code), out.getvalue(), err.getvalue())
 

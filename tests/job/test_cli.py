@@ -114,7 +114,7 @@ def test_apply_without_a_plan_asks_and_takes_only_a_yes(job: Job, answer: str) -
     job.settle({1: 1})
     job.list([1])
 
-    refused = job.process("apply", "--force", stdin=answer)
+    refused = job.run("apply", "--force", stdin=answer)
 
     assert (refused.code, refused.out) == (1, "")
     assert "turn off" in refused.err
@@ -135,7 +135,7 @@ def test_apply_without_a_plan_does_not_ask_when_there_is_nothing_to_do(job: Job)
     job.settle_off({1: 1})
     job.list([1])
 
-    result = job.process("apply")
+    result = job.run("apply")
 
     assert result.code == 0
     assert "Apply these changes?" not in result.err
@@ -149,6 +149,7 @@ def test_without_a_standard_output_the_plan_is_written_all_the_same(job: Job) ->
     assert job.plan()["verdict"] == "in-sync"
 
 
+@pytest.mark.slow
 def test_without_a_standard_error_the_job_runs_all_the_same(job: Job) -> None:
     job.settle({1: 1})
     job.list([1])

@@ -127,6 +127,7 @@ def test_1_a_database_that_cannot_be_read(planned: Job) -> None:
     assert result.err.startswith("chatsync: shard 2 (")
 
 
+@pytest.mark.slow
 def test_1_a_shard_that_cannot_be_written_and_the_others_are(planned: Job) -> None:
     planned.shard_sql(1, "CREATE TRIGGER no BEFORE UPDATE ON clients_features BEGIN SELECT RAISE(ABORT, 'no'); END")
 
@@ -157,6 +158,7 @@ def test_2_usage(planned: Job) -> None:
     assert "File 'nowhere.json' does not exist" in result.err
 
 
+@pytest.mark.slow
 def test_6_another_apply_is_running(planned: Job) -> None:
     lock = planned.folder / "ppcdict.db.chatsync-lock"
     before = planned.rows()

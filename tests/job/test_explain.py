@@ -301,7 +301,7 @@ def test_the_text(built: Job) -> None:
 
 @pytest.mark.parametrize(("arguments", "stdin"), [(["-"], "107, 101\n107\n"), ([], "107\n101"), (["107", "-"], "101")])
 def test_ids_from_standard_input(built: Job, arguments: list[str], stdin: str) -> None:
-    result = built.process("explain", "--format", "json", *arguments, stdin=stdin)
+    result = built.run("explain", "--format", "json", *arguments, stdin=stdin)
 
     assert (result.code, result.err) == (0, "")
     assert [document["client_id"] for document in result.json] == [107, 101]

@@ -6,6 +6,8 @@ import os
 import pty
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.harness.job import TABLE, Job
 from tests.harness.yt_tables import IdRows
 
@@ -31,6 +33,7 @@ def fill(job: Job, yt: YtProxy) -> None:
     yt.cypress.write(TABLE, IdRows("client_id", "\n".join(map(str, range(1, ROWS + 1))).encode()), schema=schema)
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_how_far_it_is(job: Job, yt: YtProxy) -> None:
     fill(job, yt)
     ours, theirs = pty.openpty()
@@ -48,6 +51,6 @@ def test_a_terminal_shows_how_far_it_is(job: Job, yt: YtProxy) -> None:
 def test_no_terminal_no_progress(job: Job, yt: YtProxy) -> None:
     fill(job, yt)
 
-    result = job.process("diff", "--format", "csv")
+    result = job.run("diff", "--format", "csv")
 
     assert (result.code, result.out, result.err) == (0, "action,shard,client_id\n", "")

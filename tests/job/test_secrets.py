@@ -63,7 +63,14 @@ def planted(job: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
     return job
 
 
-@pytest.mark.parametrize("word", ["changes", "feature", "shard", "null", "True", "records", "chatsync"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "changes",
+        "null",
+        *(pytest.param(word, marks=pytest.mark.slow) for word in ("feature", "shard", "True", "records", "chatsync")),
+    ],
+)
 def test_a_secret_that_is_an_ordinary_word_breaks_nothing(cluster_job: Job, yt: YtProxy, word: str) -> None:
     """The program's own words and JSON stay as they are, also in the plan that the next step reads."""
     cluster_job.settle({1: 1, 2: 2, 3: 3})

@@ -124,7 +124,7 @@ def test_what_an_operator_does_is_no_step_of_the_chain(logged: Job) -> None:
 
 
 def test_an_operator_who_says_no_is_no_failure(logged: Job) -> None:
-    assert logged.process("apply", stdin="n\n").code == 1
+    assert logged.run("apply", stdin="n\n").code == 1
 
     (line,) = lines(logged)
     assert (line["step"], line["by_hand"], line["message"]) == ("apply", True, "not confirmed, nothing was written")

@@ -45,7 +45,7 @@ def test_puts_everything_back(any_databases: Databases, tmp_path_factory: pytest
     job = make_run(Job(tmp_path_factory.mktemp("job"), any_databases))
     run, modtime = the_run(job), job.property()
 
-    result = job.process("apply", "--undo", run, "--yes", "--format", "json")
+    result = job.run("apply", "--undo", run, "--yes", "--format", "json")
 
     assert result.code == 0
     assert job.rows() == {
@@ -125,7 +125,7 @@ def test_nothing_left_to_put_back(done: Job) -> None:
 def test_is_shown_and_asked_for(done: Job) -> None:
     before = done.rows()
 
-    result = done.process("apply", "--undo", the_run(done), stdin="n\n")
+    result = done.run("apply", "--undo", the_run(done), stdin="n\n")
 
     assert result.code == 1
     assert f"undo of  {the_run(done)}" in result.err

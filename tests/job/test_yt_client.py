@@ -142,7 +142,7 @@ def test_what_the_program_depends_on_is_not_left_to_the_client_s_configuration(c
     assert_one_line(cluster_job.diff(), "there is no such table")
 
 
-@pytest.mark.parametrize("in_process", [True, False])
+@pytest.mark.parametrize("in_process", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", ["file", "variable", "patches"])
 def test_a_configuration_of_the_client_that_cannot_be_read_is_a_configuration_error(
     cluster_job: Job, what: str, in_process: bool

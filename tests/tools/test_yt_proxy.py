@@ -356,6 +356,7 @@ def test_parameters_in_parts_wrong_method_unknown_command(proxy: YtProxy) -> Non
         assert caught.value.code == status
 
 
+@pytest.mark.slow
 def test_the_command_line_client_reads(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("1\n2\n")
     command = [sys.executable, "-m", "tests.harness.yt_proxy", "--ids-file", str(tmp_path / "ids.txt")]
