@@ -211,8 +211,9 @@ def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
 
 def live_elsewhere(shard: int, found: BitMap64, homes: IdsByShard) -> str:
     """Return where most of the clients found on a shard live; empty if on this shard. See `Sides.misplaced`."""
-    sides = Sides(union(homes), {shard: numbers_of(BitMap64())}, {shard: found})
-    return next((where for _, where in sides.misplaced([sides.compare(_EVERYBODY, Homes.of(homes))])), "")
+    there = {home: ids if home == shard else ids & found for home, ids in homes.items()}
+    sides = Sides(union(there), {shard: numbers_of(BitMap64())}, {shard: found})
+    return next((where for _, where in sides.misplaced([sides.compare(_EVERYBODY, Homes.of(there))])), "")
 
 
 def _within(ids: Ids, clients: range) -> Ids:

@@ -81,6 +81,11 @@ class PlanExport(_Part, frozen=True, kw_only=True):
         """The time of the export: every row in it is at least this recent."""
         return read_time(self.as_of)
 
+    @property
+    def brief(self) -> Mapping[str, str | None]:
+        """Where the next plan gets its state from, for JSON."""
+        return {"export": self.source, "as_of": self.as_of, "unused": self.unused}
+
 
 class Plan(_Part, frozen=True, kw_only=True):
     """The diff, with everything needed to apply it later, and to refuse it when it is no longer true.

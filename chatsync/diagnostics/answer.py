@@ -20,6 +20,7 @@ _OUTLOOKS_OF_A_CHANGE = {
     Next.REFUSED: "answer.refused",
     Next.ROW_REFUSED: "answer.row_refused",
     Next.LIST_OLDER: "answer.list_older",
+    Next.NO_EXPORT: "answer.no_export",
 }
 
 
@@ -62,6 +63,9 @@ def _outlook(facts: ClientFacts, job: JobFacts, language: Language) -> str:
     following = next_run(facts, job)
     if following in _OUTLOOKS_OF_A_CHANGE:
         direction = "off" if facts.pending is Action.TURN_OFF else "on"
+        export = job.export if job.export and job.export.unused is None else None
+        if following is Next.CHANGE and export:
+            return language.say(f"answer.change_by_export.{direction}", time=language.moment(export.time))
         return language.say(f"{_OUTLOOKS_OF_A_CHANGE[following]}.{direction}")
     modtime = (job.state.modtime if job.state else None) or DISABLED_FOREVER
     return language.say(_OUTLOOKS[following], until=language.until(modtime))

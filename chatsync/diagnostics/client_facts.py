@@ -24,6 +24,7 @@ def gather(survey: Survey, asked: Sequence[int]) -> tuple[JobFacts, list[ClientF
     """
     survey.asked = BitMap64(asked)
     survey.look()
+    survey.look_at_export()
     if isinstance(survey.errors.get("dict"), ConfigError):
         raise survey.errors["dict"]
     rows: Mapping[int, Mapping[int, bool]] = {}
@@ -51,6 +52,8 @@ def job_facts(survey: Survey) -> JobFacts:
         dict_error=errors.get("dict"),
         modtime_error=errors.get("mod-time") or errors.get("dict"),
         records_error=errors.get("records"),
+        export=survey.export,
+        export_error=errors.get("export"),
         shard_errors={shard: errors[f"shard {shard}"] for shard in shards if f"shard {shard}" in errors},
         shards=frozenset(shards),
         records_kept=bool(survey.settings.records.dir),

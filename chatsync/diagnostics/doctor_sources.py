@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatsync.core import are_too_many_rejected, counted, distance, short_time, why_unusable
+from chatsync.core import are_too_many_rejected, counted, distance, short_time
 from chatsync.databases.dict_database import DictDatabase
-from chatsync.databases.last_apply import read_last_apply
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.errors import ChatsyncError
 from chatsync.exclusions import cluster_side, open_list
+from chatsync.sync.from_export import look_at_export
 from chatsync.ytsaurus.token import WAYS, find_token
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from datetime import datetime
 
     from chatsync.cancel_scope import CancelScope
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from chatsync.core import ExclusionList
 
 _DEMO_CLIQUE = "ch_public"
+_SAMPLE = 100_000  # rows of an export: three megabytes
 
 
 def check_token(section: Exclusions) -> Iterator[Line]:
@@ -75,28 +77,43 @@ def _check_rows(settings: Settings, listed: ExclusionList) -> Iterator[Line]:
 
 
 def check_export(settings: Settings, scope: CancelScope) -> Iterator[Line]:
-    """Lock the export as `diff` would, and tell its age; nothing of it is read."""
+    """Lock the export as `diff` would, and tell its age; only its first rows are read."""
     try:
         with open_list(settings, scope) as source, DictDatabase(settings, scope) as dict_database:
             state = dict_database.state()
             export = cluster_side(settings, scope).open_export(source.cluster)
-            last_apply = read_last_apply(settings, scope)
+            part = look_at_export(export, settings, scope, now=state.now)
             yield good("export", export.shape())
             age = f"as of {short_time(export.as_of)}, {distance(export.as_of, now=state.now)}"
-            why = why_unusable(export.as_of, last_apply=last_apply, now=state.now, limits=settings.limits)
-            if why:
-                yield warning("export", f"diff does not use it now: {why}")
+            if part.unused is not None:
+                yield warning("export", f"diff does not use it now: {part.unused}")
             else:
                 yield good("export", f"{age}, after the last apply: diff uses it")
-            export.check()
-            if clique := settings.export.clique:
-                yield from _about_clique(clique)
+            yield from _about_rows(export.sample(state.feature_id, most=_SAMPLE), state.feature_id)
+            if settings.export.clique:
+                yield from _check_clique(settings.export.clique, partial(export.check, state.feature_id))
     except ChatsyncError as error:
         yield bad("export", in_words(error, hint="are the keys of [export] right?"))
 
 
-def _about_clique(name: str) -> Iterator[Line]:
-    yield good("clique", f"{name} answers")
+def _about_rows(found: tuple[int, int] | None, feature_id: int) -> Iterator[Line]:
+    """Yield the line about the first rows of an export: how many these are, and how many are of the feature."""
+    if found is None:
+        return
+    rows, ours = found
+    first = f"the first {counted(rows, 'row')}"
+    if ours:
+        yield good("export", f"{ours} of {first} are of feature {feature_id}, and none is broken")
+    else:
+        yield warning("export", f"none of {first} is of feature {feature_id}: check export.feature")
+
+
+def _check_clique(name: str, check: Callable[[], None]) -> Iterator[Line]:
+    try:
+        check()
+        yield good("clique", f"{name} can read and compare both sides")
+    except ChatsyncError as error:
+        yield bad("clique", in_words(error, hint="diff needs it"))
     if name.removeprefix("*") == _DEMO_CLIQUE:
         yield warning("clique", f"{name} is for trying things out: name one of your own in export.clique")
 

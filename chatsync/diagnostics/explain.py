@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
-from chatsync.core import Action, DictState, ListVersion, ModTimeState, Rejected, modtime_state
+from chatsync.core import Action, DictState, ListVersion, ModTimeState, PlanExport, Rejected, modtime_state
 from chatsync.diagnostics.history import ClientChange
 from chatsync.sync.record import Record
 
@@ -30,6 +30,8 @@ class JobFacts:
     records_kept: bool
     oldest_record: datetime | None
     refusals: tuple[str, ...] = ()
+    export: PlanExport | None = None  # what `diff` compares with, where an export is configured
+    export_error: str | None = None
 
     def refused(self, reasons: tuple[str, ...]) -> Self:
         """Return these facts with the reasons why the next plan would be refused."""
@@ -38,7 +40,7 @@ class JobFacts:
     @property
     def errors(self) -> str:
         """The errors of everything that could not be read; empty if there are none."""
-        alone = (self.list_error, self.dict_error, self.modtime_error, self.records_error)
+        alone = (self.list_error, self.dict_error, self.modtime_error, self.records_error, self.export_error)
         return " | ".join(filter(None, dict.fromkeys((*alone, *self.shard_errors.values()))))
 
     @property
@@ -145,6 +147,7 @@ class Next(StrEnum):
     SHARD_MISSING = "shard missing"
     SHARD_AWAY = "shard away"
     NO_LIST = "no list"
+    NO_EXPORT = "no export"
     NO_MODTIME = "no mod-time"
 
 
@@ -172,7 +175,8 @@ def _pending_run(facts: ClientFacts, job: JobFacts) -> Next:
         return Next.REFUSED
     if job.meaning is ModTimeState.SYNCED:
         return Next.FULL_RUN
-    return Next.ROW_REFUSED if facts.refused_in else Next.CHANGE
+    change = Next.ROW_REFUSED if facts.refused_in else Next.CHANGE
+    return Next.NO_EXPORT if job.export_error else change
 
 
 def may_be_refused(facts: ClientFacts, job: JobFacts) -> bool:

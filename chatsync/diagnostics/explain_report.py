@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from chatsync.core import DISABLED_FOREVER, Action, format_time, older_message, short_time, until
+from chatsync.core import DISABLED_FOREVER, Action, distance, format_time, older_message, short_time, until
 from chatsync.diagnostics.answer import answer
 from chatsync.diagnostics.explain import Cause, Chat, ClientFacts, JobFacts, Next, cause, chat, next_run
 from chatsync.diagnostics.history import ClientChange, change_in_words
@@ -148,11 +148,12 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
     """Return what the next run will do for the client, or why it will do nothing."""
     verb = _verb(facts)
     after = f"; after that, a run would turn it {verb}" if facts.pending else ""
+    compared = _compared(job)
     return {
         Next.NOTHING: "nothing to do for this client",
-        Next.CHANGE: f"turns it {verb}",
+        Next.CHANGE: f"turns it {verb}{compared}",
         Next.FULL_RUN: "a run with --if-modified skips this list, because it is synced; "
-        f"one without --if-modified turns it {verb}",
+        f"one without --if-modified turns it {verb}{compared}",
         Next.DISABLED: f"none: the job is disabled {_until(job)} (`chatsync set-modtime --reset` enables it){after}",
         Next.REFUSED: f"would turn it {verb}, but is refused: " + " | ".join(job.refusals),
         Next.ROW_REFUSED: f"tries to turn it {verb}, which {facts.refusal}",
@@ -161,8 +162,19 @@ def _next(facts: ClientFacts, job: JobFacts) -> str:
         Next.SHARD_MISSING: f"fails: shard {facts.home} is missing from databases.shards",
         Next.SHARD_AWAY: "fails as long as a shard can't be read",
         Next.NO_LIST: "fails as long as the list can't be read",
+        Next.NO_EXPORT: f"fails as long as the export can't be read; a run with --live turns it {verb}",
         Next.NO_MODTIME: f"fails: {job.modtime_error}",
     }[next_run(facts, job)]
+
+
+def _compared(job: JobFacts) -> str:
+    """Return what a run compares the list with, where an export is configured."""
+    if job.export is None or job.state is None:
+        return ""
+    if job.export.unused is not None:
+        return f"; it reads the databases, as {job.export.unused}"
+    age = f"as of {short_time(job.export.time)}, {distance(job.export.time, now=job.state.now)}"
+    return f"; it compares with the export {age}, and a run with --live sees later changes of others as well"
 
 
 def _older(job: JobFacts) -> str:
@@ -187,6 +199,8 @@ def _document(facts: ClientFacts, job: JobFacts, language: Language) -> dict[str
         "by": _change_document(change) if change else None,
         "history": [_change_document(change) for change in facts.client_changes],
         "next_run": {"outcome": next_run(facts, job).value, "action": facts.pending, "text": _next(facts, job)},
+        "state_from": "databases",
+        "next_state_from": job.export and job.export.brief,
         "modtime": format_time(job.state.modtime) if job.state and job.state.modtime else None,
         "answer": answer(facts, job, language),
     }

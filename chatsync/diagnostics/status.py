@@ -49,6 +49,7 @@ class Status(Survey):
         """Read every part, and compare the list with the shards if both could be read completely."""
         self.read_runs()
         self.look()
+        self.look_at_export()
         self.compare()
         try:
             self.steps = StepLog(self.settings.records).newest(feature=self.settings.feature.name)

@@ -35,10 +35,19 @@ def status_report(status: Status, *, now: datetime, output_format: str) -> str:
 def _heading(status: Status, now: datetime) -> str:
     rows = [*_list_rows(status), ("feature", _feature(status)), ("mod-time", _modtime(status))]
     if status.settings.export.path:
-        rows.insert(-2, ("state", f"read from the databases; diff takes the export {status.settings.export.path}"))
+        rows.insert(-2, ("state", f"read from the databases; {_next_state(status)}"))
     if status.steps:
         rows.append(("last run", _last_step(status.steps[0], now)))
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def _next_state(status: Status) -> str:
+    """Return what the next `diff` compares the list with."""
+    if (export := status.export) is None or status.state is None:
+        return f"diff takes the export {status.settings.export.path}, which can't be read"
+    if export.unused is not None:
+        return f"diff reads them as well, as {export.unused}"
+    return f"diff takes the export as of {short_time(export.time)}, {distance(export.time, now=status.state.now)}"
 
 
 def _last_step(step: Step, now: datetime) -> str:
@@ -162,6 +171,7 @@ def _document(status: Status) -> dict[str, Any]:
             "set_at": format_time(state.last_change) if state.last_change else None,
         },
         "state_from": "databases",
+        "next_state_from": status.export and status.export.brief,
         "off": {str(shard): off.get(shard) for shard in status.settings.databases.shards},
         "off_now": sum(off.values()) if complete else None,
         "strays": {str(shard): count for shard, count in plan.stray_counts.items()} if plan else None,

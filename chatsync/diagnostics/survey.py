@@ -24,6 +24,7 @@ from chatsync.core import (
     ListVersion,
     ModTimeState,
     Plan,
+    PlanExport,
     Rejected,
     modtime_state,
 )
@@ -31,8 +32,9 @@ from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import homes_over
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, RecordError, StoppedError
-from chatsync.exclusions import open_list, read_list
+from chatsync.exclusions import cluster_side, open_list, read_list
 from chatsync.parallel import Ended, SideBySide, while_alive
+from chatsync.sync.from_export import look_at_export
 from chatsync.sync.planner import compare
 from chatsync.sync.record import Record
 from chatsync.sync.records import Records
@@ -55,7 +57,8 @@ class Survey:
 
     `homes` are those of the clients `asked` for, and `rejected` the first rejected rows of the list in which
     their number stands. `off` are the clients that are off, by shard; `plan` is what a run without
-    --if-modified would do now; `runs` are the records that were read, `known` the ids of all.
+    --if-modified would do now; `export` is what `diff` takes, or its reason not to; `runs` are the records that were
+    read, `known` the ids of all.
     """
 
     settings: Settings
@@ -70,6 +73,7 @@ class Survey:
     state: DictState | None = None
     off: dict[int, Ids] = field(default_factory=dict)
     plan: Plan | None = None
+    export: PlanExport | None = None
     known: list[str] = field(default_factory=list)
     runs: list[Record] = field(default_factory=list)
     errors: dict[str, ChatsyncError] = field(default_factory=dict)
@@ -199,6 +203,18 @@ class Survey:
             raise
         except ChatsyncError as error:
             self.errors["changes"] = error
+
+    def look_at_export(self) -> None:
+        """See what `diff` compares the list with, if an export is configured. Nothing of it is read."""
+        if not self.settings.export.path or self.state is None or "list" in self.errors:
+            return
+        try:
+            with open_list(self.settings, self.scope) as source:
+                export = cluster_side(self.settings, self.scope).open_export(source.cluster)
+                self.export = look_at_export(export, self.settings, self.scope, now=self.state.now)
+        except ChatsyncError as error:
+            self.scope.check()
+            self.errors["export"] = error
 
     def _note(self, part: str, outcome: Ended[Value]) -> None:
         if isinstance(outcome.error, DeadlineError):

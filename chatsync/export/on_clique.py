@@ -1,6 +1,7 @@
 """The comparison on a clique: one statement, and all checks of its answer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from chatsync.core import ExclusionList, PlanExclusions, Rejected, counted
 from chatsync.errors import SourceError
@@ -30,29 +31,32 @@ class ExportOnClique(ExportSource):
         was written meanwhile: then it is not known which version the clique has read.
         """
         del read_list
-        settings, scope = self.settings, self.scope
-        exclusions = settings.exclusions
-        listed = ExportTable(
-            self.cluster, exclusions.path, scope, columns=[exclusions.column], time_attribute="modification_time"
-        )
-        client = self.cluster.client
-        lock_together(client, [listed], scope)
-        sides = _sides(listed, self, feature_id)
-        answer: Answer = self._clique().ask(statement(sides), read_answer)
-        check_unchanged(client, [listed, *self.tables.values()], scope)
+        listed = self._lock_list()
+        answer: Answer = self._clique().ask(statement(_sides(listed, self, feature_id)), read_answer)
+        check_unchanged(self.cluster.client, [listed, *self.tables.values()], self.scope)
         _check_rows(answer.list_rows, listed)
         _check_export(answer.export, self, feature_id)
         return Comparison(
-            exclusions=_list_part(answer, unread, settings.limits.must_contain),
+            exclusions=_list_part(answer, unread, self.settings.limits.must_contain),
             turn_off=answer.turn_off,
             turn_on=answer.turn_on,
             off_count=answer.off,
             rows={shard: row.rows for shard, row in answer.export.items()},
         )
 
-    def check(self) -> None:
-        """Raise SourceError if the clique does not answer."""
-        self._clique().ask("SELECT 1", bytes)
+    def check(self, feature_id: int) -> None:
+        """Ask the clique to compare no rows: it needs the same permissions, settings, columns and types.
+
+        Raises SourceError as a comparison does.
+        """
+        sides = replace(_sides(self._lock_list(), self, feature_id), is_trial=True)
+        self._clique().ask(statement(sides), read_answer)
+
+    def _lock_list(self) -> ExportTable:
+        section, attribute = self.settings.exclusions, "modification_time"
+        listed = ExportTable(self.cluster, section.path, self.scope, columns=[section.column], time_attribute=attribute)
+        lock_together(self.cluster.client, [listed], self.scope)
+        return listed
 
     def _clique(self) -> Clique:
         section = self.settings.export

@@ -111,8 +111,8 @@ class ExportSource:
         """What compares the export with the list."""
         return HERE
 
-    def check(self) -> None:
-        """Raise SourceError if what compares does not answer; this machine always does."""
+    def check(self, feature_id: int) -> None:
+        """Raise SourceError if what compares cannot do it; this machine always can."""
 
     def compare(self, unread: PlanExclusions, read_list: Callable[[], ExclusionList], *, feature_id: int) -> Comparison:
         """Read the list and the export, and compare them on this machine.
@@ -136,6 +136,17 @@ class ExportSource:
             rows=count,
         )
 
+    def sample(self, feature_id: int, *, most: int) -> tuple[int, int] | None:
+        """Read the first rows of the first table; return how many these are, and how many are of the feature.
+
+        None for a dynamic table, whose rows have no numbers.
+        """
+        shards, table = next(iter(self.tables.items()))
+        if table.is_dynamic:
+            return None
+        found = self._read(shards, table, feature_id, lambda _: None, most=most)
+        return sum(found.rows.values()), sum(found.ours.values())
+
     def check_rows(self, rows: Mapping[int, int], ours: Mapping[int, int], feature_id: int) -> None:
         """Raise SourceError for a shard without a row, and for an export without a row of the feature."""
         empty = [shard for shard in self.shards if not rows.get(shard)]
@@ -155,7 +166,13 @@ class ExportSource:
                 raise SourceError(f"the rows of shard {shard} are of another shard: {elsewhere}", where=self.source)
 
     def _read(
-        self, shards: tuple[int, ...], table: ExportTable, feature_id: int, progress: Callable[[int], None]
+        self,
+        shards: tuple[int, ...],
+        table: ExportTable,
+        feature_id: int,
+        progress: Callable[[int], None],
+        *,
+        most: int | None = None,
     ) -> ExportRows:
         rows: list[ExportRows] = []
         where = str(table)
@@ -164,7 +181,7 @@ class ExportSource:
             rows[:] = [ExportRows(feature_id, shards, columns=self._columns, where=where)]
             return rows[0].take
 
-        table.read(begin, progress)
+        table.read(begin, progress, most=most)
         rows[0].check_doubles()
         off, count = sum(map(len, rows[0].off.values())), sum(rows[0].rows.values())
         logger.info("%s: %d rows, %s off", where, count, counted(off, "client"), extra={"rows": count, "off": off})

@@ -24,6 +24,8 @@ SENTENCES: Mapping[str, str | tuple[str, ...]] = {
     "answer.nothing": "when the sales team removes the client from the list, the next sync turns the chat on again",
     "answer.change.off": "the next sync turns it off",
     "answer.change.on": "the next sync turns it on",
+    "answer.change_by_export.off": "the next sync turns it off, or the next full one if it was turned on after {time}",
+    "answer.change_by_export.on": "the next sync turns it on, or the next full one if it was turned off after {time}",
     "answer.full_run.off": "the next full sync turns it off",
     "answer.full_run.on": "the next full sync turns it on",
     "answer.disabled": "the sync is switched off {until}, so nothing changes for now",
@@ -37,6 +39,10 @@ SENTENCES: Mapping[str, str | tuple[str, ...]] = {
     "decide whether the chat is turned on",
     "answer.shard_away": "a database can't be read at the moment, so it is not known when the sync changes this",
     "answer.no_list": "the list can't be read at the moment, so the reason is not known, nor when this will change",
+    "answer.no_export.off": "a copy of the database that the sync needs can't be read at the moment; the next full "
+    "sync turns it off",
+    "answer.no_export.on": "a copy of the database that the sync needs can't be read at the moment; the next full "
+    "sync turns it on",
     "answer.no_modtime": "the sync fails at the moment, so nothing changes until the operators have repaired it",
     # … of a client whose chat is not known: who + why
     "answer.unknown": "{listed}, but {why}.",

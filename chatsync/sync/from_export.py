@@ -35,6 +35,7 @@ from chatsync.errors import ChatsyncError, ConfigError, OutOfDateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
 
     from chatsync.cancel_scope import CancelScope
     from chatsync.config.settings import Settings
@@ -58,14 +59,12 @@ def plan_from_export(
 
     Raises RefusedError instead if export.when_stale is "refuse", and SourceError for an incomplete export.
     """
-    last_apply = read_last_apply(settings, scope)
-    part = export.part(last_apply)
-    why = why_unusable(export.as_of, last_apply=last_apply, now=state.now, limits=settings.limits)
-    if why:
+    part = look_at_export(export, settings, scope, now=state.now)
+    if (why := part.unused) is not None:
         if settings.export.when_stale == "refuse":
             raise stale(why)
         logger.info("reading the databases: %s", why, extra={"export": part.source, "as_of": part.as_of})
-        return msgspec.structs.replace(unread, export=msgspec.structs.replace(part, unused=why))
+        return msgspec.structs.replace(unread, export=part)
     found = export.compare(unread.exclusions, read_list, feature_id=state.feature_id)
     if settings.export.clique and keep and found.exclusions.rejected_count:
         read_list()  # a clique returns only the first of them, without row numbers
@@ -74,6 +73,16 @@ def plan_from_export(
     homes = find_homes(settings, scope, found.turn_off | union(found.turn_on))
     export.check_homes(found.turn_on, homes)
     return _confirmed(unread, settings, scope, part=part, found=found, homes=homes)
+
+
+def look_at_export(export: ExportSource, settings: Settings, scope: CancelScope, *, now: datetime) -> PlanExport:
+    """Describe an export for a plan; `unused` says why `diff` must not use it. No row is read.
+
+    `now` is the dict database's clock.
+    """
+    last_apply = read_last_apply(settings, scope)
+    why = why_unusable(export.as_of, last_apply=last_apply, now=now, limits=settings.limits)
+    return msgspec.structs.replace(export.part(last_apply), unused=why or None)
 
 
 def _confirmed(

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yt.yson
+from yt.wrapper.driver import make_request
 from yt.wrapper.format import SkiffFormat, YsonFormat
 
 from chatsync.core import Numbers, np
 from chatsync.errors import SourceError
 from chatsync.ytsaurus.faults import understanding
+from chatsync.ytsaurus.session import AnswerError
 
 Take = Callable[[Sequence[Numbers]], None]
 """Takes the columns of the same rows, one after the other."""
@@ -52,10 +54,8 @@ def read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Ta
     form = SkiffFormat(schemas=[{"wire_type": "tuple", "children": columns}])
     fields = [field for at, (_, kind) in enumerate(wires.values()) for field in ((f"is{at}", "u1"), (f"v{at}", kind))]
     row = np.dtype([("table", "<u2"), *fields])
-    with understanding():
-        stream = client.read_table(path, format=form, raw=True)
     rest = b""
-    for piece in _understood(stream.chunk_iter()):
+    for piece in _understood(_stream(client, path, form).chunk_iter()):
         block = rest + piece
         whole = len(block) // row.itemsize * row.itemsize
         rest = block[whole:]
@@ -69,9 +69,10 @@ def read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Ta
 
 def read_rows(client: Any, path: Any, kinds: dict[str, str | None], take: Take, *, first: int) -> None:
     """Read rows of any kind, one Python object each."""
+    form = YsonFormat(encoding=None)
+    stream = _stream(client, path, form)
     with understanding():
-        stream = client.read_table(path, format=YsonFormat(encoding=None), raw=True)
-        rows = YsonFormat(encoding=None).load_rows(stream)
+        rows = form.load_rows(stream)
     waiting: list[list[int]] = [[] for _ in kinds]
     names = [(name, name.encode()) for name in kinds]
     for number, row in enumerate(_understood(rows), start=first):
@@ -84,6 +85,21 @@ def read_rows(client: Any, path: Any, kinds: dict[str, str | None], take: Take, 
             waiting = [[] for _ in kinds]
     if waiting[0]:
         take([np.array(column) for column in waiting])
+
+
+def _stream(client: Any, path: Any, form: Any) -> Any:
+    """Ask for rows in our transaction, which has locked them.
+
+    The client's `read_table` would begin a transaction of its own with a client of its own: four requests and 30 ms of
+    CPU more for each table.
+    """
+    with understanding():
+        asked = {"path": path, "output_format": form}
+        options = {"return_content": False, "use_heavy_proxy": True, "allow_retries": False}
+        stream = make_request("read_table", asked, client=client, **options)
+        if stream.response_parameters is None:
+            raise AnswerError("rows without X-YT-Response-Parameters")
+    return stream
 
 
 def _number(value: Any, *, row: int, column: str) -> int:

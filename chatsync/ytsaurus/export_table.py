@@ -114,33 +114,32 @@ class ExportTable:
             raise SourceError(f"its column {column!r} is of type {kind}", way_out="use integers or strings")
         return str(kind) if isinstance(kind, str) else None
 
-    def read(self, begin: Callable[[], Take], progress: Callable[[int], None]) -> int:
-        """Pass every row to the function that `begin` returns, and return the number of rows.
+    def read(self, begin: Callable[[], Take], progress: Callable[[int], None], *, most: int | None = None) -> int:
+        """Pass every row, or the first `most` of a static table, to what `begin` returns; return how many there were.
 
         After a fault, a static table is read on from where it broke off; a dynamic one from its start, with a new
         `begin`. Raises SourceError for an incomplete table, and for a cell that is not a number.
         """
         with self.explained():
-            rows = self._read(begin, progress)
-        if self.row_count is not None and rows != self.row_count:
-            raise SourceError(
-                f"read {rows} of {self.row_count} rows; an incomplete export is not used", where=str(self)
-            )
+            rows = self._read(begin, progress, most)
+        expected = self.row_count if most is None or self.row_count is None else min(most, self.row_count)
+        if expected is not None and rows != expected:
+            raise SourceError(f"read {rows} of {expected} rows; an incomplete export is not used", where=str(self))
         return rows
 
-    def _read(self, begin: Callable[[], Take], progress: Callable[[int], None]) -> int:
+    def _read(self, begin: Callable[[], Take], progress: Callable[[int], None], most: int | None) -> int:
         if all(kind in WIRE for kind in self.kinds.values()):
             try:
-                return self._retry(read_skiff, begin, progress)
+                return self._retry(read_skiff, begin, progress, most)
             except NullsError:
                 logger.info("%s: reading row by row, because it has empty cells", self)
             except YtError as error:
                 if not is_refused_format(error):
                     raise
                 logger.warning("%s: reading row by row, because skiff was refused: %s", self, describe(error))
-        return self._retry(read_rows, begin, progress)
+        return self._retry(read_rows, begin, progress, most)
 
-    def _retry(self, read: Any, begin: Callable[[], Take], progress: Callable[[int], None]) -> int:
+    def _retry(self, read: Any, begin: Callable[[], Take], progress: Callable[[int], None], most: int | None) -> int:
         rows, take = 0, begin()
 
         def count(numbers: Sequence[Numbers]) -> None:
@@ -154,9 +153,8 @@ class ExportTable:
             nonlocal rows, take
             if self.is_dynamic and rows:
                 rows, take = 0, begin()
-            path = yt.wrapper.TablePath(
-                f"#{self.node}", columns=list(self._columns), start_index=None if self.is_dynamic else rows
-            )
+            limits = {} if self.is_dynamic else {"start_index": rows, "end_index": most}
+            path = yt.wrapper.TablePath(f"#{self.node}", columns=list(self._columns), **limits)
             read(self._cluster.client, path, self.kinds, count, first=rows)
 
         what = f"{self}: read the rows"

@@ -36,6 +36,12 @@ class Sides:
     shard_column: str = ""
     feature_id: int
     must_contain: Sequence[int] = ()
+    is_trial: bool = False
+
+    @property
+    def end(self) -> str:
+        """The end of what reads a table: a trial reads no row, but needs every permission, column and type."""
+        return " WHERE 0" if self.is_trial else ""
 
 
 def statement(sides: Sides) -> str:
@@ -72,7 +78,7 @@ def _list_side(sides: Sides) -> str:
     groupBitmapStateIf(cs_id, cs_code = 0) AS ids
 FROM (SELECT toUInt8({code}) AS cs_code, {number} AS cs_id,
     if(cs_code = 0, '', substringUTF8(toValidUTF8(ifNull(toString(cs_cell), 'None')), 1, 61)) AS cs_shown
-  FROM (SELECT {_name(sides.list_column)} AS cs_cell FROM {_name(sides.list_path)}))"""
+  FROM (SELECT {_name(sides.list_column)} AS cs_cell FROM {_name(sides.list_path)}{sides.end}))"""
 
 
 def _integer_id(cell: str) -> tuple[str, str]:
@@ -106,7 +112,7 @@ FROM (SELECT cs_shard, ifNull(cs_feature = {sides.feature_id}, 0) AS cs_ours,
       {_number("cs_feature_cell", sides.kinds[1])} AS cs_feature, {_flag("cs_enabled_cell", sides.kinds[2])} AS cs_flag,
       ifNull(cs_client >= 0 AND cs_client <= 4294967295, 0) AS cs_in_range
     FROM (SELECT {client} AS cs_client_cell, {feature} AS cs_feature_cell, {enabled} AS cs_enabled_cell{shard}
-      FROM {_tables(sides)})))
+      FROM {_tables(sides)}{sides.end})))
 GROUP BY cs_shard"""
 
 

@@ -392,3 +392,46 @@ def test_paths_with_odd_letters(on_clique: Exporter) -> None:
     here, there = plans(on_clique)
 
     assert there == here
+
+
+def test_the_doctor_tries_the_comparison_on_no_row(on_clique: Exporter) -> None:
+    with_rows(on_clique, {1: [(1, 217, 0)]})
+    write_list(on_clique, [1])
+    on_clique.yt.cliques["ch_public"] = on_clique.yt.cliques["chatsync"]
+
+    assert "✓ clique     chatsync can read and compare both sides" in on_clique.job.run("doctor").out
+    on_clique.configure(clique="ch_public")
+    shown = on_clique.job.run("doctor").out
+    assert "! clique     ch_public is for trying things out: name one of your own in export.clique" in shown
+    sent = [str(seen.params["sql"]) for seen in on_clique.yt.requests if seen.command == "query"]
+    assert [statement.count(" WHERE 0") for statement in sent] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"no_such_setting": 1}, "Code: 115. DB::Exception: "),
+        ({"max_memory_usage": 1}, "give it memory (max_memory_usage in export.settings)"),
+    ],
+)
+def test_the_doctor_finds_settings_that_the_clique_does_not_take(
+    on_clique: Exporter, settings: dict[str, Any], text: str
+) -> None:
+    with_rows(on_clique, {1: [(1, 217, 0)]})
+    write_list(on_clique, [1])
+    on_clique.configure(clique="chatsync", settings=settings)
+
+    shown = on_clique.job.run("doctor")
+
+    assert shown.code == 1
+    assert text in next(line for line in shown.out.splitlines() if line.startswith("✗ clique"))
+
+
+def test_the_doctor_finds_a_column_that_a_clique_cannot_read(on_clique: Exporter) -> None:
+    with_rows(on_clique, {1: [(1, 217, 0)]})
+    on_clique.yt.write(TABLE, ids=[1], schema=[{"name": "client_id", "type": "any"}], strict=False)
+
+    shown = on_clique.job.run("doctor").out
+
+    assert "✗ clique     " in shown
+    assert "a clique cannot read column 'client_id' without a type" in shown

@@ -172,16 +172,17 @@ def test_a_fault_that_passes_is_not_told(asking: Exporter) -> None:
     assert asking.yt.commands.count("query") == 2
 
 
-def test_the_doctor_asks_the_clique(asking: Exporter) -> None:
-    asking.yt.cliques["ch_public"] = Stub(Reply(200, b"[1]\n"))
-    asking.configure(clique="ch_public")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_doctor_tells_each_fault_of_the_clique(asking: Exporter, fault: str) -> None:
+    """It asks for the comparison of no row, so that a clique that only answers is not taken for one that will do."""
+    spoil, text = FAULTS[fault]
+    spoil(asking)
 
-    shown = asking.job.run("doctor").out
+    shown = asking.job.run("doctor")
 
-    assert "✓ clique     ch_public answers" in shown
-    assert "! clique     ch_public is for trying things out: name one of your own in export.clique" in shown
-    asking.configure(clique="other")
-    assert "there is no clique other" in asking.job.run("doctor").out
+    assert shown.code == 1
+    (line,) = [line for line in shown.out.splitlines() if line.startswith("✗ clique")]
+    assert text.split("; gave up")[0] in line
 
 
 def test_live_asks_no_clique(asking: Exporter) -> None:

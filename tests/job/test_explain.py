@@ -276,6 +276,8 @@ def test_the_whole_document(built: Job) -> None:
         "by": undo,
         "history": [undo, run],
         "next_run": {"outcome": "change", "action": "turn_off", "text": "turns it off"},
+        "state_from": "databases",
+        "next_state_from": None,
         "modtime": "2023-11-18T22:13:20.000000Z",
         "answer": document["answer"],
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -609,7 +611,7 @@ def test_the_commands_say_where_the_state_came_from(exported: Exporter) -> None:
     assert "state     the databases, because the export is as of " in exported.job.diff().out
 
 
-def test_the_doctor_tells_the_age_of_the_export_and_status_where_it_reads(exported: Exporter) -> None:
+def test_the_doctor_tells_the_age_of_the_export(exported: Exporter) -> None:
     shown = exported.job.run("doctor").out
 
     place = f"{exported.yt.url.removeprefix('http://')}:{PATH}"
@@ -620,9 +622,93 @@ def test_the_doctor_tells_the_age_of_the_export_and_status_where_it_reads(export
     assert "! export     diff does not use it now: the export is as of" in exported.job.run("doctor").out
     exported.yt.remove(table(2))
     assert "✗ export     the export of shard 2, " in exported.job.run("doctor").out
-    status = exported.job.run("status")
-    assert f"state     read from the databases; diff takes the export {PATH}" in status.out
-    assert exported.job.run("status", "--format", "json").json["state_from"] == "databases"
+
+
+def test_the_doctor_looks_at_the_first_rows_of_the_export(exported: Exporter, mocker: Any) -> None:
+    assert "✓ export     6 of the first 6 rows are of feature 217, and none is broken" in exported.job.run("doctor").out
+    mocker.patch("chatsync.diagnostics.doctor_sources._SAMPLE", 2)
+    exported.write_shard(1, [(4, 42, 0), (4, 217, 0), (8, 217, 7)])
+    assert "✓ export     1 of the first 2 rows are of feature 217" in exported.job.run("doctor").out
+    exported.write_shard(1, [(4, 42, 0), (4, 43, 0), (8, 217, 0)])
+    shown = exported.job.run("doctor").out
+    assert "! export     none of the first 2 rows is of feature 217: check export.feature" in shown
+    exported.write_shard(1, [(8, 217, 7)])
+    assert "✗ export     the export of shard 1, " in (shown := exported.job.run("doctor").out)
+    assert "row 0 has 7 in column 'is_enabled', and not 0 or 1" in shown
+
+
+def test_status_tells_what_the_next_diff_compares_with(exported: Exporter) -> None:
+    place = f"{exported.yt.url.removeprefix('http://')}:{PATH}"
+    as_of = exported.job.plan()["export"]["as_of"]
+
+    shown, document = exported.job.run("status").out, exported.job.run("status", "--format", "json").json
+
+    assert re.search(r"state +read from the databases; diff takes the export as of \S+ \S+ UTC, \d+ s ago\n", shown)
+    assert document["state_from"] == "databases"
+    assert document["next_state_from"] == {"export": place, "as_of": ANY, "unused": None}
+    assert document["next_state_from"]["as_of"] > as_of
+    exported.note("9999-12-31")
+    assert "; diff reads them as well, as the export is as of " in exported.job.run("status").out
+    exported.yt.remove(table(2))
+    done = exported.job.run("status")
+    assert f"diff takes the export {PATH}, which can't be read" in done.out
+    assert "! the export of shard 2, " in done.out
+
+
+def explained(exporter: Exporter, *options: str) -> Any:
+    return exporter.job.run("explain", "21", "--format", "json", *options).json[0]
+
+
+def test_explain_tells_what_the_next_run_compares_with(exported: Exporter) -> None:
+    write_list(exported, [*range(1, 21), 21])
+
+    said = explained(exported)
+
+    text = r"turns it off; it compares with the export as of \S+ \S+ UTC, \d+ s ago, and a run with --live sees later "
+    assert re.match(text + "changes of others as well", said["next_run"]["text"])
+    assert (said["state_from"], said["next_state_from"]["unused"]) == ("databases", None)
+    assert re.search(
+        r"; the next sync turns it off, or the next full one if it was turned on after .* UTC\.", said["answer"]
+    )
+    russian = explained(exported, "--language", "ru")["answer"]
+    assert re.search(
+        r"его выключит ближайшая синхронизация, а если его включили после .* — ближайшая полная\.", russian
+    )
+    assert "nothing to do for this client\n" in exported.job.run("explain", "1").out
+
+
+def test_explain_tells_why_the_next_run_reads_the_databases(exported: Exporter) -> None:
+    write_list(exported, [*range(1, 21), 21])
+    exported.note("9999-12-31")
+
+    said = explained(exported)
+
+    assert "turns it off; it reads the databases, as the export is as of" in said["next_run"]["text"]
+    assert said["answer"].endswith("; the next sync turns it off.")
+
+
+def test_explain_tells_that_the_next_run_fails_without_the_export(exported: Exporter) -> None:
+    write_list(exported, [*range(1, 21), 21])
+    exported.yt.remove(table(2))
+
+    done = exported.job.run("explain", "21")
+
+    assert done.code == 1
+    assert "fails as long as the export can't be read; a run with --live turns it off" in done.out
+    assert "the export of shard 2, " in done.err
+    said = explained(exported, "--language", "ru")
+    assert said["next_run"]["outcome"] == "no export"
+    assert "копия базы, нужная синхронизации, сейчас не читается; его выключит ближайшая полная" in said["answer"]
+
+
+def test_without_the_section_status_and_explain_look_at_no_export(exporter: Exporter) -> None:
+    exporter.job.settle(HOMES)
+    exporter.job.configure()
+    write_list(exporter, [1])
+
+    assert exporter.job.run("status", "--format", "json").json["next_state_from"] is None
+    assert exporter.job.run("explain", "1", "--format", "json").json[0]["next_state_from"] is None
+    assert "execute_batch" not in exporter.yt.commands
 
 
 def test_the_property_has_a_name_of_its_own_and_can_be_given_one(exported: Exporter) -> None:

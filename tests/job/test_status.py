@@ -118,6 +118,7 @@ def test_the_same_for_programs(known: Job) -> None:
         "strays": {},
         "unknown": 0,
         "state_from": "databases",
+        "next_state_from": None,
         "changes": {"turn_off": 0, "turn_on": 0},
         "warnings": [],
         "waiting": None,
