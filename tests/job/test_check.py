@@ -563,7 +563,7 @@ def test_a_part_that_does_not_answer_is_not_waited_for(synced: Job) -> None:
 
         result = check(synced, "--timeout", "1s")
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9  # one attempt to connect takes 10
     assert result.code == UNKNOWN
     assert "shard 2: no answer in time (--timeout 1s)" in result.out
 

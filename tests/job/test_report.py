@@ -273,7 +273,10 @@ def test_without_the_dict_database(synced: Job) -> None:
     assert look_up(html, 103).startswith("There is no answer now")
 
 
-def test_no_host_no_folder_and_no_user_of_a_run_stand_on_it(job: Job, yt: YtProxy) -> None:
+def test_no_host_no_folder_and_no_user_of_a_run_stand_on_it(
+    job: Job, yt: YtProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "host-of-the-job")  # a real one may be any word
     yt.write("//home/sales/exclusions", ids=[1])
     job.keep_list_in(yt)
     job.configure(records=RECORDS)
@@ -285,7 +288,8 @@ def test_no_host_no_folder_and_no_user_of_a_run_stand_on_it(job: Job, yt: YtProx
     html = page(job, code=1)
 
     assert "list //home/sales/exclusions" in html
-    assert not re.search(rf"localhost|127\.0\.0\.1|{job.folder}|ppc|@(?!media)|{socket.gethostname()}", html)
+    assert not re.search(rf"localhost|127\.0\.0\.1|{job.folder}|ppc|@(?!media)|host-of-the-job", html)
+    assert job.records()[0]["host"] == "host-of-the-job"
 
 
 def test_without_the_records(synced: Job) -> None:

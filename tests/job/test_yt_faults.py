@@ -57,12 +57,13 @@ def test_a_balancer_that_is_busy_is_asked_again(cluster_job: Job, yt: YtProxy, c
 
 def test_a_web_proxy_that_is_dead_is_named(cluster_job: Job) -> None:
     cluster_job.environment["http_proxy"] = "http://127.0.0.1:9"
+    cluster_job.configure(run={"retry_timeout": "30s"})
     began = time.monotonic()
 
     result = cluster_job.diff()
 
     assert_one_line(result, "the web proxy of $http_proxy or $https_proxy does not answer: Connection refused")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_certificate_of_an_unknown_authority_is_named(cluster_job: Job, yt: Yt
     result = cluster_job.diff()
 
     assert_one_line(result, "the certificate of 127.0.0.1:", "is not trusted: self-signed", "$REQUESTS_CA_BUNDLE")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     cluster_job.environment["REQUESTS_CA_BUNDLE"] = str(with_certificate)
     yt.heavy = [yt.url.removeprefix("http://")]
     assert cluster_job.diff().code == 0

@@ -164,7 +164,7 @@ def test_durations(text: str) -> None:
         accepted = False
 
     assert accepted == (text == "0.0001s")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("name", ["a\x00b", "x" * 5000, "é" * 200])
