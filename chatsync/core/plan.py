@@ -163,8 +163,11 @@ class Plan(_Part, frozen=True, kw_only=True):
 
     @property
     def changed(self) -> dict[int, BitMap64]:
-        """The clients that the plan changes on each shard."""
-        return {shard: self.turn_off[shard] | self.turn_on[shard] for shard in self.turn_off}
+        """The clients that the plan changes on each shard: sets to read, those of the plan where it has only one."""
+        on = self.turn_on  # of a first fill, a copy would take as much memory as the plan
+        return {
+            shard: off | on[shard] if off and on[shard] else off or on[shard] for shard, off in self.turn_off.items()
+        }
 
     @property
     def changes(self) -> int:
