@@ -11,15 +11,16 @@ from pathlib import Path
 import click
 
 import chatsync
-from bench import contests, far_contests, job_contests, record_contests
+from bench import contests, far_contests, job_contests, plan_contests, record_contests
 from bench.contests import Contests
-from bench.measure import Bench, BenchError, Result
+from bench.measure import Bench, BenchError, Command, Contest, Result
 from bench.report import document, table
 from bench.world import DENSITIES, ORDERS, Size
 from bench.worlds import Worlds
 
 # The last one changes the largest world.
-BY_NAME = {**contests.BY_NAME, **far_contests.BY_NAME, **record_contests.BY_NAME, **job_contests.BY_NAME}
+MODULES = (contests, plan_contests, far_contests, record_contests, job_contests)
+BY_NAME = {name: make for module in MODULES for name, make in module.BY_NAME.items()}
 
 
 @click.command()
@@ -36,7 +37,10 @@ BY_NAME = {**contests.BY_NAME, **far_contests.BY_NAME, **record_contests.BY_NAME
 def main(
     *, clients: int, shards: int, drift: float, density: str, order: str, only: str, runs: int, json_file: Path
 ) -> None:
-    """Measure chatsync against what people would use instead."""
+    """Measure chatsync against what people would use instead.
+
+    A line that fails, or its peer, is reported, and the others are measured. The JSON is written after each name.
+    """
     names = only.split(",")
     if unknown := sorted(set(names) - set(BY_NAME)):
         msg = f"--only knows {', '.join(BY_NAME)}, not {', '.join(unknown)}"
@@ -46,25 +50,36 @@ def main(
     with tempfile.TemporaryDirectory(prefix="chatsync-bench-") as folder, Worlds(Path(folder)) as worlds:
         bench = Bench(Path(folder), server=worlds.server_pid)
         lines = Contests(worlds, bench, size)
-        results = [result for name in BY_NAME if name in names for result in _measure(lines, bench, name, runs)]
-        about = document(results, server=worlds.server.sql("SELECT VERSION()")[0][0])
-    json_file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        results: list[Result] = []
+        version = worlds.server.sql("SELECT VERSION()")[0][0]
+        for name in [known for known in BY_NAME if known in names]:
+            results += _measure(lines, bench, name, runs)
+            json_file.write_text(json.dumps(document(results, server=version), indent=1) + "\n", encoding="utf-8")
     click.echo(table(results))
+    if any(result.failed for result in results):
+        sys.exit(1)
 
 
 def _measure(lines: Contests, bench: Bench, name: str, runs: int) -> list[Result]:
     """Measure the lines of one name; a peer that isn't installed is reported, and we run alone."""
     results = []
-    for contest in BY_NAME[name](lines):
-        click.echo(f"bench: {contest.what} against {contest.against}", err=True)
-        present = replace(contest, peer=None) if contest.missing else contest
-        results.append(bench.contest(present, runs=runs))
+    try:
+        for contest in BY_NAME[name](lines):
+            click.echo(f"bench: {contest.what} against {contest.against or 'a goal'}", err=True)
+            present = replace(contest, peer=None) if contest.missing else contest
+            results.append(bench.contest(present, runs=runs))
+    except BenchError as error:  # while it was made ready
+        results.append(Result(contest=_unmade(name), ours=[], peer=[], failed=str(error)))
+    for result in results:
+        if result.failed:
+            click.echo(f"bench: {name}: {result.failed}", err=True)
     return results
+
+
+def _unmade(name: str) -> Contest:
+    return Contest(name=name, what=name, against="", ours=Command(argv=[]), peer=None, goal=None)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after that, too
-    try:
-        main()
-    except BenchError as error:
-        sys.exit(f"bench: {error}")
+    main()

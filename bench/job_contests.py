@@ -65,10 +65,10 @@ def fill(lines: Contests) -> Iterator[Contest]:
 
 
 def fill_memory(lines: Contests) -> Iterator[Contest]:
-    """Apply the largest first fill and mark it as synced, each for its peak of memory."""
+    """Plan the largest first fill, apply it and mark it as synced, each once and for its peak of memory."""
     world = lines.worlds.get("fill-all", _nothing_off(lines.size))
     world.keep_copies()
-    for what, command in (("apply", _fill(lines, world)), ("set-modtime", _set_modtime(world))):
+    for what, command in (("diff", diff(world)), ("apply", _fill(lines, world)), ("set-modtime", _set_modtime(world))):
         yield Contest(
             name="fill-memory",
             what=f"{what}, {world.size}",
@@ -77,6 +77,7 @@ def fill_memory(lines: Contests) -> Iterator[Contest]:
             peer=None,
             goal=None,
             rss_goal=FILL_MEMORY,
+            once=True,
         )
 
 

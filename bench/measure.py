@@ -44,7 +44,8 @@ class Command:
     """A command to measure; `per` is what its wall time is divided by, such as the number of ids.
 
     `before` brings the world into the state it starts from, and `check` raises BenchError unless
-    the command did its work. Neither is measured.
+    the command did its work. Neither is measured. A command that `tells` measures only a part of
+    itself, and prints the seconds as JSON.
     """
 
     argv: Sequence[str]
@@ -52,6 +53,7 @@ class Command:
     per: float = 1
     before: Callable[[], object] = lambda: None
     check: Callable[[], object] = lambda: None
+    tells: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Contest:
 
     `missing` says why there is no peer to compare with. A `goal` of None is a line for
     comparison only. `more_goal` is a goal of another kind: how many seconds we may take more than the
-    peer. `rss_goal` (MiB) adds a line on our memory in the same runs.
+    peer. `rss_goal` (MiB) adds a line on our memory in the same runs. What takes minutes is run `once`.
     """
 
     name: str
@@ -72,15 +74,17 @@ class Contest:
     missing: str = ""
     more_goal: float | None = None
     rss_goal: float | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The runs of one contest, in pairs."""
+    """The runs of one contest, in pairs; `failed` says why there are none."""
 
     contest: Contest
     ours: Sequence[Cost]
     peer: Sequence[Cost]
+    failed: str = ""
 
     @property
     def ratios(self) -> list[float]:
@@ -96,7 +100,7 @@ class Result:
 
     @property
     def cpu_ratios(self) -> list[float]:
-        """The same for all CPU time."""
+        """The same of all CPU time."""
         return self._ratios(lambda cost: cost.all_cpu)
 
     def _ratios(self, value: Callable[[Cost], float]) -> list[float]:
@@ -113,15 +117,21 @@ class Result:
 
 
 class Bench:
-    """Runs commands in its own folder; the CPU time of the process `server` is counted together with theirs."""
+    """Runs commands in a folder of its own; `server` is the process whose CPU is counted beside theirs."""
 
     def __init__(self, folder: Path, *, server: int | None) -> None:
-        """Set where to run; nothing is run yet."""
-        self._folder = folder
+        """Take note of where to run; nothing is run yet."""
+        self.folder = folder
         self._server = server
 
     def contest(self, contest: Contest, *, runs: int) -> Result:
-        """Run both commands in turn, once for warming up and then `runs` times."""
+        """Run both commands in turn, once for warming up and then `runs` times, or until one of them fails."""
+        try:
+            return self._contest(contest, runs=0 if contest.once else runs)
+        except BenchError as error:
+            return Result(contest=contest, ours=[], peer=[], failed=str(error))
+
+    def _contest(self, contest: Contest, *, runs: int) -> Result:
         ours: list[Cost] = []
         peer: list[Cost] = []
         for number in range(runs + 1):
@@ -129,28 +139,31 @@ class Bench:
             for command, costs in pair if number % 2 else reversed(pair):
                 if command is not None:
                     cost = self.run(command)
-                    if number:
+                    if number or not runs:
                         costs.append(cost)
         return Result(contest=contest, ours=ours, peer=peer)
 
     def run(self, command: Command) -> Cost:
         """Run a command once. Raises BenchError with the end of its output when it fails."""
         command.before()
-        cost_file, output = self._folder / "cost.json", self._folder / "output"
+        cost_file, output = self.folder / "cost.json", self.folder / "output"
         cost_file.unlink(missing_ok=True)
         launch = [sys.executable, "-I", "-S", str(LAUNCH), str(cost_file), *command.argv]
         before = self._server_seconds()
         with output.open("wb") as file:
             environment = {**os.environ, **command.environment}
             done = subprocess.run(
-                launch, cwd=self._folder, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+                launch, cwd=self.folder, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
             )
         server_cpu = self._server_seconds() - before
         if done.returncode:
             tail = output.read_text(errors="replace")[-2000:]
             raise BenchError(f"{' '.join(command.argv)[:300]} ended with {done.returncode}:\n{tail}")
         command.check()
-        return Cost(**json.loads(cost_file.read_text(encoding="utf-8")), server_cpu=server_cpu)
+        cost = json.loads(cost_file.read_text(encoding="utf-8"))
+        if command.tells:
+            cost |= json.loads(output.read_text(encoding="utf-8").splitlines()[-1])
+        return Cost(**cost, server_cpu=server_cpu)
 
     def _server_seconds(self) -> float:
         """Read how much CPU the database server has used (proc(5), /proc/pid/stat)."""

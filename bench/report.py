@@ -22,12 +22,14 @@ def table(results: Sequence[Result]) -> str:
     """Print all results: medians, with the smallest and the largest value in brackets."""
     rows = [row for result in results for row in _rows(result)]
     aligned = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
-    runs = len(results[0].ours) if results else 0
+    runs = max((len(result.ours) for result in results), default=0)
     return f"{aligned}\n\nMedian (least-most) of {runs} alternating runs. CPU: of the command and of the server."
 
 
 def _rows(result: Result) -> list[list[str]]:
     contest = result.contest
+    if result.failed:
+        return [[contest.what, contest.against, "", "", "", "", "FAILED", "", "", "", ""]]
     wall = _spread(result.ours, lambda cost: cost.wall)
     peer = _spread(result.peer, lambda cost: cost.wall) if result.peer else contest.missing
     memory = statistics.median(cost.rss_mb for cost in result.ours)
@@ -85,6 +87,7 @@ def _entry(contest: Contest, result: Result) -> dict[str, Any]:
         "ratios": result.ratios,
         "cpu_ratios": result.cpu_ratios,
         "missing": contest.missing,
+        "failed": result.failed,
         "ours": [asdict(cost) for cost in result.ours],
         "peer": [asdict(cost) for cost in result.peer],
     }

@@ -104,7 +104,7 @@ class World:
     def _known(self) -> Ids:
         """Choose the clients: the first are to be turned off, the next need no change, the next are to be turned on."""
         size = self.size
-        count = max(size.clients + size.drifted, round(size.clients * KNOWN_SHARE))
+        count = max(size.clients if size.empty else size.clients + size.drifted, round(size.clients * KNOWN_SHARE))
         generator = np.random.default_rng(1)
         highest = SPARSE_RANGE if size.density == "sparse" else count * DENSE_SPREAD
         ids = np.unique(generator.integers(1, highest, count + count // 8))

@@ -29,3 +29,30 @@ def test_lines_are_measured_and_a_missing_peer_is_reported(tmp_path: Path) -> No
     assert (reladiff["missing"], reladiff["peer"], reladiff["ratio"]) == ("not installed: reladiff", [], None)
     assert "diff, 2k listed, sparse, random, 2 shards, 1% drift" in done.stdout
     assert "not measured" in done.stdout
+
+
+def test_a_line_that_fails_is_reported_and_the_others_are_measured(tmp_path: Path) -> None:
+    broken = tmp_path / "reladiff"
+    broken.write_text("#!/bin/sh\necho out of order >&2\nexit 7\n")
+    broken.chmod(0o755)
+    command = [sys.executable, "-m", "bench", "--clients", "2000", "--shards", "2", "--runs", "1"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = subprocess.run(
+        [*command, "--only", "reladiff,plan-file", "--json", "b.json"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    results = json.loads((tmp_path / "b.json").read_text())["results"]
+    assert [result["name"] for result in results] == ["reladiff", "plan-file", "plan-file"]
+    assert "out of order" in results[0]["failed"]
+    assert "out of order" in done.stderr
+    assert "FAILED" in done.stdout
+    for result in results[1:]:
+        assert result["ratio"] == result["ours"][0]["wall"] / result["peer"][0]["wall"]
+        assert 0 < result["ours"][0]["wall"] < 0.5  # not the seconds of the imports
