@@ -639,7 +639,9 @@ def test_the_doctor_looks_at_the_first_rows_of_the_export(exported: Exporter, mo
 
 def test_status_tells_what_the_next_diff_compares_with(exported: Exporter) -> None:
     place = f"{exported.yt.url.removeprefix('http://')}:{PATH}"
+    assert exported.job.diff().code == 0
     as_of = exported.job.plan()["export"]["as_of"]
+    exported.write()
 
     shown, document = exported.job.run("status").out, exported.job.run("status", "--format", "json").json
 
