@@ -137,7 +137,7 @@ class ExportedWorld:
 
     def start(self) -> Command:
         """Start chatsync with all that a diff loads, and end."""
-        modules = "yt.wrapper, sqlalchemy, numpy, pyroaring, chatsync.sync.from_export"
+        modules = "chatsync.cli, chatsync.commands.diff, chatsync.export.on_clique, sqlalchemy.dialects.sqlite, numpy"
         return Command(argv=shlex.split(f"{shlex.quote(sys.executable)} -c 'import {modules}'"))
 
 

@@ -63,3 +63,18 @@ def test_a_diff_with_nothing_to_do_needs_no_numbers(synced_job: Job, yt: YtProxy
 
     assert {"sqlalchemy", "yt"} <= loaded
     assert not loaded & {"mysql", "numpy", "prometheus_client"}
+
+
+def test_without_an_export_nothing_of_it_is_loaded(synced_job: Job, yt: YtProxy) -> None:
+    yt.write("//home/sales/exclusions", ids=[1])
+    synced_job.keep_list_in(yt)
+    run = (
+        "import sys; from chatsync.cli import run; code = run(sys.argv[1:]); print(code, *sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", run, "-c", str(synced_job.config), "diff"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=synced_job.folder)
+
+    loaded = done.stderr.splitlines()[-1].split()
+    assert (loaded[0], "chatsync.exclusions.table" in loaded) == ("0", True), done.stderr
+    assert [name for name in loaded if name.startswith("chatsync.export") or "ytsaurus.export" in name] == []
