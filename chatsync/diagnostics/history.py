@@ -14,9 +14,9 @@ import msgspec
 from pyroaring import BitMap64
 from tabulate import tabulate
 
-from chatsync.core import Action, counted, harmless, short_span, short_time
+from chatsync.core import Action, Verdict, counted, harmless, short_span, short_time
 from chatsync.sync.record import Outcome, Record
-from chatsync.sync.step_log import Step
+from chatsync.sync.step_log import SET_MODTIME, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +143,8 @@ def steps_report(steps: Sequence[Step], *, more: int, output_format: str) -> str
     if not steps:
         return "No step has ended yet."
     table = tabulate(
-        [(short_time(step.time), step.step, step.exit_code, _what_came_of(step)) for step in steps],
-        headers=("ended", "step", "exit", "what came of it"),
+        [(short_time(step.time), step.step, step.exit_code, _result(step)) for step in steps],
+        headers=("ended", "step", "exit", "result"),
         tablefmt="simple",
         disable_numparse=True,
         colalign=("left", "left", "right", "left"),
@@ -152,7 +152,7 @@ def steps_report(steps: Sequence[Step], *, more: int, output_format: str) -> str
     return f"{table}\n\n… and {more} more (--limit {len(steps) + more} shows all)" if more else table
 
 
-def _what_came_of(step: Step) -> str:
+def _result(step: Step) -> str:
     by = f"by {step.user}@{step.host}: " if step.by_hand else ""
     if step.message:
         text = step.message
@@ -161,6 +161,8 @@ def _what_came_of(step: Step) -> str:
     else:
         changed = step.counts.get("turned_off", 0) + step.counts.get("turned_on", 0)
         text = counted(changed, "change") if changed else step.verdict or "done"
+        if step.step == SET_MODTIME and step.is_good and step.verdict in (Verdict.CHANGES, Verdict.IN_SYNC):
+            text = "list marked as synced"
     return "\n".join(textwrap.wrap(f"{by}{text}", _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" …"))
 
 

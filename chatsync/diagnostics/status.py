@@ -145,7 +145,7 @@ def _about_list(status: Status) -> Iterator[str]:
         first = listed.rejected[0]
         example = f"row {first.row}: {first.value!r}, {first.reason}"
         rows = counted(listed.rejected_count, "row")
-        hint = "`chatsync diff --left-out FILE.csv` writes all for its owners"
+        hint = "`chatsync diff --left-out FILE.csv` writes all of them for the owners of the list"
         yield f"the list has {rows} without a client id ({example}); {hint}"
     if status.state is not None and listed.version.modified > status.state.now:
         yield f"the list is from the future of the dict database's clock: {short_time(listed.version.modified)}"

@@ -247,7 +247,7 @@ def test_all_steps(recorded_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.match(r"by \S+: mod-time 9999-12-31: INC-7: the list is empty$", told[0][2])
     assert told[1][2].startswith("refused, nothing was written: the exclusion list ")
     assert told[1][2].endswith(" …")
-    assert [text for *_, text in told[2:]] == ["changes", "changes", "1 change"]
+    assert [text for *_, text in told[2:]] == ["changes", "list marked as synced", "1 change"]
     assert max(map(len, rows)) <= 80
     assert result.out.endswith("… and 4 more (--limit 9 shows all)\n")
 

@@ -169,7 +169,7 @@ def stop_at_first_batch(job: Job) -> None:
         pytest.param(
             lambda job: job.list([1, "n/a", "-3"]),
             "the list has 2 rows without a client id (row 3: 'n/a', not an integer); "
-            "`chatsync diff --left-out FILE.csv` writes all for its owners",
+            "`chatsync diff --left-out FILE.csv` writes all of them for the owners of the list",
             id="rejected rows",
         ),
         pytest.param(
