@@ -180,9 +180,8 @@ def took(record: Record) -> str:
 def _table_row(run: Shown, names: Mapping[str, str]) -> dict[str, object]:
     record = run[0]
     undone = record.undo_of or ""
-    by = f"{record.user}@{record.host}"
-    values = (names.get(record.id, record.id), record.outcome.value, *_counts(record), took(record), by)
-    return dict(zip(_TABLE, (*values, names.get(undone, undone)), strict=True))
+    values = (names.get(record.id, record.id), record.outcome.value, *_counts(record), took(record))
+    return dict(zip(_TABLE, (*values, f"{record.user}@{record.host}", names.get(undone, undone)), strict=True))
 
 
 def _counts(record: Record) -> tuple[object, object, object]:
