@@ -56,7 +56,7 @@ class DatabaseUrl:
         return self.unix_socket or (f"{self.host}:{self.port}" if self.host else "")
 
     def hide_database(self) -> None:
-        """Hide the name of the database in everything that the program writes: by a slip it may be the password."""
+        """Hide the name of the database in everything that the program writes: by mistake it may be the password."""
         keep_secret(self.database)
 
     def __str__(self) -> str:

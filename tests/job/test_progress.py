@@ -1,4 +1,4 @@
-"""Progress is for a person at a terminal, on standard error, and for nobody else."""
+"""Progress is shown only to a person at a terminal, on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`check` with real servers: one that is away, and a job that nobody starts."""
+"""`check` with real servers: one that is away, and a job that is never started."""
 
 from __future__ import annotations
 
