@@ -7,10 +7,11 @@ import queue
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from chatsync.errors import ChatsyncError, DeadlineError, StoppedError
 
@@ -42,6 +43,8 @@ class CancelScope:
     SIGINT, SIGTERM, SIGHUP and the deadline (SIGALRM) raise in the main thread at once, except inside
     `shielded()`: there they only request a stop, and the workers end after their current batch.
     """
+
+    _is_uninterruptible: ClassVar[bool] = False
 
     def __init__(self, *, deadline: float, retry_timeout: float) -> None:
         """Start the clock: `deadline` and `retry_timeout` are in seconds."""
@@ -107,13 +110,27 @@ class CancelScope:
         finally:
             self._shielded = before
 
+    @staticmethod
+    @contextlib.contextmanager
+    def no_interruption() -> Iterator[None]:
+        """Let no signal raise in the main thread inside the block; it raises soon after."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        CancelScope._is_uninterruptible = True
+        try:
+            yield
+        finally:
+            CancelScope._is_uninterruptible = False
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
             self._stop(StoppedError(number))
         else:
             self._stop(self._late())
-        if self._was_lost:  # still inside the hook, where the error would be dropped once more
+        # Inside the hook the error would be dropped once more.
+        if self._was_lost or CancelScope._is_uninterruptible:
             signal.setitimer(signal.ITIMER_REAL, _SOON)
         elif not self._shielded:
             self.check()

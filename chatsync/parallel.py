@@ -45,11 +45,13 @@ def _start(work: Callable[[], None]) -> None:
     """Start a daemon thread, which does not keep the process alive.
 
     Signals are blocked meanwhile and in the new thread: an exception that a handler raises inside start()
-    would be lost and would damage the state of `threading`.
+    would be lost and would damage the state of `threading`. A thread of others may still take one, so the handler
+    waits as well.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
     try:
-        threading.Thread(target=work, daemon=True).start()
+        with CancelScope.no_interruption():
+            threading.Thread(target=work, daemon=True).start()
     except RuntimeError as error:
         way_out = "raise the limits on tasks and memory (ulimit -u, -v; the cgroup's)"
         raise ChatsyncError(f"no thread can be started: {error}", way_out=way_out) from None

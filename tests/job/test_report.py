@@ -374,7 +374,7 @@ def test_more_clients_were_changed_than_a_page_takes(synced: Job, monkeypatch: p
     html = page(synced)
 
     assert look_up(html, 104) != look_up(html, 101)
-    assert look_up(html, 101).startswith("Nothing has been recorded")
+    assert look_up(html, 101).startswith("This page has no record of client 101")
     assert newest["started"][:10] in html
 
 
