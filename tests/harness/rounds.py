@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.harness.wire import Wired
 
 # More than a login takes here: a statement over a new connection is in the round of those over the old ones.
-QUIET_SECONDS = 0.25
+QUIET_SECONDS = 0.5
 
 
 class Rounds:

@@ -43,6 +43,12 @@ def job(wired: Wired, tmp_path: Path) -> Job:
     return job
 
 
+@pytest.fixture
+def checks_stay_young(mocker: MockerFixture) -> None:
+    """Don't check lock and mod-time once more only because this machine is busy, or an answer was held."""
+    mocker.patch("chatsync.sync.guard._RECENT_SECONDS", 60)
+
+
 def rounds(job: Job, wired: Wired, *command: str) -> int:
     with Rounds(wired) as counted:
         result = job.run(*command, "--plan", str(job.plan_file))
@@ -50,18 +56,19 @@ def rounds(job: Job, wired: Wired, *command: str) -> int:
     return counted.count
 
 
+@pytest.mark.usefixtures("checks_stay_young")
 def test_the_chain_waits_seldom(job: Job, wired: Wired) -> None:
     assert rounds(job, wired, "diff") <= 3
     assert len(job.plan()["turn_off"]["1"]) + len(job.plan()["turn_on"]["1"]) == CHANGES // SHARDS
     job.configure(apply={"parallel_shards": SHARDS})
     assert rounds(job, wired, "apply", "--force") <= 20
-    assert rounds(job, wired, "set-modtime") <= 12
+    assert rounds(job, wired, "set-modtime") <= 13
     assert rounds(job, wired, "diff", "--if-modified") <= 2
 
 
-def test_a_batch_waits_four_times(job: Job, wired: Wired, mocker: MockerFixture) -> None:
+@pytest.mark.usefixtures("checks_stay_young")
+def test_a_batch_waits_four_times(job: Job, wired: Wired) -> None:
     """Lock and read its rows, write them (some have a row, some have none), check lock and mod-time, commit."""
-    mocker.patch("chatsync.sync.guard._RECENT_SECONDS", 60)  # on a busy machine a check gets old
     waits = [statements_of_apply(job, wired, batches=batches) for batches in (1, 3)]
 
     assert waits[1] - waits[0] == 2 * 4
