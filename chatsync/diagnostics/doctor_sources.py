@@ -12,7 +12,7 @@ from chatsync.databases.dict_database import DictDatabase
 from chatsync.diagnostics.doctor import Line, bad, good, in_words, warning
 from chatsync.errors import ChatsyncError
 from chatsync.exclusions import cluster_side, open_list
-from chatsync.sync.from_export import look_at_export
+from chatsync.sync.from_export import look_at_export, open_export
 from chatsync.ytsaurus.token import WAYS, find_token
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def check_export(settings: Settings, scope: CancelScope) -> Iterator[Line]:
     try:
         with open_list(settings, scope) as source, DictDatabase(settings, scope) as dict_database:
             state = dict_database.state()
-            export = cluster_side(settings, scope).open_export(source.cluster)
+            export = open_export(settings, scope, source.cluster)
             part = look_at_export(export, settings, scope, now=state.now)
             yield good("export", export.shape())
             age = f"as of {short_time(export.as_of)}, {distance(export.as_of, now=state.now)}"

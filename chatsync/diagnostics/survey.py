@@ -32,9 +32,9 @@ from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.homes import homes_over
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChatsyncError, DeadlineError, PropertyError, RecordError, StoppedError
-from chatsync.exclusions import cluster_side, open_list, read_list
+from chatsync.exclusions import open_list, read_list
 from chatsync.parallel import Ended, SideBySide, while_alive
-from chatsync.sync.from_export import look_at_export
+from chatsync.sync.from_export import look_at_export, open_export
 from chatsync.sync.planner import compare
 from chatsync.sync.record import Record
 from chatsync.sync.records import Records
@@ -210,7 +210,7 @@ class Survey:
             return
         try:
             with open_list(self.settings, self.scope) as source:
-                export = cluster_side(self.settings, self.scope).open_export(source.cluster)
+                export = open_export(self.settings, self.scope, source.cluster)
                 self.export = look_at_export(export, self.settings, self.scope, now=self.state.now)
         except ChatsyncError as error:
             self.scope.check()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 from chatsync.cancel_scope import CancelScope
@@ -68,7 +67,7 @@ class _IdTaker:
 
 
 class ClusterSide:
-    """What the configuration names in the cluster of the list: the list, the export, the table of left-out rows."""
+    """What the configuration names in the cluster of the list: the list and the table of left-out rows."""
 
     def __init__(self, settings: Settings, scope: CancelScope) -> None:
         """Ask nothing yet."""
@@ -81,13 +80,6 @@ class ClusterSide:
         section = self._settings.exclusions
         with open_table(section, self._scope, path=section.path, key="exclusions.path") as table:
             yield ListTable(table, section.column)
-
-    def open_export(self, cluster: Any) -> Any:
-        """Lock the tables of the export in the transaction of the list, whose `cluster` this is. Raises SourceError."""
-        # By name: nine modules and 15 ms of CPU that only an export needs.
-        kinds = import_module("chatsync.export.on_clique")
-        kind = kinds.ExportOnClique if self._settings.export.clique else kinds.ExportSource
-        return kind(self._settings, self._scope, cluster)
 
     def replace_feedback(
         self,

@@ -37,10 +37,10 @@ from chatsync.databases.homes import read_homes
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChangedError, ChatsyncError, ConfigError
-from chatsync.exclusions import ListSource, cluster_side, open_list, read_list
+from chatsync.exclusions import ListSource, open_list, read_list
 from chatsync.memory import return_large_blocks
 from chatsync.parallel import Later, SideBySide
-from chatsync.sync.from_export import plan_from_export
+from chatsync.sync.from_export import open_export, plan_from_export
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _make_once(
             skip = _verdict_unread(source.version, state) if if_modified else None
             plan = _plan(settings, source.version, state, verdict=skip or Verdict.IN_SYNC, trace_id=trace_id)
             if skip is None and from_export:
-                export = cluster_side(settings, scope).open_export(source.cluster)
+                export = open_export(settings, scope, source.cluster)
                 read = partial(_read_list, source, keep)
                 plan = plan_from_export(plan, export, state, read, settings=settings, scope=scope, keep=keep)
             if skip is not None or plan.state_from is not None:
