@@ -68,7 +68,12 @@ class RogueServer:
     def _talk(self, connection: socket.socket) -> None:
         send(connection, greeting(CAPABILITIES | (TLS if self._tls else 0)), sequence=0)
         if self._tls and read_packet(connection):  # the request for TLS, which has no login
-            connection = self._tls.wrap_socket(connection, server_side=True)
+            with self._tls.wrap_socket(connection, server_side=True) as secret:
+                self._answer(secret)
+        else:
+            self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
         login = self._hear(connection)
         if not login:
             return
