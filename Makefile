@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS := $(shell expr $$(nproc) + 1)
 # Tests of the driver that take half a minute: what it does while a server answers or does not.
 SAMPLE := tests/servers/test_lock.py tests/servers/test_sessions.py
-FAST := --numprocesses auto --dist worksteal -m "not servers and not programs and not slow"
+FAST := --numprocesses $(WORKERS) --dist worksteal -m "not servers and not programs and not slow"
 
 .PHONY: help demo test test-cluster test-mysql test-galera test-lowest test-newest soak lint docs deb image lock bench
 .DEFAULT_GOAL := help

@@ -156,6 +156,7 @@ def test_one_chain_at_a_time(cron: Cron, switch: Switch) -> None:
 
 
 @pytest.mark.programs
+@pytest.mark.slow
 def test_the_short_lines_do_the_same(cron: Cron) -> None:
     half_hourly, nightly = SHORT
     before = cron.off()
@@ -170,6 +171,7 @@ def test_the_short_lines_do_the_same(cron: Cron) -> None:
     assert re.findall(r"diff: ([a-z-]+)", cron.log) == ["changes", "not-modified", "not-modified", "changes"]
 
 
+@pytest.mark.slow
 def test_the_page_is_written(cron: Cron) -> None:
     page = cron.folder / "index.html"
 
