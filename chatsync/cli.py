@@ -49,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _complete()
     try:
         code = run(arguments)
+    except KeyboardInterrupt:  # while the last line or the metrics were written: click no longer takes it
+        code = 128 + signal.SIGINT
+        with clean_output():
+            click.echo("chatsync: stopped by SIGINT", err=True)
     except Exception as bug:  # noqa: BLE001  # shown as a traceback, but without secrets
         code = ExitCode.FAILED
         with clean_output():

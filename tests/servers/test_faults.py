@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -507,13 +508,20 @@ def test_a_signal_ends_a_diff_at_once_even_while_a_server_keeps_it_waiting(
 def test_a_signal_where_nobody_watches_for_signals(eight_job: Job) -> None:
     """Such as in `show`, which reads two small files and has no deadline."""
     plan = eight_job.folder / "fifo"
-    os.mkfifo(plan)
+    os.mkfifo(plan, 0o600)  # whatever the umask is: others may not write a plan
     process = eight_job.start("show", str(plan), preexec_fn=hear_ctrl_c)
     with plan.open("w"):  # returns once the program has opened its end
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
 
     assert (process.returncode, err.strip()) == (130, "chatsync: stopped by SIGINT")
+
+
+def test_ctrl_c_while_the_end_of_a_run_is_written() -> None:
+    program = "from chatsync import cli\ndef run(_): raise KeyboardInterrupt\ncli.run = run\ncli.main([])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (130, "chatsync: stopped by SIGINT\n")
 
 
 def hear_ctrl_c() -> None:
