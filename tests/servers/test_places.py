@@ -145,6 +145,7 @@ def may_see_it(server: Server) -> Iterator[Callable[[str], None]]:
             undo.append("DROP ROLE watcher")
             server.sql(f"GRANT watcher TO {USER}")
             server.sql(f"SET DEFAULT ROLE watcher {'FOR' if server.is_mariadb else 'TO'} {USER}")
+            undo.insert(0, f"SET DEFAULT ROLE NONE {'FOR' if server.is_mariadb else 'TO'} {USER}")
         grantee = "watcher" if how == "role" else USER
         server.sql(f"GRANT {privilege} ON *.* TO {grantee}")
         undo.insert(0, f"REVOKE {privilege} ON *.* FROM {grantee}")
