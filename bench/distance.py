@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from tests.harness.servers import ADDRESS
@@ -49,5 +50,5 @@ class Distance:
 
         with contextlib.suppress(OSError):
             while piece := await reader.read(_PIECE):
-                later(lambda piece=piece: writer.write(piece))  # type: ignore[misc]
+                later(partial(writer.write, piece))
         later(writer.close)

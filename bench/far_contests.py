@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def far(lines: Contests) -> Iterator[Contest]:
             for what, options in (("noop", ["--if-modified"]), ("diff", [])):
                 argv = [CHATSYNC, "-c", str(config), "diff", "--plan", str(world.plan), *options]
                 at = world.modified.isoformat() if what == "noop" else "1970-01-01"
-                prepare = lambda at=at: world.set_modtime(at)  # noqa: E731
+                prepare = partial(world.set_modtime, at)
                 yield Contest(
                     name="far",
                     what=f"{' '.join(['diff', *options])}, {FAR_SHARDS} shards {round_trip:g} s away",

@@ -151,17 +151,17 @@ class Sides:
 
     def strays(self, pieces: Sequence[Piece]) -> dict[int, BitMap64]:
         """Return the clients that are off on a shard where they do not live, by shard."""
-        return self._byplace_of([piece.strays.where(piece.strays.off) for piece in pieces])
+        return self._by_place([piece.strays.where(piece.strays.off) for piece in pieces])
 
     def elsewhere(self, pieces: Sequence[Piece]) -> dict[int, BitMap64]:
         """Return the clients that have any row on a shard where they do not live, by shard."""
-        return self._byplace_of([piece.strays for piece in pieces])
+        return self._by_place([piece.strays for piece in pieces])
 
     def unknown(self, pieces: Sequence[Piece]) -> BitMap64:
         """Return the listed clients that live on no shard."""
         return self._too_large | union_of(piece.unknown for piece in pieces)
 
-    def _byplace_of(self, rows: Sequence[Rows]) -> dict[int, BitMap64]:
+    def _by_place(self, rows: Sequence[Rows]) -> dict[int, BitMap64]:
         return {
             shard: union_of(part.ids[part.places == place] for part in rows) for place, shard in enumerate(self._shards)
         }

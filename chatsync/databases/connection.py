@@ -64,7 +64,7 @@ class Database:
         self.name = name
         self.scope = scope
         self._writable = writable
-        self._kind = None if fresh or url.is_sqlite else (id(url), writable, patience, idle_seconds)
+        self._kind = None if fresh or url.is_sqlite else (url, writable, patience, idle_seconds)
         self._engine = new_engine(url, writable=writable, patience=patience, idle_seconds=idle_seconds)
         self._connection: sa.Connection | None = None
         self._is_busy = False

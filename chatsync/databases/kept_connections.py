@@ -6,7 +6,7 @@ A connection is taken by one database at a time, and only by one that would set 
 import contextlib
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -21,10 +21,10 @@ _OPENED = "chatsync opened"
 @dataclass(kw_only=True)
 class _Store:
     are_kept: bool = False
-    idle: list[tuple[Hashable, sa.Connection]] = field(default_factory=list)
+    idle: list[tuple[object, sa.Connection]] = field(default_factory=list)
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
-    def newest(self, kind: Hashable) -> sa.Connection | None:
+    def newest(self, kind: object) -> sa.Connection | None:
         with self.one_at_a_time:
             for place in reversed(range(len(self.idle))):
                 if self.idle[place][0] == kind:
@@ -55,7 +55,7 @@ def note_opened(connection: sa.Connection) -> sa.Connection:
     return connection
 
 
-def take(kind: Hashable) -> sa.Connection | None:
+def take(kind: object) -> sa.Connection | None:
     """Return a connection of this kind that was given back and is not too old; None if there is none."""
     while (connection := _store.newest(kind)) is not None:
         if time.monotonic() - connection.info[_OPENED] < _MOST_SECONDS:
@@ -64,7 +64,7 @@ def take(kind: Hashable) -> sa.Connection | None:
     return None
 
 
-def give_back(kind: Hashable, connection: sa.Connection) -> None:
+def give_back(kind: object, connection: sa.Connection) -> None:
     """Keep a connection for the next `take` of its kind, or close it where none are kept.
 
     It must hold no lock and be in no transaction.

@@ -51,7 +51,7 @@ if HAVE_CEXT:
                 self._execute_query(self._init_command)
 
 
-class _Context(MySQLDialect_mysqlconnector.execution_ctx_cls):  # type: ignore[misc, valid-type]
+class _Context(MySQLDialect_mysqlconnector.execution_ctx_cls):  # type: ignore[misc, valid-type]  # untyped
     """A statement with `stream_results` returns when the server begins to send, before the rows are here."""
 
     def create_server_side_cursor(self) -> Any:
@@ -100,12 +100,12 @@ class Dialect(MySQLDialect_mysqlconnector):
     def do_executemany(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
         """Execute a statement for each set of values; the set-up is sent first."""
         self.do_execute(cursor, "DO 0", (), context)
-        super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+        super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]  # untyped
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         """Roll back what was sent; before the first statement that is nothing."""
         if not dbapi_connection.set_up:
-            super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]
+            super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]  # untyped
 
 
 def set_up_driver() -> None:

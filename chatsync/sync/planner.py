@@ -78,10 +78,10 @@ def make_plan(
     """
     from_export = bool(settings.export.path) and not live
     feature: Later[int] = Later()
-    # Before the feature is known: their logins take as long as that of the dict database.
-    shards = None if if_modified or from_export else _read_shards(settings, scope, feature)
     with DictDatabase(settings, scope) as dict_database:
         try:
+            # Before the feature is known: their logins take as long as that of the dict database.
+            shards = None if if_modified or from_export else _read_shards(settings, scope, feature)
             state = dict_database.state()
         except BaseException as error:
             feature.fail(error)
