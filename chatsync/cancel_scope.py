@@ -123,14 +123,16 @@ class CancelScope:
         finally:
             CancelScope._is_uninterruptible = False
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
             self._stop(StoppedError(number))
         else:
             self._stop(self._late())
-        # Inside the hook the error would be dropped once more.
-        if self._was_lost or CancelScope._is_uninterruptible:
+        # Inside the hook the error would be dropped once more. Inside `logging` it may come after a lock was acquired
+        # and before the block that releases it: then every other thread would wait for ever at its next log line.
+        is_logging = frame is not None and frame.f_code.co_filename == logging.__file__
+        if self._was_lost or is_logging or CancelScope._is_uninterruptible:
             signal.setitimer(signal.ITIMER_REAL, _SOON)
         elif not self._shielded:
             self.check()

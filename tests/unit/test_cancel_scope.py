@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,22 @@ def test_a_second_signal_that_comes_too_early_is_not_lost_either(mocker: MockerF
     mocker.patch("chatsync.cancel_scope.signal.setitimer", start)
 
     test_a_signal_inside_a_destructor_is_not_lost()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGALRM])
+def test_a_signal_in_the_middle_of_logging_waits_and_is_not_lost(number: int) -> None:
+    """`logging` acquires a lock and then begins the block that releases it; what is raised in between keeps it."""
+    lock = threading.RLock()
+    finished: list[bool] = []
+    between = "lock.acquire()\nkill(number)\nfor _ in range(1000): pass\nlock.release()\nfinished.append(True)"
+    names = {"lock": lock, "finished": finished, "number": number, "kill": signal.raise_signal}
+    program = compile(between, logging.__file__, "exec")
+
+    with pytest.raises((StoppedError, DeadlineError)), CancelScope(deadline=60, retry_timeout=1).watching():
+        exec(program, names)  # stands for the code of that file
+        time.sleep(30)
+
+    assert finished == [True]
 
 
 def test_a_deadline_that_is_over_at_once() -> None:
