@@ -108,6 +108,7 @@ SENTENCES: Mapping[str, str | tuple[str, ...]] = {
     "note.dict": "The main database can't be read at the moment.",
     "note.mod_time": "The time of the last sync can't be read.",
     "note.records": "The records of earlier runs can't be read.",
+    "note.export": "The copy of the databases that the sync needs can't be read at the moment.",
     "note.changes": "The list and the databases can't be compared; the operators see the reason in `chatsync status`.",
     "note.failing": (
         "The last run did not succeed, at {since}: {what}.",

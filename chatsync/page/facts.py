@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from pyroaring import BitMap64
 
-from chatsync.core import Action, Rejected
+from chatsync.core import Action, Rejected, union
 from chatsync.diagnostics.client_facts import job_facts, refusals
 from chatsync.diagnostics.status import Status
 from chatsync.language import Language
@@ -102,7 +102,8 @@ class Page:
 def make_page(seen: Seen, language: Language, *, clients: str, now: datetime) -> Page:
     """Put into words what was read. `now` is this machine's clock."""
     plan, listed, version = seen.plan, seen.listed, seen.version
-    wanted = len(listed.id_set | seen.asked) if listed else 0
+    off_not_listed = union(plan.turn_on) if plan else BitMap64()
+    wanted = len(listed.id_set | seen.asked | off_not_listed) if listed else 0
     everyone = clients == "all" and plan is not None and wanted <= MOST_CLIENTS
     about, otherwise = _about_answers(seen, language, everyone=everyone)
     if clients == "all" and wanted > MOST_CLIENTS:

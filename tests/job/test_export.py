@@ -657,6 +657,17 @@ def test_status_tells_what_the_next_diff_compares_with(exported: Exporter) -> No
     assert "! the export of shard 2, " in done.out
 
 
+def test_the_page_says_that_the_export_cannot_be_read(exported: Exporter) -> None:
+    exported.yt.remove(table(2))
+
+    english, russian = (exported.job.run("report", "--language", language) for language in ("en", "ru"))
+
+    assert (english.code, russian.code) == (1, 1)
+    assert "<p>The copy of the databases that the sync needs can&#39;t be read at the moment.</p>" in english.out
+    assert "<p>Копия баз данных, нужная синхронизации, сейчас не читается.</p>" in russian.out
+    assert "the export of shard 2, " in english.err
+
+
 def explained(exporter: Exporter, *options: str) -> Any:
     return exporter.job.run("explain", "21", "--format", "json", *options).json[0]
 

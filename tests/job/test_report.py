@@ -362,6 +362,18 @@ def test_too_many_clients_for_a_page(synced: Job, monkeypatch: pytest.MonkeyPatc
     assert look_up(html, 103).startswith("This page has no record of client 103")
 
 
+def test_clients_that_are_off_and_not_listed_count_as_well(synced: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the list is empty by mistake: then all clients that are off stand on no list."""
+    monkeypatch.setattr("chatsync.page.facts.MOST_CLIENTS", 2)
+    synced.settle_off({104: 4})
+    synced.list([101, 102], modified=MODIFIED)
+
+    html = page(synced, *ALL)
+
+    assert "3 clients are too many for one page." in html
+    assert look_up(html, 104).startswith("This page has no record of client 104")
+
+
 def test_more_clients_were_changed_than_a_page_takes(synced: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads the newest records alone, and says from when on it knows who was changed."""
     synced.settle({104: 1})

@@ -38,10 +38,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of one job in each language, with all clients, and one without any."""
+    """The page of one job in each language, with all clients, one with those that runs changed, and one without any."""
     folder = tmp_path_factory.mktemp("browser")
     job = build(folder, days=3, clients=60)
-    pages = {"en": ("all", "en"), "ru": ("all", "ru"), "none": ("none", "en")}
+    pages = {"en": ("all", "en"), "ru": ("all", "ru"), "changed": ("changed", "en"), "none": ("none", "en")}
     for name, (clients, language) in pages.items():
         options = ("-o", str(folder / f"{name}.html"), "--clients", clients, "--language", language)
         assert job.run("report", *options).code == 0
@@ -100,6 +100,18 @@ def test_the_look_up(context: BrowserContext, files: dict[str, Path]) -> None:
         page.get_by_label("Client number").fill(typed)
         page.keyboard.press("Enter")
         assert str(page.get_by_role("status").first.text_content()).startswith(answer), typed
+
+
+def test_the_number_stands_in_the_command_for_the_operators_as_well(
+    context: BrowserContext, files: dict[str, Path]
+) -> None:
+    page = opened(context, files["changed"])
+
+    page.get_by_label("Client number").fill("7")
+    page.keyboard.press("Enter")
+
+    answer = "This page has no record of client 7. The operators can find out more: `chatsync explain 7`."
+    assert page.get_by_role("status").first.text_content() == answer
 
 
 def test_rows_are_copied_as_csv(context: BrowserContext, files: dict[str, Path]) -> None:

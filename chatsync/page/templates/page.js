@@ -20,7 +20,7 @@
         return;
       }
       const found = data.answers.find(function (one) { return (" " + one.ids + " ").includes(" " + typed + " "); });
-      show((found ? found.text : data.otherwise).replace("{client}", typed), found ? tones[found.chat] : "off");
+      show((found ? found.text : data.otherwise).replaceAll("{client}", typed), found ? tones[found.chat] : "off");
     });
     document.getElementById("scripts").hidden = true;
     document.getElementById("lookup").hidden = false;
