@@ -147,8 +147,8 @@ def bars(changes: Sequence[Change], *, write: Write, write_day: WriteDay) -> Bar
 
 
 def _usual(counts: Sequence[int]) -> int:
-    """Return the highest count, but ignore counts that are far higher than nine of ten."""
-    ordered = sorted(counts)
+    """Return the highest count, but ignore counts that are far higher than nine of ten that are not 0."""
+    ordered = sorted(filter(None, counts)) or [0]
     far = max(ordered[(len(ordered) - 1) * 9 // 10], 1) * _FAR
     return max(count for count in ordered if count <= far or count == ordered[0])
 

@@ -112,3 +112,10 @@ def test_a_first_fill_does_not_hide_all_other_runs() -> None:
     assert all(bar.up > 40 and not bar.cut_up for bar in others)
     places = [tick.at for tick in drawn.frame.times]
     assert all(after - before >= 60 for before, after in pairwise(places))
+
+
+def test_the_only_bar_on_its_side_is_drawn() -> None:
+    drawn = bars(changes(*((6, 0),) * 20, (0, 100)), write=str, write_day=str)
+
+    assert drawn is not None
+    assert (drawn.bars[-1].down, drawn.bars[-1].cut_down) == (drawn.frame.bottom - drawn.zero, "")
