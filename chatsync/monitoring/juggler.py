@@ -86,4 +86,4 @@ def _events(answer: bytes) -> list[dict[str, Any]]:
     except ValueError:
         return []
     events = document.get("events") if isinstance(document, dict) else None
-    return [event for event in events or [] if isinstance(event, dict)]
+    return [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []

@@ -503,6 +503,15 @@ def test_an_event_that_is_not_taken_is_unknown(synced: Job, agent: Agent, answer
     assert len(agent.documents) == 1
 
 
+@pytest.mark.parametrize("answer", [None, [], 1, {"events": None}, {"events": 1}, {"events": ["taken"]}])
+def test_an_answer_of_another_kind_with_code_200_means_taken(synced: Job, agent: Agent, answer: Any) -> None:
+    agent.answers = [(200, answer)]
+
+    result = check(synced, "--push", agent.url)
+
+    assert (result.code, result.err) == (0, "")
+
+
 def test_a_missing_agent_is_unknown_after_a_while(synced: Job, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatsync.monitoring.juggler._PUSH_SECONDS", 0.3)
     nobody = agent.url
