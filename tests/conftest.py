@@ -59,6 +59,11 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("same")
     # SIGTERM ends the run like Ctrl-C, so that fixtures clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # nohup, and shells that start jobs in the background, ignore these, and so would each process that a test starts
+    # and stops. What is handled, even by doing nothing, is not inherited.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     stay_on_this_machine()
 
 

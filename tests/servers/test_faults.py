@@ -509,7 +509,7 @@ def test_a_signal_where_nobody_watches_for_signals(eight_job: Job) -> None:
     """Such as in `show`, which reads two small files and has no deadline."""
     plan = eight_job.folder / "fifo"
     os.mkfifo(plan, 0o600)  # whatever the umask is: others may not write a plan
-    process = eight_job.start("show", str(plan), preexec_fn=hear_ctrl_c)
+    process = eight_job.start("show", str(plan))
     with plan.open("w"):  # returns once the program has opened its end
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
@@ -522,10 +522,6 @@ def test_ctrl_c_while_the_end_of_a_run_is_written() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (130, "chatsync: stopped by SIGINT\n")
-
-
-def hear_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs the tests may ignore it
 
 
 # -- pipes and disks --
