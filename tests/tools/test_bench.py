@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import measure, report
+from bench.contests import Contests
+from bench.world import Size
+from bench.worlds import Worlds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,3 +50,14 @@ def test_a_goal_is_held_against_the_median_of_the_ratios(goal: float, verdict: s
     assert time[5:8] == ["0.50 (0.50-4.50)", f"{goal:g}", verdict]
     assert state_file[1] == "w, peak memory"
     assert state_file[6:8] == ["100 MiB", "reached"]
+
+
+def test_what_cannot_be_measured_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    size = Size(clients=100, shards=1, drift=0.01, density="sparse", order="random")
+    lines = Contests(Worlds(tmp_path), measure.Bench(tmp_path, server=None), size)
+
+    assert list(lines.clique()) == []
+    assert capsys.readouterr().err == "bench: clique: left out, not installed: chdb (make test-cluster)\n"
