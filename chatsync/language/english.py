@@ -95,7 +95,8 @@ SENTENCES: Mapping[str, str | tuple[str, ...]] = {
     "headline.older": "The list of {time} is older than the one that was synced last. It is not applied until the "
     "operators decide.",
     "headline.no_list": "The list can't be read at the moment. All clients stay as they are.",
-    "headline.no_modtime": "The state is not known, because the main database can't be read at the moment.",
+    "headline.no_dict": "The state is not known, because the main database can't be read at the moment.",
+    "headline.no_modtime": "The state is not known, because the time of the last sync can't be read.",
     "headline.not_compared": "List and databases can't be compared at the moment. All clients stay as they are.",
     "headline.off": "The sync is switched off {until}.",
     "headline.off_by": "The sync is switched off {until}, by {user} on {day}: {reason}",

@@ -41,7 +41,8 @@ def headline(status: Status, language: Language) -> Headline:
 def _not_read(status: Status, language: Language) -> Headline | None:
     """Return what could not be read, or that the job is disabled; None if everything was read."""
     if status.state is None:
-        return Headline(tone=Tone.BAD, text=language.say("headline.no_modtime"))
+        unread = "headline.no_modtime" if "mod-time" in status.errors else "headline.no_dict"
+        return Headline(tone=Tone.BAD, text=language.say(unread))
     if status.meaning is ModTimeState.DISABLED:
         return Headline(tone=Tone.OFF, text=_switched_off(status, language))
     if status.listed is None:

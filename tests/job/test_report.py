@@ -273,6 +273,17 @@ def test_without_the_dict_database(synced: Job) -> None:
     assert look_up(html, 103).startswith("There is no answer now")
 
 
+def test_with_a_mod_time_that_is_no_time(synced: Job) -> None:
+    """The dict database can be read, so the page does not say that it can't."""
+    synced.dict_sql("UPDATE ppc_properties SET value = 'soon'")
+
+    html = page(synced, code=1)
+
+    assert headline(html) == "The state is not known, because the time of the last sync can't be read."
+    assert notes(html) == ["The time of the last sync can't be read."]
+    assert look_up(html, 101).startswith("The support chat has been off for client 101")
+
+
 def test_no_host_no_folder_and_no_user_of_a_run_stand_on_it(
     job: Job, yt: YtProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
