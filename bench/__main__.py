@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import tempfile
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def _measure(lines: Contests, bench: Bench, name: str, runs: int) -> list[Result
             click.echo(f"bench: {contest.what} against {contest.against or 'a goal'}", err=True)
             present = replace(contest, peer=None) if contest.missing else contest
             results.append(bench.contest(present, runs=runs))
-    except BenchError as error:  # while it was made ready
+    except Exception as error:  # noqa: BLE001  # one line, made ready in vain, must not cost the hour of the others
+        if not isinstance(error, BenchError):
+            traceback.print_exception(error)
         results.append(Result(contest=_unmade(name), ours=[], peer=[], failed=str(error)))
     for result in results:
         if result.failed:

@@ -66,7 +66,7 @@ def fill(lines: Contests) -> Iterator[Contest]:
 
 def fill_memory(lines: Contests) -> Iterator[Contest]:
     """Plan the largest first fill, apply it and mark it as synced, each once and for its peak of memory."""
-    world = lines.worlds.get("fill-all", _nothing_off(lines.size))
+    world = lines.worlds.get("fill_all", _nothing_off(lines.size))
     world.keep_copies()
     for what, command in (("diff", diff(world)), ("apply", _fill(lines, world)), ("set-modtime", _set_modtime(world))):
         yield Contest(

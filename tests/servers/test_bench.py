@@ -56,3 +56,22 @@ def test_a_line_that_fails_is_reported_and_the_others_are_measured(tmp_path: Pat
     for result in results[1:]:
         assert result["ratio"] == result["ours"][0]["wall"] / result["peer"][0]["wall"]
         assert 0 < result["ours"][0]["wall"] < 0.5  # not the seconds of the imports
+
+
+def test_every_line_about_the_other_steps(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "--clients", "2000", "--shards", "2", "--runs", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = subprocess.run(
+        [*command, "--only", "sync,fill,fill-memory,set-modtime", "--json", "b.json"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "b.json").read_text())["results"]
+    assert [result["name"] for result in results] == ["sync", "fill", *["fill-memory"] * 3, *["set-modtime"] * 2]
+    assert all(20 < result["ours"][0]["rss_mb"] < 200 for result in results)
