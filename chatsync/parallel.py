@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from chatsync.cancel_scope import HANDLED_SIGNALS, CancelScope, format_seconds
 from chatsync.errors import ChatsyncError, DeadlineError
@@ -41,7 +41,7 @@ def _ended(task: Callable[[], Value]) -> Ended[Value]:
         return Ended(error=error)
 
 
-def _start(work: Callable[[], None]) -> None:
+def _start(work: Callable[[], object]) -> None:
     """Start a daemon thread, which does not keep the process alive.
 
     Signals are blocked meanwhile and in the new thread: an exception that a handler raises inside start()
@@ -97,7 +97,7 @@ def while_alive(
 
 
 class Later(Generic[Value]):
-    """A value that the main thread has later, or the error in its place; other threads wait for it."""
+    """A value that one thread has later, or the error in its place; others wait for it."""
 
     def __init__(self) -> None:
         """Hold nothing yet."""
@@ -116,6 +116,13 @@ class Later(Generic[Value]):
         ended = self._ended.get()
         self._ended.put(ended)  # for the others
         return ended.unwrap()
+
+    @classmethod
+    def of(cls, task: Callable[[], Value]) -> Self:
+        """Start a task in a thread, whose value or error is had later."""
+        later = cls()
+        _start(lambda: later._ended.put(_ended(task)))
+        return later
 
 
 class SideBySide(Generic[Key, Value]):

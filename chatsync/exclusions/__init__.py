@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatsync.exclusions.file import open_file
+from chatsync.parallel import Later
 from chatsync.progress import progress_bar
 from chatsync.ytsaurus import client_configuration
 
@@ -62,10 +63,23 @@ def read_list(
         return source.read(progress, keep)
 
 
+def prepare_list(settings: Settings) -> Later[object]:
+    """Import in a thread what `open_list` needs, while the databases are waited for.
+
+    Its end must be waited for before the list is opened: two threads that import a module which fails do not both get
+    its error.
+    """
+    return Later.of(lambda: None if settings.exclusions.file else _cluster_side())
+
+
 def cluster_side(settings: Settings, scope: CancelScope) -> ClusterSide:
     """Return what the configuration names in the cluster of the list. Raises ConfigError for the client's own."""
+    return _cluster_side()(settings, scope)
+
+
+def _cluster_side() -> type[ClusterSide]:
     with client_configuration():
         # Late: a list in a file does not need the YT client, which takes longer to import than everything else.
         from chatsync.exclusions.table import ClusterSide
 
-    return ClusterSide(settings, scope)
+    return ClusterSide

@@ -37,7 +37,7 @@ from chatsync.databases.homes import read_homes
 from chatsync.databases.places import Place, check_are_different
 from chatsync.databases.shard_database import ShardDatabase, on_every_shard
 from chatsync.errors import ChangedError, ChatsyncError, ConfigError
-from chatsync.exclusions import ListSource, open_list, read_list
+from chatsync.exclusions import ListSource, open_list, prepare_list, read_list
 from chatsync.memory import return_large_blocks
 from chatsync.parallel import Later, SideBySide
 from chatsync.sync.from_export import open_export, plan_from_export
@@ -82,7 +82,9 @@ def make_plan(
         try:
             # Before the feature is known: their logins take as long as that of the dict database.
             shards = None if if_modified or from_export else _read_shards(settings, scope, feature)
+            prepared = prepare_list(settings)
             state = dict_database.state()
+            prepared.get()
         except BaseException as error:
             feature.fail(error)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,16 +66,65 @@ def test_a_diff_with_nothing_to_do_needs_no_numbers(synced_job: Job, yt: YtProxy
     assert not loaded & {"mysql", "numpy", "prometheus_client"}
 
 
+# As the script does, but with what was loaded and counted on standard error.
+RUN = "import sys; from chatsync import cli; code = cli.run(sys.argv[1:]); print(code, *sys.modules, file=sys.stderr)"
+MAIN = """
+import atexit, gc, sys
+from chatsync import cli
+before = [made["collections"] for made in gc.get_stats()]
+atexit.register(lambda: print(before, [made["collections"] for made in gc.get_stats()], sep="\\n", file=sys.stderr))
+cli.main()
+"""
+WAITING = """
+import sys, time
+from chatsync import cli
+from chatsync.databases.dict_database import DictDatabase
+answer = DictDatabase.state
+
+def late(database):
+    end = time.monotonic() + 20
+    while "yt.wrapper.client" not in sys.modules and time.monotonic() < end:
+        time.sleep(0.01)
+    print("imported" if time.monotonic() < end else "not imported", file=sys.stderr)
+    return answer(database)
+
+DictDatabase.state = late
+cli.main()
+"""
+
+
+@pytest.fixture
+def listed_in_yt(synced_job: Job, yt: YtProxy) -> Job:
+    """The job, whose list is in a table and older than the mod-time."""
+    yt.write("//home/sales/exclusions", ids=[1], modified=datetime(2026, 9, 1, tzinfo=UTC))
+    synced_job.keep_list_in(yt)
+    return synced_job
+
+
+def errors_of(job: Job, program: str, *arguments: str) -> list[str]:
+    """Run a program that ends with 0 and return the lines that it wrote to standard error."""
+    command = [sys.executable, "-c", program, "-c", str(job.config), *arguments]
+    environment = os.environ | job.environment
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=job.folder, env=environment
+    ).stderr.splitlines()
+
+
+def test_no_garbage_is_looked_for_while_a_command_starts(listed_in_yt: Job) -> None:
+    before, after = errors_of(listed_in_yt, MAIN, "sync")
+
+    assert after == before
+
+
+def test_the_client_is_imported_while_the_dict_database_is_waited_for(listed_in_yt: Job) -> None:
+    assert errors_of(listed_in_yt, WAITING, "diff", "--if-modified") == ["imported"]
+
+
 def test_without_an_export_nothing_of_it_is_loaded(synced_job: Job, yt: YtProxy) -> None:
     yt.write("//home/sales/exclusions", ids=[1])
     synced_job.keep_list_in(yt)
-    run = (
-        "import sys; from chatsync.cli import run; code = run(sys.argv[1:]); print(code, *sys.modules, file=sys.stderr)"
-    )
-    command = [sys.executable, "-c", run, "-c", str(synced_job.config), "diff"]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=synced_job.folder)
+    loaded = errors_of(synced_job, RUN, "diff")[-1].split()
 
-    loaded = done.stderr.splitlines()[-1].split()
-    assert (loaded[0], "chatsync.exclusions.table" in loaded) == ("0", True), done.stderr
+    assert (loaded[0], "chatsync.exclusions.table" in loaded) == ("0", True)
     assert [name for name in loaded if name.startswith("chatsync.export") or "ytsaurus.export" in name] == []

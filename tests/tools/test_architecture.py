@@ -39,7 +39,7 @@ ARROWS = {
         *("cancel_scope", "config", "core", "databases", "errors", "exclusions", "files", "parallel", "progress"),
         *("export", "memory", "redaction"),
     },
-    "exclusions": {"cancel_scope", "config.settings", "core", "errors", "progress", "ytsaurus"},
+    "exclusions": {"cancel_scope", "config.settings", "core", "errors", "parallel", "progress", "ytsaurus"},
     "export": {"cancel_scope", "config.settings", "core", "errors", "progress", "ytsaurus"},
     "ytsaurus": {"cancel_scope", "config", "core", "errors", "parallel", "redaction", "known_secrets"},
     "databases": {"cancel_scope", "config", "core", "errors", "parallel"},
