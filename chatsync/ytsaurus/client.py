@@ -1,7 +1,7 @@
 """The YTsaurus client as this program uses it: its configuration and its token.
 
-The client's own configuration is used (`YT_*` variables, ~/.yt/config), except for the settings that this
-program depends on: timeouts, retries, formats, and how rows are read.
+The client's own configuration is used (`YT_*` variables, ~/.yt/config), except for the settings that this program
+depends on: timeouts, retries and formats.
 """
 
 import logging
@@ -32,13 +32,6 @@ _OURS: Mapping[str, Any] = {
     "transaction_sleep_period": 20,
     "read_buffer_size": READ_BUFFER,
     "structured_data_format": None,
-    # A list is read completely or not at all.
-    "read_omit_inaccessible_columns": False,
-    "read_omit_inaccessible_rows": False,
-    "read_parallel": {"enable": False},
-    "yamr_mode": {"treat_unexisting_as_empty": False},
-    # Its transaction and lock stay: without them a read without retries leaves our transaction.
-    "read_retries": {**_NO_RETRIES, "create_transaction_and_take_snapshot_lock": True},
     # One request for all rows, so that they need no memory; what fails is a warning, and the next run writes again.
     "write_retries": _NO_RETRIES,
     "write_parallel": {"enable": False},

@@ -4,17 +4,16 @@ Integers and booleans are read in the format skiff, in which a row of whole numb
 of rows as it comes (YTsaurus docs, "Skiff"). Strings, and tables with empty cells, are read row by row.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yt.yson
-from yt.wrapper.driver import make_request
 from yt.wrapper.format import SkiffFormat, YsonFormat
 
 from chatsync.core import Numbers, np
 from chatsync.errors import SourceError
+from chatsync.ytsaurus.columns import stream_of, understood
 from chatsync.ytsaurus.faults import understanding
-from chatsync.ytsaurus.session import AnswerError
 
 Take = Callable[[Sequence[Numbers]], None]
 """Takes the columns of the same rows, one after the other."""
@@ -55,7 +54,7 @@ def read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Ta
     fields = [field for at, (_, kind) in enumerate(wires.values()) for field in ((f"is{at}", "u1"), (f"v{at}", kind))]
     row = np.dtype([("table", "<u2"), *fields])
     rest = b""
-    for piece in _understood(_stream(client, path, form).chunk_iter()):
+    for piece in understood(stream_of(client, path, form).chunk_iter()):
         block = rest + piece
         whole = len(block) // row.itemsize * row.itemsize
         rest = block[whole:]
@@ -70,12 +69,12 @@ def read_skiff(client: Any, path: Any, kinds: Mapping[str, str | None], take: Ta
 def read_rows(client: Any, path: Any, kinds: dict[str, str | None], take: Take, *, first: int) -> None:
     """Read rows of any kind, one Python object each."""
     form = YsonFormat(encoding=None)
-    stream = _stream(client, path, form)
+    stream = stream_of(client, path, form)
     with understanding():
         rows = form.load_rows(stream)
     waiting: list[list[int]] = [[] for _ in kinds]
     names = [(name, name.encode()) for name in kinds]
-    for number, row in enumerate(_understood(rows), start=first):
+    for number, row in enumerate(understood(rows), start=first):
         if not isinstance(row, dict):
             raise SourceError("a row is not a map")
         for column, (name, key) in zip(waiting, names, strict=True):
@@ -85,21 +84,6 @@ def read_rows(client: Any, path: Any, kinds: dict[str, str | None], take: Take, 
             waiting = [[] for _ in kinds]
     if waiting[0]:
         take([np.array(column) for column in waiting])
-
-
-def _stream(client: Any, path: Any, form: Any) -> Any:
-    """Ask for rows in our transaction, which has locked them.
-
-    The client's `read_table` would begin a transaction of its own with a client of its own: four requests and 30 ms of
-    CPU more for each table.
-    """
-    with understanding():
-        asked = {"path": path, "output_format": form}
-        options = {"return_content": False, "use_heavy_proxy": True, "allow_retries": False}
-        stream = make_request("read_table", asked, client=client, **options)
-        if stream.response_parameters is None:
-            raise AnswerError("rows without X-YT-Response-Parameters")
-    return stream
 
 
 def _number(value: Any, *, row: int, column: str) -> int:
@@ -113,9 +97,3 @@ def _number(value: Any, *, row: int, column: str) -> int:
     if not isinstance(value, int) or getattr(value, "attributes", None):
         raise OddCellError(row, column, value)
     return max(-_FAR, min(int(value), _FAR))
-
-
-def _understood(items: Any) -> Iterator[Any]:
-    """Yield the client's items; an answer that it can't read raises AnswerError."""
-    with understanding():
-        yield from items

@@ -6,6 +6,8 @@ somebody writes meanwhile (YTsaurus docs, "Transactions" and "Locks").
 """
 
 import logging
+import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +16,7 @@ from typing import Any
 
 import yt.wrapper
 from yt.common import YtError
+from yt.wrapper.driver import make_formatted_request
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Exclusions
@@ -45,10 +48,9 @@ class Table:
         self._key = key
         self._scope = scope
         self._client = cluster.client
-        seconds = scope.remaining + _TRANSACTION_MARGIN
         with understanding():
-            # It outlives the command by itself, so no thread has to ping it and no ping can fail.
-            self._transaction = self._client.Transaction(timeout=int(seconds * 1000), ping=False)
+            started = _start_transaction(self._client, seconds=scope.remaining + _TRANSACTION_MARGIN)
+            self._transaction = self._client.Transaction(transaction_id=started, acquire=True, ping=False)
             self._transaction.__enter__()
         try:
             with understanding():
@@ -190,6 +192,16 @@ class Table:
             describe=describe,
             mark=lambda: taker.rows,
         )
+
+
+def _start_transaction(client: yt.wrapper.YtClient, *, seconds: float) -> str:
+    """Start a transaction that outlives the command by itself, so no thread has to ping it and no ping can fail.
+
+    The client's own way says in its attributes where it comes from, too, but runs `lsb_release` and asks DNS for that.
+    """
+    attributes = {"title": "chatsync", "hostname": socket.gethostname(), "pid": os.getpid()}
+    asked = {"timeout": int(seconds * 1000), "attributes": attributes}
+    return str(make_formatted_request("start_transaction", asked, None, client=client)["transaction_id"])
 
 
 @contextmanager

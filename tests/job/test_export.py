@@ -126,7 +126,7 @@ def test_without_the_section_nothing_is_asked_or_written(exporter: Exporter) -> 
     assert exporter.job.chain("--force").code == 0
     locks = [seen for seen in exporter.yt.requests if seen.command == "lock"]
     assert {seen.path for seen in locks if "clients_features" in seen.path} == set()
-    assert exporter.yt.commands.count("start_transaction") == 2  # of ours, and of the client's read
+    assert exporter.yt.commands.count("start_transaction") == 1
     assert exporter.noted() is None
     assert "export" not in exporter.job.plan()
 

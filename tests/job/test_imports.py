@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -118,6 +119,25 @@ def test_no_garbage_is_looked_for_while_a_command_starts(listed_in_yt: Job) -> N
 
 def test_the_client_is_imported_while_the_dict_database_is_waited_for(listed_in_yt: Job) -> None:
     assert errors_of(listed_in_yt, WAITING, "diff", "--if-modified") == ["imported"]
+
+
+def test_the_client_starts_no_program_to_describe_the_machine(listed_in_yt: Job, yt: YtProxy, tmp_path: Path) -> None:
+    called = tmp_path / "called"
+    for name in ("lsb_release", "uname"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\necho {name} >> {called}\n")
+        program.chmod(0o755)
+    listed_in_yt.environment["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+
+    errors_of(listed_in_yt, RUN, "diff", "--if-modified")
+
+    assert not called.exists()
+    (started,) = [seen.params for seen in yt.requests if seen.command == "start_transaction"]
+    assert {key: started["attributes"][key] for key in ("title", "hostname")} == {
+        "title": "chatsync",
+        "hostname": socket.gethostname(),
+    }
 
 
 def test_without_an_export_nothing_of_it_is_loaded(synced_job: Job, yt: YtProxy) -> None:

@@ -303,6 +303,16 @@ def test_a_table_without_links_costs_no_more_requests(yt_job: Job, yt: YtProxy) 
     assert yt.commands == ["api", "start_transaction", "lock", "get", "abort_transaction"]
 
 
+def test_the_rows_are_read_in_the_transaction_that_locks_the_table(yt_job: Job, yt: YtProxy) -> None:
+    yt.write(TABLE, ids=[1], modified=MODIFIED)
+
+    assert yt_job.diff().code == 0
+
+    assert yt.commands == ["api", "start_transaction", "lock", "get", "hosts", "read_table", "abort_transaction"]
+    (lock, read) = (seen for seen in yt.requests if seen.command in {"lock", "read_table"})
+    assert lock.params["transaction_id"] == read.params["transaction_id"]
+
+
 def test_no_transaction_is_left_behind(yt_job: Job, yt: YtProxy) -> None:
     yt.write(TABLE, ids=[1], modified=MODIFIED)
 
