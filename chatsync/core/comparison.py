@@ -67,9 +67,19 @@ class Sides:
     """
 
     def __init__(
-        self, listed: BitMap64 | SortedIds, off: Mapping[int, Ids], found: Mapping[int, BitMap64] | None = None
+        self,
+        listed: BitMap64 | SortedIds,
+        off: Mapping[int, Ids],
+        found: Mapping[int, BitMap64] | None = None,
+        *,
+        with_list: bool = True,
     ) -> None:
-        """Take all sides as they were read."""
+        """Take all sides as they were read.
+
+        `with_list` is false where the list does not matter, only where clients live: `listed` are then further clients
+        to look for, those that are off at home need no more than to be counted, and there is no `diff`.
+        """
+        self._with_list = with_list
         ids = SortedIds.of(listed)
         self._listed, self._too_large = ids.numbers, ids.larger  # no database can hold the latter
         self._shards = sorted(off)
@@ -103,7 +113,7 @@ class Sides:
         """
         listed = _within(self._listed, clients)
         off, found = ([_within(ids, clients) for ids in side] for side in (self._off, self._found))
-        parts = separate(homes, listed, off, found, shards=self._shards)
+        parts = separate(homes, listed, off, found, shards=self._shards, with_list=self._with_list)
         piece = self._compare(parts.homes, parts.listed, parts.rows)
         piece.at_home[:] += parts.in_step
         for shard, count in zip(self._shards, parts.in_step, strict=True):

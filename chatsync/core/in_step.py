@@ -1,8 +1,9 @@
 """The clients in step: listed, and off where they live and nowhere else. They are found by sorting. Pure.
 
 Homes, listed ids and rows of a range become numbers of 64 bits, the id in the upper half and what is known of it in the
-lower one, and are sorted together. A client in step is then a home, a listed id and an off row, one after the other. To
-look each id up among the others would take several times as long.
+lower one, and are sorted together. A client in step is then a home, a listed id and an off row, one after the other; a
+home and an off row where there is no list to compare with. To look each id up among the others would take several times
+as long.
 """
 
 from __future__ import annotations
@@ -62,13 +63,16 @@ class Separated(NamedTuple):
 
 
 def separate(
-    homes: Homes, listed: Ids, off: Sequence[Ids], others: Sequence[Ids], *, shards: Sequence[int]
+    homes: Homes, listed: Ids, off: Sequence[Ids], others: Sequence[Ids], *, shards: Sequence[int], with_list: bool
 ) -> Separated:
-    """Separate the clients in step from those that are not; `off` and `others` are rows, by the place of the shard."""
+    """Separate the clients in step from those that are not; `off` and `others` are rows, by the place of the shard.
+
+    Without a list, a client in step is one that is not among `listed`, and is off where it lives and nowhere else.
+    """
     in_step = np.zeros(len(shards), np.int64)
     bounds = homes.ids[_AT_ONCE::_AT_ONCE]
     parts = [_cut(side, bounds) for side in _sides(homes, listed, off, others, shards)]
-    left = [_left(_sorted(part), in_step) for part in zip(*parts, strict=True)]
+    left = [_left(_sorted(part), in_step, with_list=with_list) for part in zip(*parts, strict=True)]
     return _apart(in_step, *_halves(np.concatenate(left)), shards)
 
 
@@ -77,15 +81,17 @@ def _cut(side: _Side, bounds: Ids) -> list[_Side]:
     return [_Side(*both) for both in zip(np.split(side.ids, at), np.split(side.known, at), strict=True)]
 
 
-def _left(keys: _Keys, in_step: npt.NDArray[np.int64]) -> _Keys:
+def _left(keys: _Keys, in_step: npt.NDArray[np.int64], *, with_list: bool) -> _Keys:
     """Count the clients in step, and return the keys of the others."""
     lower, ids = _halves(keys)
-    at = np.flatnonzero((keys[2:] - keys[:-2] == _ROW | _OFF) & (lower[1:-1] == _LISTED))
-    is_last = at + 3 == len(keys)
-    at = at[is_last | (ids[at] != ids[at + 3 - is_last])]  # the client has no other row
+    size = 3 if with_list else 2
+    is_off_at_home = keys[size - 1 :] - keys[: 1 - size] == _ROW | _OFF
+    at = np.flatnonzero(is_off_at_home & (lower[1:-1] == _LISTED if with_list else lower[:-1] < _LISTED))
+    is_last = at + size == len(keys)
+    at = at[is_last | (ids[at] != ids[at + size - is_last])]  # the client has no other row
     in_step += np.bincount(lower[at] >> 1, minlength=len(in_step))
     is_left = np.ones(len(keys), bool)
-    for step in range(3):
+    for step in range(size):
         is_left[at + step] = False
     return keys[is_left]
 

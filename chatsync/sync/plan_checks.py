@@ -45,7 +45,7 @@ class _ShardNow:
 
 def check_homes(plan: Plan, settings: Settings, scope: CancelScope) -> None:
     """Refuse a plan if one of its clients now lives on another shard: only the row on the home shard counts."""
-    sides = Sides(BitMap64(), {shard: numbers_of(ids) for shard, ids in plan.changed.items()})
+    sides = Sides(BitMap64(), {shard: numbers_of(ids) for shard, ids in plan.changed.items()}, with_list=False)
     _check_are_at_home(sides.strays(read_homes(settings, scope, sides, sides.compare)))
 
 
@@ -103,7 +103,7 @@ def check_after_apply(plan: Plan, settings: Settings, scope: CancelScope) -> Non
     differing, unasked = _differing(plan, settings, scope, look=read, expected=plan.after)
     for error in unasked.values():
         raise error
-    sides = Sides(plan.unknown, off, plan.changed)
+    sides = Sides(plan.unknown, off, plan.changed, with_list=False)
     pieces = read_homes(settings, scope, sides, sides.compare)
     _check_are_at_home({shard: ids & plan.changed[shard] for shard, ids in sides.elsewhere(pieces).items()})
     undone = {shard: now.deviation.undone for shard, now in differing.items() if now.deviation.undone}

@@ -113,6 +113,27 @@ def test_each_client_changes_at_home_and_nowhere_else(
     assert diff.off_now == len(now)
 
 
+@given(sought=sets, off=off_states, found=off_states, homes=homes_of_all)
+def test_where_clients_live_is_seen_also_without_a_list(
+    sought: set[int], off: dict[int, set[int]], found: dict[int, set[int]], homes: dict[int, int]
+) -> None:
+    sides, without = (
+        Sides(BitMap64(sought), {shard: numbers_of(ids) for shard, ids in bitmaps(off).items()}, bitmaps(found), **kind)
+        for kind in ({}, {"with_list": False})
+    )
+    ids = np.array(sorted(homes), np.uint32)
+    known = Homes(ids, np.array([homes[client] for client in sorted(homes)], np.uint8))
+    pieces, pieces_without = ([side.compare(range(2**32), known)] for side in (sides, without))
+
+    for seen in (Sides.strays, Sides.elsewhere, Sides.unknown, lambda side, of: list(side.misplaced(of))):
+        assert seen(sides, pieces) == seen(without, pieces_without)
+    assert pieces[0].at_home.tolist() == pieces_without[0].at_home.tolist()
+    assert without.unknown(pieces_without) == BitMap64(sought - homes.keys())
+    assert without.strays(pieces_without) == bitmaps(
+        {shard: {client for client in off[shard] if homes.get(client) != shard} for shard in SHARDS}
+    )
+
+
 @given(listed=sets, off=off_states, homes=homes_of_all, chance=st.randoms(use_true_random=False))
 def test_shuffled_input_gives_the_same_bytes(
     listed: set[int], off: dict[int, set[int]], homes: dict[int, int], chance: Random

@@ -23,9 +23,22 @@ def numbers(ids: object) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     return np.array(sorted(ids), np.uint32)  # type: ignore[call-overload]
 
 
-@given(homes, st.sets(clients), rows, st.booleans(), st.integers(1, 12))
+@given(
+    home_of=homes,
+    listed=st.sets(clients),
+    off_on=rows,
+    settled=st.booleans(),
+    at_once=st.integers(1, 12),
+    with_list=st.booleans(),
+)
 def test_those_in_step_are_counted_and_all_others_left(
-    home_of: dict[int, int], listed: set[int], off_on: dict[tuple[int, int], bool], settled: bool, at_once: int
+    *,
+    home_of: dict[int, int],
+    listed: set[int],
+    off_on: dict[tuple[int, int], bool],
+    settled: bool,
+    at_once: int,
+    with_list: bool,
 ) -> None:
     if settled:  # most are in step
         listed |= set(list(home_of)[3:])
@@ -36,12 +49,13 @@ def test_those_in_step_are_counted_and_all_others_left(
     known = Homes(numbers(home_of), np.array([home_of[client] for client in sorted(home_of)], np.uint8))
 
     with patch.object(in_step, "_AT_ONCE", at_once):
-        found = separate(known, numbers(listed), *sides, shards=SHARDS)
+        found = separate(known, numbers(listed), *sides, shards=SHARDS, with_list=with_list)
 
     is_in_step = {
         client
         for client, home in home_of.items()
-        if client in listed and [(s, off) for (c, s), off in off_on.items() if c == client] == [(home, True)]
+        if (client in listed) == with_list
+        and [(s, off) for (c, s), off in off_on.items() if c == client] == [(home, True)]
     }
     left = sorted((c, s, off) for (c, s), off in off_on.items() if c not in is_in_step)
     assert found.in_step.tolist() == [sum(home_of[client] == shard for client in is_in_step) for shard in SHARDS]
