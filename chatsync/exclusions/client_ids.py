@@ -29,7 +29,7 @@ _MAX_DIGITS = 40  # including leading zeros; a longer text is not meant as a num
 def client_id(value: Any) -> int | str:
     """Return the id in a cell, or the reason why it is not an id.
 
-    Accepts int, str, bytes and None; anything else (a float, a boolean, a list) is "not an integer".
+    Accepts int, str, bytes and None; a float is a "fraction", and anything else (a boolean, a list) "not an integer".
     """
     if value is None or value in ("", b""):
         return "null"
