@@ -154,6 +154,11 @@ class Homes(NamedTuple):
         """Keep the chosen ones."""
         return Homes(self.ids[chosen], self.shards[chosen])
 
+    def within(self, clients: range) -> Homes:
+        """Keep those of a range of clients."""
+        between = slice(place_of(clients.start, self.ids), place_of(clients.stop, self.ids))
+        return Homes(self.ids[between], self.shards[between])
+
     def among(self, ids: Ids) -> Homes:
         """Keep those of these clients."""
         return self.where(np.isin(self.ids, ids, assume_unique=True))

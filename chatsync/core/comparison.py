@@ -7,6 +7,7 @@ would take up to a hundred bytes for each id if ids are sparse.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyroaring import BitMap64
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
 # are the smallest numbers that show a wrong shard: if no client found there lives there, and if less than half do.
 _ALL, _MOST = 5, 20
 
+# So many entries become a piece at once where all homes are known: 200,000 take 5 MB on the way, 14 MB as one piece.
+_AT_ONCE = 50_000
 _NOWHERE = -1
-_EVERYBODY = range(MAX_CLIENT_ID + 1)
 _LISTED, _OFF_AT_HOME, _OFF, _FOUND = 1, 2, 4, 8
 
 
@@ -99,6 +101,11 @@ class Sides:
         """Return the id with `count` entries between `start` and itself."""
         wanted = self.below(start) + count
         return bisect_left(range(MAX_CLIENT_ID + 1), wanted, lo=start, key=self.below)
+
+    def parts(self, count: int) -> list[range]:
+        """Divide all ids that a database can hold into so many ranges with about as many entries each."""
+        bounds = [0, *(self.cut(len(self) * part // count) for part in range(1, count)), MAX_CLIENT_ID + 1]
+        return [range(*both) for both in pairwise(bounds)]
 
     def ids(self, clients: range) -> Ids:
         """Return the clients of a range that are on any side."""
@@ -215,15 +222,16 @@ class Sides:
 
 def compute_diff(listed: BitMap64, off: IdsByShard, homes: IdsByShard) -> Diff:
     """Compare the list with the feature state when everything is known, homes included. See `Sides.diff`."""
-    sides = Sides(listed, {shard: numbers_of(ids) for shard, ids in off.items()})
-    return sides.diff([sides.compare(_EVERYBODY, Homes.of(homes))])
+    sides, everywhere = Sides(listed, {shard: numbers_of(ids) for shard, ids in off.items()}), Homes.of(homes)
+    parts = sides.parts(-(-len(sides) // _AT_ONCE))
+    return sides.diff([sides.compare(part, everywhere.within(part)) for part in parts])
 
 
 def live_elsewhere(shard: int, found: BitMap64, homes: IdsByShard) -> str:
     """Return where most of the clients found on a shard live; empty if on this shard. See `Sides.misplaced`."""
     there = {home: ids if home == shard else ids & found for home, ids in homes.items()}
     sides = Sides(union(there), {shard: numbers_of(BitMap64())}, {shard: found})
-    return next((where for _, where in sides.misplaced([sides.compare(_EVERYBODY, Homes.of(there))])), "")
+    return next((where for _, where in sides.misplaced([sides.compare(range(MAX_CLIENT_ID + 1), Homes.of(there))])), "")
 
 
 def _within(ids: Ids, clients: range) -> Ids:

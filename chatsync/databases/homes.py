@@ -59,10 +59,8 @@ def read_homes(
     `take` is called in several threads, with a range of clients and the homes of all those in it that have one, and
     perhaps of others. All clients on any side are in one of the ranges.
     """
-    count = len(sides)
-    workers = min(_CONNECTIONS, -(-count // _IDS_A_LOOKUP))
-    bounds = [0, *(sides.cut(count * worker // workers) for worker in range(1, workers)), MAX_CLIENT_ID + 1]
-    clients = [range(*bounds[worker : worker + 2]) for worker in range(workers)]
+    workers = min(_CONNECTIONS, -(-len(sides) // _IDS_A_LOOKUP))
+    clients = sides.parts(workers)
     tasks = {worker: partial(_read, settings, scope, sides, take, clients[worker]) for worker in range(workers)}
     if over is not None and tasks:
         tasks[0] = partial(_read_over, over, scope, sides, take, clients[0])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyroaring import BitMap64
+
 from chatsync.core import MAX_CLIENT_ID, Homes, np
 from chatsync.errors import DatabaseError
 
@@ -81,6 +83,19 @@ def unpack_homes(packed: Packed, *, where: object, first: int = 0) -> Homes:
         order = numbers.argsort()
         numbers, shards = numbers[order], shards[order]
     return Homes(numbers, shards)
+
+
+def parse_ids(text: str, count: int, *, among: BitMap64, where: object) -> BitMap64:
+    """Return the ids that a server joined with commas, without numpy: for some of a few thousand that were asked for.
+
+    Raises DatabaseError if these are not `count` of them.
+    """
+    numbers = text.split(",")
+    ids = BitMap64(map(int, numbers)) if all(map(str.isdecimal, numbers)) else BitMap64()
+    if len(ids) != count or not ids <= among:
+        what = f"ids came cut or broken: {count} announced, {len(ids & among)} readable"
+        raise DatabaseError(what, where=str(where), way_out="ClientID must be INT UNSIGNED, as the README says")
+    return ids
 
 
 def _ascend(numbers: Ids) -> bool:

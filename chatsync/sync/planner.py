@@ -122,6 +122,8 @@ def _make_once(
             skip = _verdict_unread(source.version, state) if if_modified else None
             plan = _plan(settings, source.version, state, verdict=skip or Verdict.IN_SYNC, trace_id=trace_id)
             if skip is None and from_export:
+                if settings.export.clique:  # reading an export here takes the same blocks again and again
+                    return_large_blocks()
                 export = open_export(settings, scope, source.cluster)
                 read = partial(_read_list, source, keep)
                 plan = plan_from_export(plan, export, state, read, settings=settings, scope=scope, keep=keep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.core import Homes, Sides, plan_document, sealed
+from chatsync.core import Homes, Sides, compute_diff, plan_document, sealed
 from chatsync.core.client_sets import chunks, numbers_of, storable
 from chatsync.core.diff import Diff, ExclusionList, ListVersion, Rejected
 from chatsync.core.off_rows import OffRows
@@ -132,6 +133,36 @@ def test_where_clients_live_is_seen_also_without_a_list(
     assert without.strays(pieces_without) == bitmaps(
         {shard: {client for client in off[shard] if homes.get(client) != shard} for shard in SHARDS}
     )
+
+
+@given(listed=sets, off=off_states, homes=homes_of_all, size=st.integers(1, 50))
+def test_a_comparison_in_pieces_is_that_of_the_whole(
+    listed: set[int], off: dict[int, set[int]], homes: dict[int, int], size: int
+) -> None:
+    by_shard = {shard: BitMap64([client for client in homes if homes[client] == shard]) for shard in SHARDS}
+
+    with patch("chatsync.core.comparison._AT_ONCE", size):
+        found = compute_diff(BitMap64(listed), bitmaps(off), by_shard)
+
+    assert found == diff_of(BitMap64(listed), bitmaps(off), homes, size=2**32)
+
+
+def test_the_memory_of_a_comparison_of_many_differences_is_bounded() -> None:
+    """As one piece, these took 14 MB."""
+    clients = range(10, 2_000_010, 10)
+    homes = {shard: BitMap64([client for client in clients if client // 10 % 3 + 1 == shard]) for shard in SHARDS}
+    listed = BitMap64(clients[100_000:])
+    off = {shard: ids - listed for shard, ids in homes.items()}
+
+    tracemalloc.start()
+    try:
+        found = compute_diff(listed, off, homes)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert sum(map(len, found.turn_off.values())) == sum(map(len, found.turn_on.values())) == 100_000
+    assert peak < 8_000_000
 
 
 @given(listed=sets, off=off_states, homes=homes_of_all, chance=st.randoms(use_true_random=False))

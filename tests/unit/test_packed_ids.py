@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroaring import BitMap64
 
-from chatsync.databases.packed_ids import SPAN, Packed, unpack, unpack_homes
+from chatsync.databases.packed_ids import SPAN, Packed, parse_ids, unpack, unpack_homes
 from chatsync.errors import DatabaseError
 
 LARGEST = 2**32 - 1
@@ -92,3 +93,32 @@ def test_an_id_too_far_from_the_first_is_an_error(number: int) -> None:
 def test_a_shard_that_one_byte_cannot_hold_is_an_error() -> None:
     with pytest.raises(DatabaseError, match="dict: packed ids"):
         unpack_homes(answer([7], pack([7]).hex() + "100"), where="dict")
+
+
+@given(st.lists(st.integers(0, LARGEST), unique=True), st.sets(st.integers(0, LARGEST)))
+def test_ids_joined_with_commas_come_back_as_a_set(numbers: list[int], others: set[int]) -> None:
+    text = ",".join(map(str, numbers))
+
+    found = parse_ids(text, len(numbers), among=BitMap64([*numbers, *others]), where="shard 1")
+
+    assert list(found) == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("7,8", 3),  # cut between two ids
+        ("7,81", 3),
+        ("7,8", 2),  # within one
+        ("7,", 2),
+        ("", 1),
+        ("7,7", 2),
+        ("7,9", 2),  # not asked for
+        ("7,-81", 2),
+        ("7,81.0", 2),
+        ("7,n/a", 2),
+    ],
+)
+def test_joined_ids_that_are_not_some_of_those_asked_for_are_an_error(text: str, count: int) -> None:
+    with pytest.raises(DatabaseError, match=rf"shard 1: ids came cut or broken: {count} announced.*INT UNSIGNED"):
+        parse_ids(text, count, among=BitMap64([7, 81, 82]), where="shard 1")
