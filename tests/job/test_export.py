@@ -200,6 +200,20 @@ def test_an_apply_that_is_killed_has_noted_until_when_it_may_commit(exported: Ex
     assert "not after the last apply" in exported.job.plan()["export"]["unused"]
 
 
+def test_the_time_of_a_later_apply_stays_when_an_earlier_one_ends(exported: Exporter) -> None:
+    """One that lost the job's lock, for example: the other one may still commit until then."""
+    write_list(exported, range(2, 21))
+    assert exported.job.diff().code == 0
+    later = f"2099-01-01T00:00:00Z {'a' * 32}"
+    exported.job.dict_sql(
+        f"CREATE TRIGGER later AFTER UPDATE ON ppc_properties WHEN NEW.name = '{LAST_APPLY}' "
+        f"AND OLD.value <> '{later}' BEGIN UPDATE ppc_properties SET value = '{later}' WHERE name = NEW.name; END"
+    )
+
+    assert exported.job.apply().code == 0
+    assert exported.noted() == later
+
+
 def test_where_no_apply_has_noted_its_time_the_databases_are_read_and_the_next_apply_notes_it(
     exported: Exporter,
 ) -> None:
