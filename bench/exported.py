@@ -88,6 +88,7 @@ class ExportedWorld:
         self.size, self.folder = size, folder
         self.plan = folder / "plan.json"
         folder.mkdir()
+        self.environment = {"PYTHONPATH": str(_as_installed(folder))}
         self._fill(create_sqlite(folder, size.shards))
         options = [f"--clients={size.clients}", f"--shards={size.shards}", f"--drift={size.drift}"]
         command = [sys.executable, "-m", "bench.exported", *options, *(["--clique"] if clique else [])]
@@ -128,7 +129,8 @@ class ExportedWorld:
                     raise BenchError(f"{found} to {action}, not {self.size.drifted}: {plan['export']}")
 
         chatsync = str(Path(sys.executable).with_name("chatsync"))
-        return Command(argv=[chatsync, "-c", str(config), "diff", "--plan", str(self.plan)], check=check)
+        argv = [chatsync, "-c", str(config), "diff", "--plan", str(self.plan)]
+        return Command(argv=argv, environment=self.environment, check=check)
 
     def download(self) -> Command:
         """Download list and export with the real client, and discard every byte."""
@@ -138,7 +140,20 @@ class ExportedWorld:
     def start(self) -> Command:
         """Start chatsync with all that a diff loads, and end."""
         modules = "chatsync.cli, chatsync.commands.diff, chatsync.export.on_clique, sqlalchemy.dialects.sqlite, numpy"
-        return Command(argv=shlex.split(f"{shlex.quote(sys.executable)} -c 'import {modules}'"))
+        argv = shlex.split(f"{shlex.quote(sys.executable)} -c 'import {modules}'")
+        return Command(argv=argv, environment=self.environment)
+
+
+def _as_installed(folder: Path) -> Path:
+    """Return a folder for the module path that hides a package of the tests.
+
+    The YT client loads it where it is there, which takes 7 MB; the program does not need it, so it is not installed
+    with it.
+    """
+    hiding = folder / "hiding"
+    hiding.mkdir()
+    (hiding / "cryptography.py").write_text("raise ImportError\n", encoding="utf-8")
+    return hiding
 
 
 def main() -> None:
