@@ -8,7 +8,7 @@ WORKERS := $(shell expr $$(nproc) + 1)
 SAMPLE := tests/servers/test_lock.py tests/servers/test_sessions.py
 FAST := --numprocesses $(WORKERS) --dist worksteal -m "not servers and not programs and not slow"
 
-.PHONY: help demo test test-cluster test-mysql test-galera test-lowest test-newest soak lint docs deb image lock bench
+.PHONY: help demo demo-export test test-cluster test-mysql test-galera test-lowest test-newest soak lint docs deb image lock bench
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -17,6 +17,10 @@ help: ## List the targets
 demo: .venv/installed ## Make a small world in demo-world and sync it
 	rm -rf demo-world
 	$(BIN)/chatsync demo demo-world
+
+demo-export: .venv/installed-dev ## Make the same world with an export in a simulated YT in demo-export, and compare with it
+	rm -rf demo-export
+	@$(BIN)/python -m tests.harness.export_world demo-export
 
 test: .venv/installed-dev ## Run the tests on MariaDB, with coverage (ARGS: pytest's)
 	@tests/install-mariadb.sh
