@@ -64,8 +64,8 @@ docs: .venv/installed-dev ## Write the generated parts of README.md and docs/ ag
 deb: .venv/installed-dev ## Build dist/chatsync_*.deb for the Debian that this is
 	@deploy/debian/build.sh $(BIN)
 
-image: ## Build the container image chatsync with buildah and run the demo in it (BASE: the image to build on)
-	@deploy/image.sh
+image: | $(BIN)/python ## Build the container image chatsync with buildah and run the demo in it (BASE: the image to build on)
+	@deploy/image.sh $(BIN)
 
 lock: .venv/installed-dev ## Resolve the newest allowed versions into requirements/, which all installs take
 	@requirements/lock.sh $(BIN)

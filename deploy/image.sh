@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# image.sh: builds the image `chatsync` with buildah and runs the demo in it. BASE is the image to build on; without one,
-# a minimal Debian is made with debootstrap (SUITE, bookworm), which needs no registry of images. As root.
+# image.sh BIN: builds the image `chatsync` with buildah and runs the demo in it. BIN is the folder of a Python with pip. BASE
+# is the image to build on; without one, a minimal Debian is made with debootstrap (SUITE, bookworm), which needs no
+# registry of images. As root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+bin=$1
 export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
 version=$(python3 -c 'import runpy; print(runpy.run_path("chatsync/__init__.py")["__version__"])')
 work=$(mktemp -d)
@@ -22,7 +24,7 @@ fi
 # built, and are not part of it. Other settings, and paths, are left out: a path of this machine does not exist in the image.
 {
     echo '[global]'
-    python3 -m pip config list 2>/dev/null |
+    "$bin/python" -m pip config list |
         sed -nE "s/^(global|install|:env:)\.\.?(index-url|extra-index-url|trusted-host|proxy|timeout|default-timeout)='(.*)'$/\2 = \3/p" |
         sed -E 's/\\n/ /g; s# ?file:[^ ]+##g'
 } >"$work/pip.conf"

@@ -173,6 +173,26 @@ def test_a_shell_can_read_the_steps_of_the_image(number: int) -> None:
 
 
 @pytest.mark.programs
+def test_the_image_is_built_with_pip_s_index_also_if_the_machine_s_python_has_no_pip(tmp_path: Path) -> None:
+    """As on a Debian with python3-venv and without python3-pip: only the virtual environment has it."""
+    buildah = """#!/bin/sh
+        [ "$1" = build ] || exit 0
+        for argument; do case $argument in *:/etc/pip.conf:ro) cp "${argument%%:*}" "$KEPT";; esac; done
+        exit 7
+    """
+    for name, text in {"buildah": buildah, "python3": f'#!/bin/sh\nexec {sys.executable} -S "$@"\n'}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    settings = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PIP_INDEX_URL": "https://pypi.example/simple"}
+    kept = tmp_path / "pip.conf"
+
+    built = done(DEPLOY / "image.sh", PROGRAM.parent, env=os.environ | settings | {"KEPT": str(kept)})
+
+    assert built.returncode == 7, built.stderr
+    assert "index-url = https://pypi.example/simple" in kept.read_text()
+
+
+@pytest.mark.programs
 def test_logrotate_takes_the_file(tmp_path: Path) -> None:
     log = tmp_path / "chatsync.log"
     log.write_text("x" * 1000)
