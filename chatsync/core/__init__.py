@@ -16,9 +16,12 @@ from chatsync.core.client_sets import (
     harmless,
     numbers_of,
     some,
+    spelled,
     storable,
     total,
     union,
+    union_of,
+    without,
 )
 from chatsync.core.comparison import Sides, compute_diff, live_elsewhere
 from chatsync.core.diff import ExclusionList, Keep, ListVersion, Rejected, strays_of
@@ -68,21 +71,21 @@ from chatsync.core.plan import (
     rows_after,
 )
 from chatsync.core.plan_document import from_document, id_set, sealed, to_document
-from chatsync.core.results import Action, ShardResult, Tally, Written, nothing_done
+from chatsync.core.results import Action, Gathered, ShardResult, Tally, Written, nothing_done
 from chatsync.core.sorted_ids import IdGatherer, SortedIds, parse_lines
 from chatsync.core.times import distance, format_time, parse_time, read_time, short_span, short_time
 
 __all__ = [
     "ALLOW_EMPTY", "DEFAULT_LIMIT", "DISABLED_FOREVER", "FORCE", "MAX_CLIENT_ID", "MAX_LIST_ID", "MIX", "NEVER",
-    "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "Homes", "IdGatherer", "Ids", "IdsByShard", "Keep",
-    "LastApply", "ListVersion", "ModTimeState", "Numbers", "Objection", "OffRows", "Plan", "PlanExclusions",
-    "PlanExport", "PlanFeature", "Rejected", "ShardResult", "Sides", "SortedIds", "StoredModTime", "Tally", "Verdict",
-    "Written", "are_too_many_rejected", "bitmap_of", "check_enabled", "check_last_apply", "check_modtime", "chunks",
-    "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message", "distance", "effect",
-    "feature_objections", "fingerprint", "format_time", "from_document", "harmless", "id_set", "is_disabled",
+    "SPREAD", "Action", "Deviation", "DictState", "ExclusionList", "Gathered", "Homes", "IdGatherer", "Ids",
+    "IdsByShard", "Keep", "LastApply", "ListVersion", "ModTimeState", "Numbers", "Objection", "OffRows", "Plan",
+    "PlanExclusions", "PlanExport", "PlanFeature", "Rejected", "ShardResult", "Sides", "SortedIds", "StoredModTime",
+    "Tally", "Verdict", "Written", "are_too_many_rejected", "bitmap_of", "check_enabled", "check_last_apply",
+    "check_modtime", "chunks", "compute_diff", "counted", "deviation", "diff_verdict", "disabled_message", "distance",
+    "effect", "feature_objections", "fingerprint", "format_time", "from_document", "harmless", "id_set", "is_disabled",
     "json_text", "limit_objections", "list_is_newer", "list_part", "live_elsewhere", "loads", "modtime_meaning",
     "modtime_state", "nothing_done", "np", "numbers_of", "objections_to", "older_message", "parse_last_apply",
     "parse_lines", "parse_property", "parse_time", "pieces", "plan_objections", "raise_first", "read_time",
-    "rows_after", "sealed", "short_span", "short_time", "some", "stale", "state_objections", "storable", "strays_of",
-    "to_document", "total", "union", "until", "waiting_since", "why_unusable",
+    "rows_after", "sealed", "short_span", "short_time", "some", "spelled", "stale", "state_objections", "storable",
+    "strays_of", "to_document", "total", "union", "union_of", "until", "waiting_since", "why_unusable", "without",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import msgspec
 from pyroaring import BitMap, BitMap64
 
 from chatsync.core.arrays import Ids, np
@@ -63,6 +64,12 @@ def storable(ids: BitMap64) -> BitMap64:
     return kept
 
 
+def count_of(sets: IdsByShard) -> int:
+    """Count the ids that are in any of the sets, each once."""
+    filled = [ids for ids in sets.values() if ids]
+    return len(distinct(numbers_of(*filled))) if filled else 0
+
+
 def chunks(ids: BitMap64, size: int) -> Iterator[BitMap64]:
     """Split a set into pieces of at most `size` ids, in ascending order."""
     for start in range(0, len(ids), size):
@@ -85,6 +92,16 @@ def some(ids: BitMap64, count: int = 3) -> str:
     """Format the first few ids of a set for a message."""
     first = ", ".join(str(number) for number in ids[:count])
     return f"{first}, …" if len(ids) > count else first
+
+
+def are_among(ids: Ids, others: Ids) -> npt.NDArray[np.bool_]:
+    """Tell of each id whether it is among the others. By sorting: to find out if a table would do takes longer."""
+    return np.isin(ids, others, assume_unique=True, kind="sort")
+
+
+def some_of(sets: IdsByShard, count: int = 3) -> str:
+    """Format the first few ids of all shards. To join sparse sets as a whole takes as long as to read them."""
+    return some(union({shard: ids[: count + 1] for shard, ids in sets.items()}), count)
 
 
 def distinct(numbers: npt.NDArray[Number]) -> npt.NDArray[Number]:
@@ -134,14 +151,33 @@ def union_of(parts: Iterable[npt.NDArray[np.integer[Any]]]) -> BitMap64:
     return bitmap_of(np.concatenate([np.zeros(0, np.uint32), *parts]))
 
 
-def numbers_of(ids: BitMap64) -> Ids:
-    """Return the ids of a set that the databases' columns can hold, ascending."""
-    return np.frombuffer(storable(ids).to_array(), dtype=np.uint64).astype(np.uint32)
+def spelled(ids: Iterable[int]) -> str:
+    """Write ids for a statement, `1, 2, 3`: numbers are nothing but digits, and to bind one takes ten times as long."""
+    return msgspec.json.encode([*ids])[1:-1].decode().replace(",", ", ")
+
+
+def without(ids: Ids, others: Ids) -> Ids:
+    """Return the ids that are not among the others."""
+    return ids[~are_among(ids, others)] if len(others) else ids
+
+
+def numbers_of(*sets: BitMap64) -> Ids:
+    """Return the ids of sets that have none in common, ascending, and only those that the databases can hold."""
+    parts = [np.frombuffer(storable(ids).to_array(), dtype=np.uint64).astype(np.uint32) for ids in sets]
+    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
 
 
 def place_of(client: int, ids: Ids) -> int:
     """Return how many ids are smaller. As a number of the same size: else numpy converts all of them first."""
     return int(ids.searchsorted(np.uint32(client))) if client <= MAX_CLIENT_ID else len(ids)
+
+
+def positions(ids: Ids, among: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Return where each id is among others, and whether it is one of them."""
+    at = among.searchsorted(ids)
+    if not len(among):
+        return at, np.zeros(len(ids), bool)
+    return at, among.take(at, mode="clip") == ids
 
 
 class Homes(NamedTuple):
@@ -160,8 +196,15 @@ class Homes(NamedTuple):
         return Homes(self.ids[between], self.shards[between])
 
     def among(self, ids: Ids) -> Homes:
-        """Keep those of these clients."""
-        return self.where(np.isin(self.ids, ids, assume_unique=True))
+        """Keep those of these clients, which ascend."""
+        at, is_there = positions(ids, self.ids)
+        return Homes(self.ids[at[is_there]], self.shards[at[is_there]])
+
+    def away_from(self, shard: int, ids: Ids) -> Ids:
+        """Return those of some ascending clients that do not live on a shard."""
+        at, is_home = positions(ids, self.ids)
+        is_home[is_home] = self.shards[at[is_home]] == shard
+        return ids[~is_home]
 
     def by_shard(self) -> dict[int, BitMap64]:
         """Return the clients of each shard that has any."""

@@ -20,6 +20,7 @@ from chatsync.core.client_sets import (
     distinct,
     numbers_of,
     place_of,
+    positions,
     some,
     union,
     union_of,
@@ -128,11 +129,16 @@ class Sides:
                 piece.inhabited[shard] = True
         return piece
 
+    def away(self, clients: range, homes: Homes) -> dict[int, Ids]:
+        """Return those of a range that are off where they do not live, by shard; nothing else is compared."""
+        sides = zip(self._shards, self._off, strict=True)
+        return {shard: homes.away_from(shard, _within(off, clients)) for shard, off in sides}
+
     def _compare(self, homes: Homes, listed: Ids, rows: Rows) -> Piece:
         marks = np.zeros(len(homes.ids), np.uint8)
-        at, is_known = _positions(listed, homes.ids)
+        at, is_known = positions(listed, homes.ids)
         marks[at[is_known]] = _LISTED
-        row_at, row_known = _positions(rows.ids, homes.ids)
+        row_at, row_known = positions(rows.ids, homes.ids)
         row_homes = np.full(len(rows.ids), _NOWHERE, np.int16)
         row_homes[row_known] = homes.shards[row_at[row_known]]
         is_home = row_homes == np.array(self._shards, np.int64)[rows.places]
@@ -239,12 +245,4 @@ def _within(ids: Ids, clients: range) -> Ids:
 
 
 def _without(ids: Ids, others: Ids) -> Ids:
-    return ids[~_positions(ids, others)[1]]
-
-
-def _positions(ids: Ids, among: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Return where each id is among others, and whether it is one of them."""
-    at = among.searchsorted(ids)
-    if not len(among):
-        return at, np.zeros(len(ids), bool)
-    return at, among.take(at, mode="clip") == ids
+    return ids[~positions(ids, others)[1]]

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pyroaring import BitMap64
 
 from chatsync.config.settings import Databases, Limits, Settings
-from chatsync.core.client_sets import counted, some, union
+from chatsync.core.client_sets import count_of, counted, some, some_of
 from chatsync.core.export import export_objections
 from chatsync.core.modtime import DictState, check_modtime, disabled_message
 from chatsync.core.odd_list import form_of
@@ -191,16 +191,16 @@ def _too_many_rejected(listed: PlanExclusions, rows: int, limits: Limits, liftin
 
 def _too_many_changes(plan: Plan, limits: Limits, lifting: Collection[str]) -> Iterator[Objection]:
     off_now = plan.off_now or 0
-    on, off = union(plan.turn_on), union(plan.turn_off)
+    on, off = count_of(plan.turn_on), count_of(plan.turn_off)
     # Strays are added, so that a plan with many of them can't fall below the number that `free` covers.
-    mostly_on = off_now + sum(plan.stray_counts.values()) >= _FEW_OFF and len(on) * 2 > off_now
-    percentages_count = len(on) + len(off) > limits.free or mostly_on
-    for action, clients, percent, most in (
-        ("turn_on", on, limits.turn_on_percent, limits.turn_on_max),
-        ("turn_off", off, limits.turn_off_percent, limits.turn_off_max),
+    mostly_on = off_now + sum(plan.stray_counts.values()) >= _FEW_OFF and on * 2 > off_now
+    percentages_count = on + off > limits.free or mostly_on
+    for action, count, sets, percent, most in (
+        ("turn_on", on, plan.turn_on, limits.turn_on_percent, limits.turn_on_max),
+        ("turn_off", off, plan.turn_off, limits.turn_off_percent, limits.turn_off_max),
     ):
-        count = len(clients)
-        what = f"{action.replace('turn_', 'turning ')} {counted(count, 'client')} ({some(clients)})"
+        few = some_of(sets)
+        what = f"{action.replace('turn_', 'turning ')} {counted(count, 'client')} ({few})"
         if percentages_count and _over(count, percent, off_now):
             share = f"{_share(count, off_now)} of the {off_now} that are off now"
             yield _refusal(

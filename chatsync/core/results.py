@@ -1,10 +1,14 @@
 """What an apply did on each shard: the values that the report shows and the records keep."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 from pyroaring import BitMap64
 
+from chatsync.core.arrays import Ids, np
+from chatsync.core.client_sets import are_among, union_of, without
 from chatsync.core.plan import Plan
 from chatsync.errors import ChatsyncError
 
@@ -20,8 +24,43 @@ class Action(StrEnum):
 class Written:
     """What one batch did: `changed` are the clients whose row it changed; the rows in `already` needed no change."""
 
-    changed: BitMap64
-    already: BitMap64
+    changed: Ids
+    already: Ids
+
+
+class Gathered:
+    """Ids that come in parts, no id in two of them, and become a set when it is asked for.
+
+    To add a part to a set takes as long as the set is large.
+    """
+
+    def __init__(self, parts: Iterable[Ids] = ()) -> None:
+        """Take the first parts."""
+        self._parts = [*parts]
+
+    def __len__(self) -> int:
+        """Count the ids."""
+        return sum(map(len, self._parts))
+
+    def add(self, ids: Ids) -> None:
+        """Take one more part."""
+        self._parts.append(ids)
+
+    def drop(self, ids: Ids) -> None:
+        """Forget those of these ids that are here."""
+        self._parts = [kept for part in self._parts if len(kept := without(part, ids))]
+
+    def among(self, ids: Ids) -> Ids:
+        """Return those of these ids that are here."""
+        return ids[are_among(ids, np.concatenate([ids[:0], *self._parts]))]
+
+    def copy(self) -> Self:
+        """Return the same ids, which then do not change with these."""
+        return type(self)(self._parts)
+
+    def as_set(self) -> BitMap64:
+        """Return all of them as a set."""
+        return union_of(self._parts) if self._parts else BitMap64()
 
 
 @dataclass(kw_only=True)
@@ -33,9 +72,9 @@ class Tally:
     """
 
     planned: BitMap64
-    changed: BitMap64 = field(default_factory=BitMap64)
-    already: BitMap64 = field(default_factory=BitMap64)
-    in_doubt: BitMap64 = field(default_factory=BitMap64)
+    changed: Gathered = field(default_factory=Gathered)
+    already: Gathered = field(default_factory=Gathered)
+    in_doubt: Gathered = field(default_factory=Gathered)
     refused: BitMap64 = field(default_factory=BitMap64)
 
     @property
@@ -45,14 +84,14 @@ class Tally:
 
     def add(self, written: Written) -> None:
         """Count one batch, or a part of one."""
-        self.changed |= written.changed
-        self.already |= written.already
-        self.in_doubt = self.in_doubt - written.changed - written.already
+        self.changed.add(written.changed)
+        self.already.add(written.already)
+        self.in_doubt.drop(written.changed)
 
-    def refuse(self, client: BitMap64) -> None:
+    def refuse(self, client: Ids) -> None:
         """Count one client whose row the server refuses: an earlier commit of it did not go through."""
-        self.refused |= client
-        self.in_doubt = self.in_doubt - client
+        self.refused.update(client.tolist())
+        self.in_doubt.drop(client)
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
@@ -111,17 +110,15 @@ class Database:
         """Execute one SELECT and return all rows; see `do`."""
         return self.do(lambda connection: connection.execute(statement, values).all(), what=what)
 
-    def execute_all(
-        self, connection: sa.Connection, statements: Sequence[str], values: Sequence[tuple[Any, ...]]
-    ) -> None:
+    def execute_all(self, connection: sa.Connection, statements: Sequence[str]) -> None:
         """Execute statements in one round trip; SQLite has none, and takes one statement at a time."""
         if self.is_sqlite:
-            for statement, its_values in zip(statements, values, strict=True):
-                connection.exec_driver_sql(statement, its_values)
+            for statement in statements:
+                connection.exec_driver_sql(statement)
         elif statements:
             dialect: Any = connection.dialect
             options = {dialect.more: len(statements) - 1}
-            connection.exec_driver_sql("; ".join(statements), tuple(chain(*values)), execution_options=options)
+            connection.exec_driver_sql("; ".join(statements), execution_options=options)
 
     def do_once(self, work: Callable[[sa.Connection], Value], *, what: str) -> Value:
         """Do a unit of work only on the connection that is open already, never on a new one.

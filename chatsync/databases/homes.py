@@ -17,7 +17,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import MAX_CLIENT_ID, Homes, IdsByShard, Sides, chunks, storable
+from chatsync.core import MAX_CLIENT_ID, Homes, IdsByShard, Sides, chunks, spelled, storable
 from chatsync.databases.connection import Database
 from chatsync.databases.packed_ids import (
     GROUP_CONCAT_MAX_LEN,
@@ -40,7 +40,7 @@ _MOST_ROWS = GROUP_CONCAT_MAX_LEN // ID_AND_SHARD_SIZE
 # One server packs for two or three connections at once; each holds one value at a time.
 _CONNECTIONS = 4
 
-_LOOK_UP = "SELECT {columns} FROM shard_client_id WHERE ClientID IN ({marks})"
+_LOOK_UP = "SELECT {columns} FROM shard_client_id WHERE ClientID IN ({ids})"
 _RANGE = "SELECT {columns} FROM shard_client_id WHERE ClientID BETWEEN {mark} AND {mark}"
 _REACH = """SELECT ClientID FROM shard_client_id WHERE ClientID BETWEEN {mark} AND {mark}
     ORDER BY ClientID LIMIT 1 OFFSET {rows}"""
@@ -159,9 +159,7 @@ def _look_up(database: Database, ids: Sequence[int]) -> Homes:
     if ids[-1] - ids[0] >= SPAN:
         middle = bisect_left(ids, SPAN // 2)
         return Homes.joined([_look_up(database, ids[:middle]), _look_up(database, ids[middle:])])
-    # As text: building a construct of thousands of values takes longer than the server needs for them.
-    marks = ", ".join([_mark(database)] * len(ids))
-    found = _answer(database, _LOOK_UP.format(columns=_columns(database, ids[0]), marks=marks), tuple(ids))
+    found = _answer(database, _LOOK_UP.format(columns=_columns(database, ids[0]), ids=spelled(ids)), ())
     return unpack_homes(found, where=database, first=ids[0])
 
 

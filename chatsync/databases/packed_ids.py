@@ -24,10 +24,19 @@ _PACKED = {
     "mysql": "GROUP_CONCAT(CHAR(ClientID {offset:+}{shard}) SEPARATOR '')",
     "sqlite": "GROUP_CONCAT(printf('%08x{width}', ClientID {offset:+}{shard}), '')",
 }
+# What a row says and its id: a byte of 2 if it is off, else of 1, and the four bytes of the id. The first argument of
+# CHAR is never below the smallest number of four bytes, and the second one is always one byte.
+_ROWS = {
+    "mysql": "GROUP_CONCAT(CHAR({says} << 24 | ClientID >> 8, ClientID & 255) SEPARATOR '')",
+    "sqlite": "GROUP_CONCAT(printf('%02x%08x', {says}, ClientID), '')",
+}
+_SAYS = "(1 + COALESCE(is_enabled = 0, 0))"
 # Of the whole table: the server finds both in the index, where those of the answer's rows would cost it a fifth.
 _BOUNDS = "(SELECT MIN(ClientID) FROM {table}), (SELECT MAX(ClientID) FROM {table})"
 _ID = [("id", ">u4")]
 _ID_AND_SHARD = [*_ID, ("shard", "u1")]
+_ROW = [("says", "u1"), *_ID]
+_SAYS_OFF = 2
 _SMALLEST = 2**24
 
 SPAN = 2**32 - _SMALLEST
@@ -61,6 +70,19 @@ def packed_columns(table: str, *, is_sqlite: bool, first: int = 0, with_shard: b
     shard = {"shard": ", shard", "width": "%02x"} if with_shard else {"shard": "", "width": ""}
     packed = _PACKED["sqlite" if is_sqlite else "mysql"].format(offset=_SMALLEST - first, **shard)
     return f"COUNT(*), {_BOUNDS.format(table=table)}, {packed}"
+
+
+def row_columns(*, is_sqlite: bool) -> str:
+    """Return the columns of a `Packed`, for a SELECT of some rows of clients_features with what they say."""
+    packed = _ROWS["sqlite" if is_sqlite else "mysql"].format(says=_SAYS)
+    return f"COUNT(*), MIN(ClientID), MAX(ClientID), {packed}"
+
+
+def unpack_rows(packed: Packed, *, where: object) -> tuple[Ids, Ids]:
+    """Return the ids of rows that say off, and of all others. Raises DatabaseError as `unpack` does."""
+    records = _records(packed, _ROW, where=where)
+    ids, are_off = records["id"].astype(np.uint32), records["says"] == _SAYS_OFF
+    return ids[are_off], ids[~are_off]
 
 
 def unpack(packed: Packed, *, where: object, first: int = 0) -> Ids:

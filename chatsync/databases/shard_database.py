@@ -10,7 +10,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import MIX, SPREAD, Ids, OffRows, chunks, np
+from chatsync.core import MIX, SPREAD, Ids, OffRows, chunks, np, spelled
 from chatsync.databases.connection import STATEMENT_SECONDS, Database
 from chatsync.databases.packed_ids import (
     GROUP_CONCAT_MAX_LEN,
@@ -55,9 +55,9 @@ _ANY = sa.text("SELECT ClientID FROM clients_features LIMIT 1")
 # For single clients the primary key must be used: `+ 0` prevents the use of the index on feature_id,
 # which would also lock rows of other clients.
 _OFF_AMONG = """SELECT COUNT(*), GROUP_CONCAT(ClientID) FROM clients_features
-    WHERE feature_id + 0 = {mark} AND ClientID IN ({marks}) AND is_enabled = 0"""
-ROWS = """SELECT ClientID, is_enabled FROM clients_features
-    WHERE feature_id + 0 = {mark} AND ClientID IN ({marks}){for_update}"""
+    WHERE feature_id + 0 = {feature_id} AND ClientID IN ({ids}) AND is_enabled = 0"""
+_ROWS_AMONG = """SELECT ClientID, is_enabled FROM clients_features
+    WHERE feature_id + 0 = {feature_id} AND ClientID IN ({ids})"""
 
 
 class ShardDatabase:
@@ -164,7 +164,7 @@ class ShardDatabase:
         """Return which of these clients are off here; reads only their rows."""
         off = BitMap64()
         for chunk in chunks(ids, _LOOKUP_SIZE):
-            ask = partial(self._select, statement=_OFF_AMONG, feature_id=feature_id, ids=chunk)
+            ask = partial(self._on_these, statement=_OFF_AMONG, feature_id=feature_id, ids=chunk)
             ((count, text),) = self.database.do(ask, what="see which clients are off")
             off |= parse_ids(text or "", count, among=chunk, where=self.database)
         return off
@@ -173,36 +173,17 @@ class ShardDatabase:
         """Return, for each of these clients with a row, whether it is on."""
         rows: dict[int, bool] = {}
         for chunk in chunks(ids, _LOOKUP_SIZE):
-            ask = partial(self.on_these, statement=ROWS, feature_id=feature_id, ids=chunk)
-            rows.update((client, value != OFF) for client, value in self.database.do(ask, what="read rows of clients"))
+            ask = partial(self._on_these, statement=_ROWS_AMONG, feature_id=feature_id, ids=chunk)
+            for client, value in self.database.do(ask, what="read rows of clients"):
+                rows[checked_id(client, where=self.database)] = value != OFF
         return rows
 
-    def on_these(
-        self,
-        connection: sa.Connection,
-        *,
-        statement: str,
-        feature_id: int,
-        ids: BitMap64,
-        lock: bool = False,
-    ) -> Sequence[Any]:
-        """Select rows of these clients, each of which begins with the client."""
-        for_update = " FOR UPDATE" if lock and not self.database.is_sqlite else ""
-        rows = self._select(connection, statement=statement, feature_id=feature_id, ids=ids, for_update=for_update)
-        for row in rows:
-            checked_id(row[0], where=self.database)
-        return rows
-
-    def _select(
-        self, connection: sa.Connection, *, statement: str, feature_id: int, ids: BitMap64, for_update: str = ""
-    ) -> Sequence[Any]:
-        """Ask about these clients, every id bound.
+    def _on_these(self, connection: sa.Connection, *, statement: str, feature_id: int, ids: BitMap64) -> Sequence[Any]:
+        """Ask about these clients.
 
         The SQL is text, because building an SQLAlchemy expression of a thousand values takes longer than running it.
         """
-        marks = ", ".join([self.mark] * len(ids))
-        sql = statement.format(mark=self.mark, marks=marks, for_update=for_update)
-        return connection.exec_driver_sql(sql, (feature_id, *ids)).all()
+        return connection.exec_driver_sql(statement.format(feature_id=feature_id, ids=spelled(ids))).all()
 
 
 AnyShard = TypeVar("AnyShard", bound=ShardDatabase)

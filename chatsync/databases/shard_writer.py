@@ -3,19 +3,21 @@
 from collections.abc import Callable
 
 import sqlalchemy as sa
-from pyroaring import BitMap64
 
-from chatsync.core import Action, Written
+from chatsync.core import Action, Gathered, Ids, Written, np, spelled, without
+from chatsync.databases.packed_ids import Packed, row_columns, unpack_rows
 from chatsync.databases.places import check_may_write, read_place
-from chatsync.databases.shard_database import OFF, ROWS, ShardDatabase
+from chatsync.databases.shard_database import OFF, ShardDatabase
 
 _LONG_PAUSE_SECONDS = 10
 _ON = 1
 
 Check = Callable[[], None]
 
-_UPDATE = "UPDATE clients_features SET is_enabled = {enabled} WHERE feature_id + 0 = {mark} AND ClientID IN ({marks})"
-_INSERT = "INSERT INTO clients_features (ClientID, feature_id, is_enabled) VALUES {rows}"
+# `+ 0` as in `shard_database`. Every id is an array's, so it is a number: see `spelled`.
+_ROWS = "SELECT {columns} FROM clients_features WHERE feature_id + 0 = {feature} AND ClientID IN ({ids}){for_update}"
+_UPDATE = "UPDATE clients_features SET is_enabled = {enabled} WHERE feature_id + 0 = {feature} AND ClientID IN ({ids})"
+_INSERT = "INSERT INTO clients_features (ClientID, feature_id, is_enabled) VALUES ({rows}, {feature}, {off})"
 
 
 class ShardWriter(ShardDatabase):
@@ -29,11 +31,11 @@ class ShardWriter(ShardDatabase):
         self,
         action: Action,
         feature_id: int,
-        ids: BitMap64,
+        ids: Ids,
         *,
         may_begin: Check,
         may_commit: Check,
-        committing: BitMap64,
+        committing: Gathered,
     ) -> Written:
         """Turn one batch of clients off or on in one transaction.
 
@@ -48,64 +50,66 @@ class ShardWriter(ShardDatabase):
         unknown whether they were written.
         """
 
-        def batch(connection: sa.Connection) -> BitMap64:
+        def batch(connection: sa.Connection) -> None:
             may_begin()
             self._check_connection(connection)
-            todo, with_row = self._look(connection, action, feature_id, ids)
-            committing.difference_update(todo)  # their earlier commit did not succeed
-            self._write(connection, action, feature_id, todo, with_row=with_row)
-            committing.update(todo)  # before the check: after it, the commit may come at any moment
+            to_update, to_insert = self._look(connection, action, feature_id, ids)
+            todo = np.concatenate([to_update, to_insert])
+            committing.drop(todo)  # their earlier commit did not succeed
+            self._write(connection, action, feature_id, to_update=to_update, to_insert=to_insert)
+            committing.add(todo)  # before the check: after it, the commit may come at any moment
             try:
                 may_commit()
             except BaseException:
-                committing.difference_update(todo)
+                committing.drop(todo)
                 raise
-            return todo
 
-        todo = self.database.do(batch, what=_writing(ids))
+        self.database.do(batch, what=_writing(ids))
         # Rows that an earlier attempt wrote, and this one found written, count as changed.
-        changed = todo | (committing & ids)
-        return Written(changed=changed, already=ids - changed)
+        changed = committing.among(ids)
+        return Written(changed=changed, already=without(ids, changed))
 
-    def try_write(self, action: Action, feature_id: int, ids: BitMap64) -> None:
+    def try_write(self, action: Action, feature_id: int, ids: Ids) -> None:
         """Do everything that `write` does for these clients, and roll back. Raises DatabaseError."""
 
         def attempt(connection: sa.Connection) -> None:
             self._check_connection(connection)
-            todo, with_row = self._look(connection, action, feature_id, ids)
-            self._write(connection, action, feature_id, todo, with_row=with_row)
+            to_update, to_insert = self._look(connection, action, feature_id, ids)
+            self._write(connection, action, feature_id, to_update=to_update, to_insert=to_insert)
             connection.rollback()
 
         self.database.do(attempt, what=_writing(ids))
 
-    def _look(
-        self, connection: sa.Connection, action: Action, feature_id: int, ids: BitMap64
-    ) -> tuple[BitMap64, BitMap64]:
-        """Lock the rows of these clients; return those to be changed, and those that have a row.
+    def _look(self, connection: sa.Connection, action: Action, feature_id: int, ids: Ids) -> tuple[Ids, Ids]:
+        """Lock the rows of these clients; return those whose row is to be updated, and those that need one.
 
         FOR UPDATE: no other session can change these rows before they are written. Under READ COMMITTED it
-        locks only the rows and no gaps between them, so that it does not block other writers.
+        locks only the rows and no gaps between them, so that it does not block other writers. The server packs
+        them into one value, so that no Python object is made for a row.
         """
-        rows = self.on_these(connection, statement=ROWS, feature_id=feature_id, ids=ids, lock=True)
-        off = BitMap64([client for client, value in rows if value == OFF])
-        return ids - off if action is Action.TURN_OFF else off, BitMap64([client for client, _ in rows])
+        sql = _ROWS.format(
+            columns=row_columns(is_sqlite=self.database.is_sqlite),
+            feature=feature_id,
+            ids=spelled(ids.tolist()),
+            for_update="" if self.database.is_sqlite else " FOR UPDATE",
+        )
+        off, on = unpack_rows(Packed(*connection.exec_driver_sql(sql).one()), where=self.database)
+        if action is Action.TURN_ON:
+            return off, ids[:0]
+        return on, without(without(ids, off), on)
 
     def _write(
-        self, connection: sa.Connection, action: Action, feature_id: int, todo: BitMap64, *, with_row: BitMap64
+        self, connection: sa.Connection, action: Action, feature_id: int, *, to_update: Ids, to_insert: Ids
     ) -> None:
         """Update the rows of clients that have one, and insert those of clients to be turned off that have none."""
         enabled = OFF if action is Action.TURN_OFF else _ON
         statements: list[str] = []
-        values: list[tuple[int, ...]] = []
-        if to_update := todo & with_row:
-            marks = ", ".join([self.mark] * len(to_update))
-            statements.append(_UPDATE.format(mark=self.mark, marks=marks, enabled=enabled))
-            values.append((feature_id, *to_update))
-        if to_insert := todo - with_row:
-            rows = ", ".join([f"({self.mark}, {self.mark}, {OFF})"] * len(to_insert))
-            statements.append(_INSERT.format(rows=rows))
-            values.append(tuple(value for client in to_insert for value in (client, feature_id)))
-        self.database.execute_all(connection, statements, values)
+        if len(to_update):
+            statements.append(_UPDATE.format(feature=feature_id, ids=spelled(to_update.tolist()), enabled=enabled))
+        if len(to_insert):
+            rows = spelled(to_insert.tolist()).replace(", ", f", {feature_id}, {OFF}), (")
+            statements.append(_INSERT.format(rows=rows, feature=feature_id, off=OFF))
+        self.database.execute_all(connection, statements)
 
     def _check_connection(self, connection: sa.Connection) -> None:
         """Check each new connection once: after a reconnect, a proxy may lead to another server."""
@@ -124,5 +128,5 @@ class ShardWriter(ShardDatabase):
         self.database.close()
 
 
-def _writing(ids: BitMap64) -> str:
+def _writing(ids: Ids) -> str:
     return f"write client {ids[0]}" if len(ids) == 1 else f"write a batch of {len(ids)} clients"

@@ -12,7 +12,7 @@ from pyroaring import BitMap64
 
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import Action
+from chatsync.core import Action, numbers_of
 from chatsync.databases.dict_database import DictDatabase
 from chatsync.databases.shard_database import on_every_shard
 from chatsync.databases.shard_writer import ShardWriter
@@ -90,7 +90,7 @@ def _try_shard(database: ShardWriter, *, feature_id: int) -> int:
     new = (place.clients - BitMap64(list(rows)))[:1]
     for action, ids in ((Action.TURN_OFF, on | new), (Action.TURN_ON, off)):
         if ids:
-            database.try_write(action, feature_id, ids)
+            database.try_write(action, feature_id, numbers_of(ids))
     return len(off | on | new)
 
 

@@ -6,11 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pyroaring import BitMap64
-
 from chatsync.cancel_scope import CancelScope
 from chatsync.config.settings import Settings
-from chatsync.core import Action, Plan, ShardResult, Tally, Written, chunks, counted, nothing_done, some
+from chatsync.core import Action, Ids, Plan, ShardResult, Tally, Written, counted, nothing_done, numbers_of, some
 from chatsync.databases.job_lock import job_lock
 from chatsync.databases.last_apply import noted_as_last
 from chatsync.databases.replica_lag import ReplicaLag
@@ -120,7 +118,7 @@ def _write_shard(
             write = partial(
                 shard.write, action, plan.feature.id, may_begin=guard.may_begin, may_commit=guard.may_commit
             )
-            for batch in chunks(tally.planned, settings.apply.batch_size):
+            for batch in _parts(numbers_of(tally.planned), settings.apply.batch_size):
                 if not first:
                     shard.wait(settings.apply.pause)
                 replica.wait(before=shard.hang_up)
@@ -129,7 +127,7 @@ def _write_shard(
 
 
 def _write_batch(
-    write: Callable[..., Written], batch: BitMap64, tally: Tally, *, guard: ShardGuard, advance: Advance
+    write: Callable[..., Written], batch: Ids, tally: Tally, *, guard: ShardGuard, advance: Advance
 ) -> None:
     """Write one batch; if the server refuses a row, halve the batch until each refused client is alone in its part.
 
@@ -145,13 +143,17 @@ def _write_batch(
             if not error.is_about_rows:
                 raise
             if len(part) > 1:
-                parts += reversed(list(chunks(part, (len(part) + 1) // 2)))
+                parts += reversed(_parts(part, (len(part) + 1) // 2))
                 continue
             guard.refuse(tally, part, error)
             if len(tally.refused) >= _MOST_REFUSED:
                 what = f"gave up after {_MOST_REFUSED} refused clients, so the cause is not a single one: {error.what}"
                 raise DatabaseError(what, where=error.where, way_out=error.way_out) from error
         advance(len(part))
+
+
+def _parts(ids: Ids, size: int) -> list[Ids]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
 def _log(where: str, results: Sequence[ShardResult], *, began: float, **event: int) -> None:

@@ -6,10 +6,8 @@ import threading
 import time
 from datetime import UTC, datetime
 
-from pyroaring import BitMap64
-
 from chatsync.cancel_scope import CancelScope
-from chatsync.core import Plan, ShardResult, Tally, Written, raise_first, state_objections
+from chatsync.core import Ids, Plan, ShardResult, Tally, Written, raise_first, state_objections
 from chatsync.databases.job_lock import JobLock
 from chatsync.errors import ChatsyncError, DeadlineError
 
@@ -108,7 +106,7 @@ class ShardGuard:
             if not self._is_taken:
                 tally.add(written)
 
-    def refuse(self, tally: Tally, client: BitMap64, error: ChatsyncError) -> None:
+    def refuse(self, tally: Tally, client: Ids, error: ChatsyncError) -> None:
         """Count one client whose row the server refuses; only the first error is kept."""
         with self._one_at_a_time:
             if not self._is_taken:
@@ -120,4 +118,4 @@ class ShardGuard:
         with self._one_at_a_time:
             self._is_taken = True
             for tally in self._result.tallies.values():
-                tally.in_doubt = BitMap64(tally.in_doubt)  # the thread may still clear its own
+                tally.in_doubt = tally.in_doubt.copy()  # the thread may still clear its own

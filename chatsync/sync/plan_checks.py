@@ -25,6 +25,7 @@ from chatsync.core import (
     numbers_of,
     raise_first,
     some,
+    union_of,
 )
 from chatsync.databases.homes import read_homes
 from chatsync.databases.shard_database import Placed, ShardDatabase, ask_placed
@@ -45,8 +46,10 @@ class _ShardNow:
 
 def check_homes(plan: Plan, settings: Settings, scope: CancelScope) -> None:
     """Refuse a plan if one of its clients now lives on another shard: only the row on the home shard counts."""
-    sides = Sides(BitMap64(), {shard: numbers_of(ids) for shard, ids in plan.changed.items()}, with_list=False)
-    _check_are_at_home(sides.strays(read_homes(settings, scope, sides, sides.compare)))
+    changed = {shard: numbers_of(off, plan.turn_on[shard]) for shard, off in plan.turn_off.items()}
+    sides = Sides(BitMap64(), changed)
+    pieces = read_homes(settings, scope, sides, sides.away)
+    _check_are_at_home({shard: union_of(piece[shard] for piece in pieces) for shard in changed})
 
 
 def _check_are_at_home(elsewhere: IdsByShard) -> None:

@@ -144,9 +144,9 @@ def _shard_record(result: ShardResult) -> ShardRecord:
 def _action_record(tally: Tally) -> ActionRecord:
     return ActionRecord(
         planned=len(tally.planned),
-        changed=tally.changed,
+        changed=tally.changed.as_set(),
         already=len(tally.already),
         failed=tally.failed,
-        in_doubt=tally.in_doubt,
+        in_doubt=tally.in_doubt.as_set(),
         refused=tally.refused,
     )

@@ -61,6 +61,23 @@ def test_ids_at_the_ends_of_the_column(any_job: Job) -> None:
     assert any_job.off() == {1, 2**31 - 1, 2**32 - 1}
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_batches_of_ids_at_the_ends_of_each_byte(any_job: Job, size: int) -> None:
+    """Some have a row that says on, some one that says off, and some have none; the answer has a byte for each."""
+    ends = sorted({2**byte + more for byte in (8, 16, 24, 32) for more in (-2, -1, 0, 1, 2) if 2**byte + more < 2**32})
+    any_job.settle(dict.fromkeys(ends, 1))
+    for client in ends[::3]:
+        any_job.row(1, client, 0)
+    for client in ends[1::3]:
+        any_job.row(1, client, 1)
+    any_job.list(ends[::2])
+    any_job.configure(apply={"batch_size": size})
+
+    assert (any_job.diff().code, any_job.apply("--force").code) == (0, 0)
+    assert any_job.off() == set(ends[::2])
+    assert {row[1] for row in any_job.rows()} == {*ends[::3], *ends[1::3], *ends[::2]}
+
+
 @pytest.mark.parametrize("fit", [1, 3, 11, 12])
 def test_a_shard_of_more_ids_than_fit_into_one_value_is_read_in_parts(
     any_job: Job, mocker: MockerFixture, fit: int

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from chatsync.databases.packed_ids import SPAN, Packed, parse_ids, unpack, unpack_homes
+from chatsync.databases.packed_ids import SPAN, Packed, parse_ids, unpack, unpack_homes, unpack_rows
 from chatsync.errors import DatabaseError
 
 LARGEST = 2**32 - 1
@@ -54,6 +54,17 @@ def test_packed_homes_come_back_by_shard(ids: tuple[int, list[int]], data: st.Da
         found = unpack_homes(answer(numbers, spelt), where="dict", first=first)
 
         assert list(zip(found.ids.tolist(), found.shards.tolist(), strict=True)) == sorted(home_of.items())
+
+
+@given(st.dictionaries(st.integers(0, LARGEST) | st.sampled_from([0, LARGEST]), st.booleans()))
+def test_packed_rows_come_back_by_what_they_say(is_off: dict[int, bool]) -> None:
+    packed = b"".join(bytes([2 if off else 1]) + client.to_bytes(4, "big") for client, off in is_off.items())
+
+    for spelt in (packed, packed.hex()):
+        off, on = unpack_rows(answer([*is_off], spelt), where="shard 1")
+
+        assert off.tolist() == [client for client in is_off if is_off[client]]
+        assert on.tolist() == [client for client in is_off if not is_off[client]]
 
 
 def test_no_row_is_no_id() -> None:
