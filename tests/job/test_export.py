@@ -266,9 +266,9 @@ def test_refuse_reads_no_database_instead(exported: Exporter) -> None:
 
 def test_only_differences_that_the_databases_confirm_enter_the_plan(exported: Exporter) -> None:
     exported.configure({"limits": {"contradicted_percent": 100}})
-    exported.job.row(HOMES[21], 21, 0)  # by other hands, since the export
-    exported.job.row(HOMES[1], 1, 1)
-    write_list(exported, [*range(3, 21), 21, 22])
+    for client, enabled in {21: 0, 23: 0, 1: 1}.items():  # by other hands, since the export
+        exported.job.row(HOMES[client], client, enabled)
+    write_list(exported, [*range(3, 21), 21, 22, 23])
 
     assert exported.job.diff().code == 0
 
@@ -277,7 +277,7 @@ def test_only_differences_that_the_databases_confirm_enter_the_plan(exported: Ex
         {"1": [], "2": [], "3": [22], "4": []},
         {"1": [], "2": [], "3": [2], "4": []},
     )
-    assert (plan["export"]["confirmed"], plan["export"]["contradicted"], plan["off_now"]) == (2, 2, 20)
+    assert (plan["export"]["confirmed"], plan["export"]["contradicted"], plan["off_now"]) == (2, 3, 21)
 
 
 @pytest.mark.parametrize(("free", "refused"), [(3, True), (4, False)])
