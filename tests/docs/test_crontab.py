@@ -62,6 +62,14 @@ class Cron:
             shard.execute("UPDATE clients_features SET is_enabled = 1 WHERE feature_id = 217 AND ClientID % 17 = 0")
 
 
+def test_the_nightly_lines_read_the_databases_and_not_an_export() -> None:
+    """An export does not show later changes by others."""
+    nightly = [line for line in LINES if re.match(r"#?\d+ \d+ \* \* \* .*chatsync -v (diff|sync)", line)]
+
+    assert len(nightly) == 2
+    assert all(re.search(r"chatsync -v (diff|sync --full) --live ", line) for line in nightly)
+
+
 @pytest.fixture
 def cron(tmp_path: Path) -> Cron:
     write_world(tmp_path / "demo")

@@ -366,6 +366,26 @@ def test_the_mod_time_does_not_move_while_a_change_is_missing(exported: Exporter
     assert "1 of its 2 changes is missing, 1 on shard 2" in done.err
 
 
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        (21, "1 client to change on shard 2 (21) no longer live there"),
+        (41, "1 listed client (41) lived on no shard when `diff` looked"),
+    ],
+)
+def test_the_mod_time_does_not_move_once_a_client_has_moved(exported: Exporter, *, moved: int, told: str) -> None:
+    """From the shard where it was turned off, or from no shard to one."""
+    write_list(exported, [*range(1, 21), 21, 41])
+    assert (exported.job.diff().code, exported.job.apply().code) == (0, 0)
+    exported.job.dict_sql("DELETE FROM shard_client_id WHERE ClientID = %s", moved)
+    exported.job.dict_sql("INSERT INTO shard_client_id VALUES (%s, 1)", moved)
+
+    done = exported.job.set_modtime()
+
+    assert done.code == 4
+    assert told in done.err
+
+
 @pytest.mark.parametrize("step", ["apply", "set_modtime"])
 def test_a_plan_is_out_of_date_once_another_apply_has_written(exported: Exporter, step: str) -> None:
     write_list(exported, range(2, 21))
@@ -402,6 +422,17 @@ def test_the_limits_count_what_is_left_to_do(exported: Exporter) -> None:
 
     assert exported.job.apply().code == 3  # the plan itself is over the limit
     assert exported.job.apply("--force").code == 0
+
+
+def test_the_limits_are_percentages_of_those_that_are_off_now(exported: Exporter) -> None:
+    exported.configure({"limits": {"free": 0, "turn_off_percent": 50, "turn_on_percent": 100}})
+    write_list(exported, range(16, 31))
+    assert exported.job.diff().code == 0
+    for client in range(1, 16):  # by other hands: the plan turns off 10 of 20, what is left of it 10 of 5
+        exported.job.row(HOMES[client], client, 1)
+
+    assert exported.job.apply().code == 3
+    assert exported.job.off() == {*range(16, 21)}
 
 
 # -- rule 5: whole or not at all --
