@@ -623,8 +623,11 @@ def test_links_are_followed(exported: Exporter) -> None:
     for shard in exported.job.shards:
         exported.write_table(f"//home/db/2026-11-26/ppc{shard}/clients_features", exported.rows(shard))
         exported.yt.remove(table(shard))
+    exported.write_table("//home/db/2026-11-27/ppc2/clients_features", [(1, 217, 1)])
     exported.yt.link(FOLDER, "//home/db/2026-11-26")
     write_list(exported, range(2, 21))
+    # They lead elsewhere before the rows are read: what was locked is read.
+    exported.yt.on("read_table", lambda: exported.yt.link(FOLDER, "//home/db/2026-11-27"))
 
     assert exported.job.diff().code == 0
     assert exported.job.plan()["turn_on"]["2"] == [1]
