@@ -32,11 +32,21 @@ BY_NAME = {name: make for module in MODULES for name, make in module.BY_NAME.ite
     "--density", type=click.Choice(DENSITIES), default="sparse", help="Ids up to 4 billion, or one in ten of a range."
 )
 @click.option("--order", type=click.Choice(ORDERS), default="random", help="In which order the list has its ids.")
+@click.option("--large", is_flag=True, help="Compare on a clique also 50 million clients.")
 @click.option("--only", default=",".join(BY_NAME), metavar="NAMES", help="Lines to measure, by name.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="Pairs of runs a line, after one for warming up.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default="bench.json", help="Where to write JSON.")
 def main(
-    *, clients: int, shards: int, drift: float, density: str, order: str, only: str, runs: int, json_file: Path
+    *,
+    clients: int,
+    shards: int,
+    drift: float,
+    density: str,
+    order: str,
+    large: bool,
+    only: str,
+    runs: int,
+    json_file: Path,
 ) -> None:
     """Measure chatsync against what people would use instead.
 
@@ -50,7 +60,7 @@ def main(
     size = Size(clients=clients, shards=shards, drift=drift, density=density, order=order)
     with tempfile.TemporaryDirectory(prefix="chatsync-bench-") as folder, Worlds(Path(folder)) as worlds:
         bench = Bench(Path(folder), server=worlds.server_pid)
-        lines = Contests(worlds, bench, size)
+        lines = Contests(worlds, bench, size, large=large)
         results: list[Result] = []
         version = worlds.server.sql("SELECT VERSION()")[0][0]
         for name in [known for known in BY_NAME if known in names]:

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 CHATSYNC = peers.beside_python("chatsync")
 IMPORT_YT = shlex.join([sys.executable, "-c", "import yt.wrapper"])
 MANY, FEW = 0.1, 0.01
+LARGE = 50_000_000
 
 
 class Contests:
     """Makes the contests by name; each makes the worlds that it needs."""
 
-    def __init__(self, worlds: Worlds, bench: Bench, size: Size) -> None:
-        """Take `size` for the largest world; the others are parts of it."""
+    def __init__(self, worlds: Worlds, bench: Bench, size: Size, *, large: bool = False) -> None:
+        """Take `size` for the largest world; the others are parts of it. `large`: a clique also has a larger one."""
+        self.large = large
         self.worlds = worlds
         self.bench = bench
         self.size = size
@@ -196,17 +198,18 @@ class Contests:
         if importlib.util.find_spec("chdb") is None:
             sys.stderr.write("bench: clique: left out, not installed: chdb (make test-cluster)\n")
             return
-        world = self.worlds.exported(self.size, clique=True)
-        for peer, against in ((world.start(), "imports alone"), (world.diff(), "the same diff on this machine")):
-            yield Contest(
-                name="clique",
-                what=f"diff on a clique, {world.size}",
-                against=against,
-                ours=world.diff(clique="chatsync"),
-                peer=peer,
-                goal=None,
-                rss_goal=100 if against == "imports alone" else None,
-            )
+        for size in (self.size, replace(self.size, clients=LARGE))[: 1 + self.large]:
+            world = self.worlds.exported(size, clique=True)
+            for peer, against in ((world.start(), "imports alone"), (world.diff(), "the same diff on this machine")):
+                yield Contest(
+                    name="clique",
+                    what=f"diff on a clique, {world.size}",
+                    against=against,
+                    ours=world.diff(clique="chatsync"),
+                    peer=peer,
+                    goal=None,
+                    rss_goal=100 if against == "imports alone" and size is self.size else None,
+                )
 
     def _apply(self, world: World) -> Command:
         self.bench.run(diff(world))

@@ -57,7 +57,7 @@ class Worlds:
     def exported(self, size: Size, *, clique: bool) -> ExportedWorld:
         """Return a new world whose databases are exported."""
         sys.stderr.write(f"bench: making the exported world of {size}\n")
-        world = ExportedWorld(self.folder / f"exported-{clique}", size, clique=clique)
+        world = ExportedWorld(self.folder / f"exported-{size.clients}-{clique}", size, clique=clique)
         self._stack.callback(_end, world.process)
         return world
 
