@@ -7,15 +7,22 @@ import contextlib
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import mysql.connector
 from mysql.connector import HAVE_CEXT, MySQLConnection
 from mysql.connector.errors import Error, get_mysql_exception
 from sqlalchemy.dialects.mysql.mysqlconnector import MySQLDialect_mysqlconnector
 
+from chatsync.parallel import while_alive
+
 # Those of the driver, which sends them one by one.
 _DRIVERS_SET_UP = "SET NAMES '{charset}' COLLATE '{collation}', autocommit = {autocommit:d}"
+
+# The longest that a login takes, in connection timeouts: to be accepted, to be greeted, and TLS with the login itself.
+_TIMEOUTS_A_LOGIN = 3
+_CR_SERVER_LOST = 2013
 
 _is_set_up: list[bool] = []
 _one_at_a_time = threading.Lock()
@@ -82,8 +89,18 @@ class Dialect(MySQLDialect_mysqlconnector):
         """Ask nothing."""
 
     def connect(self, *_arguments: Any, use_pure: bool = False, **options: Any) -> Any:
-        """Log in."""
-        return _PureConnection(**options) if use_pure or not HAVE_CEXT else _Connection(**options)
+        """Log in. The C extension would wait without end for a server that freezes in the TLS handshake."""
+        if use_pure or not HAVE_CEXT:
+            return _PureConnection(**options)
+        log_in = partial(_Connection, **options)
+        seconds = _TIMEOUTS_A_LOGIN * options["connection_timeout"]
+        if not seconds:  # the URL says so
+            return log_in()
+
+        def too_late() -> NoReturn:
+            raise get_mysql_exception(_CR_SERVER_LOST, f"the login was not answered within {seconds} s")
+
+        return while_alive(log_in, check=too_late, every=seconds, give_up=lambda: None)
 
     def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
         """Execute a statement, after the session's set-up if that is still to be sent."""

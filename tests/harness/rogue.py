@@ -29,10 +29,15 @@ SEND_FILE = b"\xfb"
 class RogueServer:
     """Asks for the login by `plugin`, or takes any login and then asks for `file`.
 
-    It offers TLS if it has a certificate; `received` are packets as it understands them, after TLS.
+    It offers TLS if it has a certificate; `received` are packets as it understands them, after TLS. One that `freezes`
+    offers TLS, too, and says nothing more.
     """
 
-    def __init__(self, *, plugin: str = "", file: str = "", certificate: trustme.LeafCert | None = None) -> None:
+    def __init__(
+        self, *, plugin: str = "", file: str = "", certificate: trustme.LeafCert | None = None, freezes: bool = False
+    ) -> None:
+        self._freezes = freezes
+        self._frozen: list[socket.socket] = []
         self._plugin = plugin
         self._file = file
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
@@ -47,6 +52,8 @@ class RogueServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for connection in self._frozen:
+            connection.close()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -66,7 +73,10 @@ class RogueServer:
                 self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:
-        send(connection, greeting(CAPABILITIES | (TLS if self._tls else 0)), sequence=0)
+        send(connection, greeting(CAPABILITIES | (TLS if self._tls or self._freezes else 0)), sequence=0)
+        if self._freezes:
+            self._frozen.append(connection.dup())
+            return
         if self._tls and read_packet(connection):  # the request for TLS, which has no login
             with self._tls.wrap_socket(connection, server_side=True) as secret:
                 self._answer(secret)

@@ -21,6 +21,7 @@ from chatsync.databases.connection import STATEMENT_SECONDS
 from chatsync.databases.engines import _CONNECT_SECONDS
 from chatsync.databases.shard_writer import ShardWriter
 from tests.harness.job import TABLE, UNMEASURED, Job
+from tests.harness.rogue import RogueServer
 from tests.harness.wire import COMMIT, FOREVER, locked_row, wait_for_statement, wait_until
 
 if TYPE_CHECKING:
@@ -380,6 +381,20 @@ def test_how_long_a_batch_waits_for_a_server_that_freezes(
     assert "gave up after 1s of retries (run.retry_timeout)" in err
     assert 4 < seconds < 30
     assert wide_job.off() >= {3, 4, 7, 8}
+
+
+@pytest.mark.parametrize("step", [["set-modtime", "--reset"], ["diff"]])
+def test_a_server_that_freezes_while_it_is_logged_in_to(server_job: Job, step: list[str]) -> None:
+    """After its greeting, in the TLS handshake, for which the driver has no bound."""
+    with RogueServer(freezes=True) as rogue:
+        server_job.configure(run={"retry_timeout": "1s"}, databases={"dict": rogue.url("?connection_timeout=1")})
+
+        code, err, seconds = timed(server_job, *step)
+
+    assert code == 1
+    assert "the login was not answered within 3 s (2013); gave up after 1s of retries (run.retry_timeout)" in err
+    assert rogue.connections
+    assert 2 < seconds < 30
 
 
 def test_a_shard_that_is_frozen_before_an_apply_keeps_no_other_one_waiting(
