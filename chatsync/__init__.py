@@ -1,3 +1,3 @@
 """Keep a feature off for exactly the clients in an exclusion list."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
