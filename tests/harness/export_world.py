@@ -79,7 +79,7 @@ def main(folder: Path) -> None:
         for config in configs.values():
             show(config)
         without = "" if CLIQUE in yt.cliques else "; for a clique: make .venv/installed-cluster"
-        sys.stdout.write(f"\n{', '.join(map(str, configs.values()))} work until you press Enter{without}\n")
+        sys.stdout.write(f"\nTo try with -c until you press Enter: {', '.join(map(str, configs.values()))}{without}\n")
         sys.stdout.flush()
         sys.stdin.readline()
 
