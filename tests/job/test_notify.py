@@ -82,7 +82,7 @@ def test_what_an_operator_tries_without_success_changes_no_state(notified: Job) 
 @pytest.mark.parametrize(
     ("command", "keys", "problem"),
     [
-        (["no-such-program"], {}, "No such file or directory: 'no-such-program'"),
+        (["./no-such-program"], {}, "No such file or directory: './no-such-program'"),
         (["sh", "-c", "echo no mail here >&2; exit 7"], {}, "it ended with exit code 7: no mail here"),
         (["sh", "-c", "sleep 60 & sleep 60"], {"timeout": "0.2s"}, "timed out after"),
     ],
