@@ -165,7 +165,7 @@ def without(ids: Ids, others: Ids) -> Ids:
 
 
 def numbers_of(*sets: BitMap64) -> Ids:
-    """Return the ids of sets that have none in common, ascending, and only those that the databases can hold."""
+    """Return the ids of sets, ascending, as often as they are in one, and only those that the databases can hold."""
     parts = [np.frombuffer(storable(ids).to_array(), dtype=np.uint64).astype(np.uint32) for ids in sets]
     if len(parts) == 1:
         return parts[0]

@@ -245,4 +245,5 @@ def _within(ids: Ids, clients: range) -> Ids:
 
 
 def _without(ids: Ids, others: Ids) -> Ids:
+    """Return a few ids without others that ascend and may be very many: `without` would sort these."""
     return ids[~positions(ids, others)[1]]

@@ -11,14 +11,22 @@ from pathlib import Path
 import pytest
 
 
-def test_lines_are_measured_and_a_missing_peer_is_reported(tmp_path: Path) -> None:
+def bench(folder: Path, only: str, *, path: str) -> subprocess.CompletedProcess[str]:
+    """Measure some lines at the smallest size, with `path` to find programs in; the JSON is in `b.json`."""
     command = [sys.executable, "-m", "bench", "--clients", "2000", "--shards", "2", "--runs", "1"]
-    lines = ["--only", "floor,reladiff", "--json", "b.json"]
-    environment = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2])}
-
-    done = subprocess.run(
-        [*command, *lines], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [*command, "--only", only, "--json", "b.json"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+
+def test_lines_are_measured_and_a_missing_peer_is_reported(tmp_path: Path) -> None:
+    done = bench(tmp_path, "floor,reladiff", path="/usr/bin:/bin")
 
     assert done.returncode == 0, done.stderr
     floor, at_once, reladiff = json.loads((tmp_path / "b.json").read_text())["results"]
@@ -35,17 +43,8 @@ def test_a_line_that_fails_is_reported_and_the_others_are_measured(tmp_path: Pat
     broken = tmp_path / "reladiff"
     broken.write_text("#!/bin/sh\necho out of order >&2\nexit 7\n")
     broken.chmod(0o755)
-    command = [sys.executable, "-m", "bench", "--clients", "2000", "--shards", "2", "--runs", "1"]
-    environment = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2])}
 
-    done = subprocess.run(
-        [*command, "--only", "reladiff,plan-file", "--json", "b.json"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = bench(tmp_path, "reladiff,plan-file", path=f"{tmp_path}:/usr/bin:/bin")
 
     assert done.returncode == 1, done.stderr
     results = json.loads((tmp_path / "b.json").read_text())["results"]
@@ -59,17 +58,7 @@ def test_a_line_that_fails_is_reported_and_the_others_are_measured(tmp_path: Pat
 
 
 def test_every_line_about_the_other_steps(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench", "--clients", "2000", "--shards", "2", "--runs", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-
-    done = subprocess.run(
-        [*command, "--only", "sync,fill,fill-memory,set-modtime", "--json", "b.json"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = bench(tmp_path, "sync,fill,fill-memory,set-modtime", path=os.environ["PATH"])
 
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "b.json").read_text())["results"]
